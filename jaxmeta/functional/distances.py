@@ -1,0 +1,52 @@
+"""Distances between queries and class representatives, as scores to be softmaxed."""
+
+import jax.numpy as jnp
+
+from jaxmeta.core import Array
+
+
+def squared_euclidean(a: Array, b: Array) -> Array:
+    """All pairwise squared Euclidean distances, summed (not averaged) over dimensions.
+
+        d_ij = ||a_i - b_j||^2
+
+    Written as a sum of squared differences: the expansion ||a||^2 - 2ab + ||b||^2 needs
+    less memory, but cancels in float32 where the points are close.
+
+    Args:
+      a: `[n, d]`.
+      b: `[c, d]`.
+
+    Returns:
+      `[n, c]`, squared units of the features.
+
+    >>> squared_euclidean(jnp.zeros((1, 2)), jnp.array([[3.0, 4.0]])).tolist()
+    [[25.0]]
+    """
+    return jnp.sum(jnp.square(a[:, None, :] - b[None, :, :]), -1)
+
+
+def cosine_similarity(a: Array, b: Array, *, eps: float = 1e-8) -> Array:
+    """All pairwise cosines; 0 where either vector is zero, with a finite gradient there.
+
+        s_ij = a_i . b_j / (||a_i|| ||b_j||)
+
+    Args:
+      a: `[n, d]`.
+      b: `[c, d]`.
+      eps: the smallest norm that is divided by.
+
+    Returns:
+      `[n, c]` in [-1, 1].
+
+    >>> cosine_similarity(jnp.array([[2.0, 0.0]]), jnp.eye(2)).tolist()
+    [[1.0, 0.0]]
+    """
+    return _unit(a, eps) @ _unit(b, eps).T
+
+
+def _unit(x: Array, eps: float) -> Array:
+    # sqrt has an infinite slope at 0: keep 0 out of it, not only out of the quotient
+    squared = jnp.sum(jnp.square(x), -1, keepdims=True)
+    safe = jnp.where(squared > eps**2, squared, 1.0)
+    return jnp.where(squared > eps**2, x / jnp.sqrt(safe), 0.0)

@@ -1,0 +1,51 @@
+"""What a task is judged by: `(outputs, targets) -> scalar`, blind to padding rows."""
+
+import jax.numpy as jnp
+
+from jaxmeta import losses
+from jaxmeta.core import Array, Scalar
+
+
+def accuracy(outputs: Array, targets: Array) -> Scalar:
+    """Fraction of the real (not padding) examples whose largest output is the target.
+
+        acc = sum_i [argmax z_i = argmax t_i][t_i != 0] / sum_i [t_i != 0]
+
+    Args:
+      outputs: scores `[n, c]`.
+      targets: one-hot rows `[n, c]`; rows of zeros are padding.
+
+    Returns:
+      A scalar in [0, 1].
+
+    Raises:
+      ValueError: if the shapes differ.
+
+    >>> float(accuracy(jnp.eye(3), jnp.eye(3)[jnp.array([0, 1, 1])]).round(4))
+    0.6667
+    """
+    losses._check_same_shape(outputs, targets)
+    real = (targets.sum(-1) > 0).astype(outputs.dtype)
+    hit = (outputs.argmax(-1) == targets.argmax(-1)).astype(outputs.dtype)
+    return jnp.sum(hit * real) / losses._nonzero(real.sum())
+
+
+mse = losses.mse
+
+
+def summary(outputs: Array, targets: Array) -> dict[str, Scalar]:
+    """The metric every learner reports: accuracy, or mse for a single real output.
+
+    Args:
+      outputs: `[n, c]`.
+      targets: `[n, c]`. One column can hold no one-hot row, so `c == 1` is regression.
+
+    Returns:
+      `{"accuracy": scalar}` or `{"mse": scalar}`.
+
+    >>> list(summary(jnp.zeros((4, 1)), jnp.zeros((4, 1))))
+    ['mse']
+    """
+    if targets.shape[-1] == 1:
+        return {"mse": mse(outputs, targets)}
+    return {"accuracy": accuracy(outputs, targets)}

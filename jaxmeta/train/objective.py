@@ -1,0 +1,153 @@
+"""Objectives: where the outer gradient is taken, and how tasks share the machine."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from jaxmeta.core import Array, Aux, Episode, Key, Meta, MetaLearner, Objective, PyTree
+from jaxmeta.train.policy import task_chunk
+
+
+def mean_over_tasks(tree: PyTree) -> PyTree:
+    """The mean over the leading axis of every leaf."""
+    return jax.tree.map(lambda x: jnp.mean(x, 0), tree)
+
+
+def episodic(learner: MetaLearner, *, chunk: int | None = None) -> Objective:
+    """The mean meta-gradient over a batch of tasks.
+
+        g = 1/B sum_b  grad_params loss(meta, episode_b, key_b)
+
+    Each task's gradient is taken INSIDE the task axis and then averaged. The gradient of
+    the mean is the same number, but per-task convolution kernels then turn into
+    batch-grouped convolutions, which is up to 16 times slower.
+
+    Args:
+      learner: the method.
+      chunk: tasks that are vmapped together; the chunks follow one another in a scan
+        that carries the running sum, so memory is that of one chunk. `None` chooses
+        (see `jaxmeta.train.policy`).
+
+    Returns:
+      An `Objective` whose batch is an `Episode` with a leading task axis.
+
+    Raises:
+      ValueError: if `chunk` is below 1 or does not divide the number of tasks.
+
+    >>> import jaxmeta as jm
+    >>> objective = episodic(jm.protonet(jm.models.mlp(None)))
+    """
+    if chunk is not None and chunk < 1:
+        raise ValueError(f"chunk: got {chunk}, wants an integer >= 1")
+
+    def init(key: Key, episodes: Episode) -> Meta:
+        return learner.init(key, jax.tree.map(lambda x: x[0], episodes))
+
+    def value_and_grad(meta: Meta, episodes: Episode, key: Key):
+        def one(episode, key):
+            def loss(params):
+                return learner.loss(meta._replace(params=params), episode, key)
+
+            return jax.value_and_grad(loss, has_aux=True)(meta.params)
+
+        tasks = jax.tree.leaves(episodes)[0].shape[0]
+        size = chunk or task_chunk(learner, meta, episodes)
+        if tasks % size:
+            raise ValueError(
+                f"chunk: got {size}, wants a divisor of the number of tasks {tasks}"
+            )
+        keys = jax.random.split(key, tasks)
+        if size == tasks:
+            return mean_over_tasks(jax.vmap(one)(episodes, keys))
+        return chunked_mean(one, (episodes, keys), tasks, size)
+
+    return Objective(init, value_and_grad)
+
+
+def chunked_mean(
+    one: Callable[..., PyTree], args: PyTree, tasks: int, size: int
+) -> PyTree:
+    """Mean of `one` over the tasks, `size` at a time: memory flat in their number."""
+    parts = jax.tree.map(lambda x: x.reshape(tasks // size, size, *x.shape[1:]), args)
+
+    def part(some):
+        if size == 1:
+            # Not a vmap of one: that would make every convolution a grouped one.
+            return one(*jax.tree.map(lambda x: x[0], some))
+        return jax.tree.map(lambda x: x.sum(0), jax.vmap(one)(*some))
+
+    def body(total, some):
+        return jax.tree.map(jnp.add, total, part(some)), None
+
+    like = jax.eval_shape(part, jax.tree.map(lambda x: x[0], parts))
+    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), like)
+    total, _ = lax.scan(body, zeros, parts)
+    return jax.tree.map(lambda x: x / tasks, total)
+
+
+def from_loss(
+    init: Callable[[Key, PyTree], Meta],
+    loss: Callable[[Meta, PyTree, Key], tuple[Array, Aux]],
+) -> Objective:
+    """An objective from a plain loss: pretraining, domain adaptation, anything.
+
+        g = grad_params loss(meta, batch, key)
+
+    Args:
+      init: `(key, batch) -> Meta`.
+      loss: `(meta, batch, key) -> (scalar, Aux)`.
+
+    Returns:
+      An `Objective`.
+
+    >>> objective = from_loss(
+    ...     lambda key, batch: Meta(jnp.zeros(())),
+    ...     lambda meta, batch, key: (jnp.mean((batch - meta.params) ** 2), Aux({})),
+    ... )
+    >>> meta = objective.init(jax.random.key(0), jnp.ones(3))
+    >>> objective.value_and_grad(meta, jnp.ones(3), jax.random.key(0))[1].item()
+    -2.0
+    """
+
+    def value_and_grad(meta: Meta, batch: PyTree, key: Key):
+        def of_params(params):
+            return loss(meta._replace(params=params), batch, key)
+
+        return jax.value_and_grad(of_params, has_aux=True)(meta.params)
+
+    return Objective(init, value_and_grad)
+
+
+def meta_gradient(
+    learner: MetaLearner,
+    meta: Meta,
+    episodes: Episode,
+    key: Key,
+    *,
+    chunk: int | None = None,
+) -> tuple[PyTree, dict[str, Array]]:
+    """The meta-gradient itself, averaged over tasks.
+
+        g = 1/B sum_b  d loss(meta, episode_b, key_b) / d meta.params
+
+    Args:
+      learner: the method.
+      meta: where the gradient is taken.
+      episodes: an `Episode` with a leading task axis.
+      key: split over the tasks.
+      chunk: as in `episodic`.
+
+    Returns:
+      `(grads, metrics)`: a tree like `meta.params`, and the mean metrics with "loss".
+
+    Raises:
+      ValueError: as `episodic`.
+
+    >>> import jaxmeta as jm
+    >>> task, learner = jm.tasks.sinusoid(), jm.protonet(jm.models.mlp(None))
+    """
+    objective = episodic(learner, chunk=chunk)
+    (loss, aux), grads = objective.value_and_grad(meta, episodes, key)
+    return grads, {"loss": loss, **aux.metrics}

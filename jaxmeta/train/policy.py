@@ -1,0 +1,30 @@
+"""How many tasks to run side by side."""
+
+import jax
+
+from jaxmeta.core import Episode, Meta, MetaLearner
+
+# Input values a task may have before it fills the machine on its own. Above it, a CPU
+# runs tasks one after another: each convolution is then dense, and its activations stay
+# in cache (measured, benchmarks/README.md).
+CPU_TASK_ELEMENTS = 4096
+
+
+def task_chunk(learner: MetaLearner, meta: Meta, episodes: Episode) -> int:
+    """The number of tasks that are vmapped together, a divisor of how many there are.
+
+    Args:
+      learner: the method (unused so far).
+      meta: its parameters.
+      episodes: an `Episode` with a leading task axis.
+
+    Returns:
+      An integer from 1 to the number of tasks.
+    """
+    del learner, meta
+    leaves = jax.tree.leaves((episodes.support.inputs, episodes.query.inputs))
+    tasks = leaves[0].shape[0]
+    elements = sum(x.size for x in leaves) // tasks
+    if jax.default_backend() == "cpu" and elements > CPU_TASK_ELEMENTS:
+        return 1
+    return tasks
