@@ -1,0 +1,6 @@
+"""Networks as pairs of pure functions, and the doors for your own Flax modules."""
+
+from jaxmeta.models.adapter import from_linen as from_linen
+from jaxmeta.models.adapter import from_nnx as from_nnx
+from jaxmeta.models.conv4 import conv4 as conv4
+from jaxmeta.models.mlp import mlp as mlp

@@ -1,0 +1,114 @@
+"""Layers whose parameters differ between tasks: convolution and the norms."""
+
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from jaxmeta.functional.convolution import conv
+from jaxmeta.functional.normalization import (
+    affine_norm,
+    batch_norm,
+    group_norm,
+    layer_norm,
+)
+
+NormName = Literal["batch", "batch_running", "group", "layer"]
+
+
+class Conv(nnx.Module):
+    """A square convolution, NHWC, `SAME`; see `jaxmeta.functional.convolution`."""
+
+    def __init__(self, channels, filters, *, size=3, stride=1, bias=True, rngs):
+        self.stride = stride
+        shape = (size, size, channels, filters)
+        self.kernel = nnx.Param(jax.nn.initializers.glorot_uniform()(rngs.params(), shape))
+        self.bias = nnx.Param(jnp.zeros(filters)) if bias else None
+
+    def __call__(self, x):
+        x = conv(x, self.kernel[...], stride=self.stride)
+        return x if self.bias is None else x + self.bias[...]
+
+
+class BatchNorm(nnx.Module):
+    """Batch normalisation over all axes but the last.
+
+    With `running=False` the statistics are always those of the batch at hand, as in the
+    gradient-based papers: predictions are then transductive. With `running=True`
+    inference uses averages gathered in training.
+    """
+
+    def __init__(self, features, *, running, momentum=0.9, epsilon=1e-5):
+        self.use_running_average = False  # set by module.train() and module.eval()
+        self.momentum = momentum
+        self.epsilon = epsilon
+        self.scale = nnx.Param(jnp.ones(features))
+        self.bias = nnx.Param(jnp.zeros(features))
+        self.mean = nnx.BatchStat(jnp.zeros(features)) if running else None
+        self.var = nnx.BatchStat(jnp.ones(features)) if running else None
+
+    def __call__(self, x):
+        scale, bias = self.scale[...], self.bias[...]
+        if self.mean is None or self.var is None:
+            return batch_norm(x, scale, bias, eps=self.epsilon)[0]
+        if self.use_running_average:
+            mean, var = self.mean[...], self.var[...]
+            return affine_norm(x, mean, var, scale, bias, eps=self.epsilon)
+        y, mean, var = batch_norm(x, scale, bias, eps=self.epsilon)
+        keep = self.momentum
+        self.mean[...] = keep * self.mean[...] + (1 - keep) * jax.lax.stop_gradient(mean)
+        self.var[...] = keep * self.var[...] + (1 - keep) * jax.lax.stop_gradient(var)
+        return y
+
+
+class GroupNorm(nnx.Module):
+    """Normalisation of each example over space and groups of channels."""
+
+    def __init__(self, features, *, groups=8):
+        self.groups = groups
+        self.scale = nnx.Param(jnp.ones(features))
+        self.bias = nnx.Param(jnp.zeros(features))
+
+    def __call__(self, x):
+        return group_norm(x, self.groups, self.scale[...], self.bias[...])
+
+
+class LayerNorm(nnx.Module):
+    """Normalisation of each example over everything but the batch axis."""
+
+    def __init__(self, features):
+        self.scale = nnx.Param(jnp.ones(features))
+        self.bias = nnx.Param(jnp.zeros(features))
+
+    def __call__(self, x):
+        return layer_norm(x, self.scale[...], self.bias[...])
+
+
+def norm_layer(name: NormName | None, features: int) -> nnx.Module | None:
+    """The norm of that name.
+
+    Args:
+      name: "batch" (statistics of the batch at hand, always), "batch_running" (running
+        averages at inference), "group", "layer", or `None`.
+      features: channels.
+
+    Returns:
+      A module, or `None`.
+
+    Raises:
+      ValueError: for any other name.
+    """
+    if name is None:
+        return None
+    if name == "batch":
+        return BatchNorm(features, running=False)
+    if name == "batch_running":
+        return BatchNorm(features, running=True)
+    if name == "group":
+        return GroupNorm(features)
+    if name == "layer":
+        return LayerNorm(features)
+    raise ValueError(
+        f'norm: got {name!r}, wants "batch", "batch_running", "group", "layer" or None'
+    )
