@@ -1,0 +1,142 @@
+"""Image files to uint8 arrays; every file is untrusted."""
+
+import io
+import warnings
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from .errors import DataError
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+Mode = Literal["L", "RGB"]
+
+FORMATS = ("PNG", "JPEG")
+MAX_PIXELS = 2**25
+"""A file with more pixels is refused before they are decoded: 32 million, a larger
+picture than most cameras make, and well under what would fill the memory."""
+
+
+def load_images(
+    paths: Sequence[str | Path],
+    *,
+    size: int | tuple[int, int] = 28,
+    mode: Mode = "L",
+    invert: bool = False,
+) -> np.ndarray:
+    """Reads image files into one array, each stretched to `size` by a Lanczos filter.
+
+    A photograph is turned the way its EXIF tag says, transparency becomes white paper,
+    and 16-bit, palette and CMYK files become 8-bit grey or colour.
+
+    Args:
+      paths: PNG or JPEG files.
+      size: height and width, one number if they are equal.
+      mode: "L" for one channel of grey, "RGB" for three of colour.
+      invert: turn black into white: for ink on paper, which models like as ink = 255.
+
+    Returns:
+      uint8 `[n, height, width, channels]`.
+
+    Raises:
+      DataError: a file that is missing, broken, of another format, or too large.
+
+    Example:
+      >>> load_images([], size=(8, 4), mode="RGB").shape
+      (0, 8, 4, 3)
+    """
+    return decode_all(
+        ((str(path), Path(path)) for path in paths),
+        count=len(paths),
+        size=size,
+        mode=mode,
+        invert=invert,
+    )
+
+
+def decode_all(
+    files: Iterable[tuple[str, Path | bytes]],
+    *,
+    count: int,
+    size: int | tuple[int, int],
+    mode: Mode,
+    invert: bool,
+    formats: Sequence[str] = FORMATS,
+) -> np.ndarray:
+    """Decodes `count` pairs: a name for errors, and a path or the bytes of a file."""
+    from PIL import Image
+
+    height, width = check_size(size)
+    if mode not in ("L", "RGB"):
+        raise DataError(f"mode: got {mode!r}, want 'L' or 'RGB'")
+    out = np.empty((count, height, width, len(mode)), np.uint8)
+    # Pillow only warns of a picture that is up to twice its own limit.
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        for i, (name, file) in enumerate(files):
+            image = _decode(name, file, (height, width), mode, formats)
+            out[i] = image.reshape(out.shape[1:])
+    return np.invert(out, out=out) if invert else out
+
+
+def check_size(size: int | tuple[int, int]) -> tuple[int, int]:
+    """Returns height and width; raises `DataError` unless both are 1 to 4096."""
+    height, width = (size, size) if isinstance(size, int) else size
+    if not (1 <= height <= 4096 and 1 <= width <= 4096):
+        raise DataError(f"size: got {size!r}, want 1 to 4096 pixels a side")
+    return height, width
+
+
+def _decode(
+    name: str,
+    file: Path | bytes,
+    size: tuple[int, int],
+    mode: Mode,
+    formats: Sequence[str],
+) -> np.ndarray:
+    """Decodes one file, or raises a `DataError` which names it."""
+    from PIL import Image
+
+    source = io.BytesIO(file) if isinstance(file, bytes) else file
+    try:
+        with Image.open(source, formats=formats) as image:
+            if image.width * image.height <= MAX_PIXELS:
+                return np.asarray(_convert(image, size, mode))
+            reason = f"has {image.width} x {image.height} pixels"
+    except FileNotFoundError:
+        reason = "is missing"
+    except Image.UnidentifiedImageError:
+        reason = "is no such image"
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        reason = "has too many pixels"
+    except Exception as error:
+        # Pillow's decoders raise a dozen types on damaged bytes (OSError, SyntaxError,
+        # ValueError, struct.error, zlib.error...); all of them mean the same here.
+        reason = f"is broken ({str(error).splitlines()[0] if str(error) else error!r})"
+    raise DataError(
+        f"image {name}: {reason}, "
+        f"want a whole {' or '.join(formats)} of at most {MAX_PIXELS} pixels"
+    )
+
+
+def _convert(image: "Image.Image", size: tuple[int, int], mode: Mode) -> "Image.Image":
+    """Turns upright, resizes, puts on white paper and converts, in this order."""
+    from PIL import Image, ImageOps
+
+    image.load()  # all of it: a truncated file passes `open` and even `verify`
+    image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I"):  # 16-bit grey; Pillow's own conversion clips it
+        image = Image.fromarray((np.asarray(image) // 256).astype(np.uint8))
+    elif image.has_transparency_data:
+        image = image.convert("RGBA")
+    elif image.mode not in ("L", "RGB"):
+        image = image.convert("L" if image.mode == "1" else "RGB")
+    image = image.resize(size[::-1], Image.Resampling.LANCZOS)
+    if image.mode == "RGBA":  # after the resize: the big picture is copied once less
+        paper = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(paper, image)
+    return image.convert(mode)
