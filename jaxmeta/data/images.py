@@ -65,7 +65,7 @@ def decode_all(
     size: int | tuple[int, int],
     mode: Mode,
     invert: bool,
-    formats: Sequence[str] = FORMATS,
+    formats: tuple[str, ...] = FORMATS,
 ) -> np.ndarray:
     """Decodes `count` pairs: a name for errors, and a path or the bytes of a file."""
     from PIL import Image
@@ -96,7 +96,7 @@ def _decode(
     file: Path | bytes,
     size: tuple[int, int],
     mode: Mode,
-    formats: Sequence[str],
+    formats: tuple[str, ...],
 ) -> np.ndarray:
     """Decodes one file, or raises a `DataError` which names it."""
     from PIL import Image
@@ -135,7 +135,7 @@ def _convert(image: "Image.Image", size: tuple[int, int], mode: Mode) -> "Image.
         image = image.convert("RGBA")
     elif image.mode not in ("L", "RGB"):
         image = image.convert("L" if image.mode == "1" else "RGB")
-    image = image.resize(size[::-1], Image.Resampling.LANCZOS)
+    image = image.resize((size[1], size[0]), Image.Resampling.LANCZOS)
     if image.mode == "RGBA":  # after the resize: the big picture is copied once less
         paper = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(paper, image)

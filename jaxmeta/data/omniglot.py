@@ -85,7 +85,7 @@ def omniglot(
 
 def facts() -> dict:
     """How many characters each alphabet has, and the ranges of the Vinyals split."""
-    return json.loads((files(__package__) / "omniglot.json").read_text())
+    return json.loads((files("jaxmeta.data") / "omniglot.json").read_text())
 
 
 def class_lists(split: str) -> dict[str, list[str]]:

@@ -1,0 +1,133 @@
+"""Folders of image files, one folder a class."""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from .arrays import Dataset, Splits, from_counts, make_splits
+from .errors import DataError
+from .images import Mode, load_images
+
+SUFFIXES = (".png", ".jpg", ".jpeg")
+# Left out in silence, an image of another format would be a smaller class than its
+# owner believes.
+OTHER_IMAGES = (".bmp", ".gif", ".heic", ".tif", ".tiff", ".webp")
+
+
+def image_folder(
+    root: str | os.PathLike[str],
+    *,
+    size: int | tuple[int, int] = 28,
+    mode: Mode = "L",
+    invert: bool = False,
+) -> Dataset:
+    """Reads `root/<class>/*.png|jpg|jpeg`; classes and files are in sorted order.
+
+    Files of other kinds and hidden ones are left out. Images become what `load_images`
+    makes of them.
+
+    Args:
+      root: a folder with a folder a class.
+      size: height and width, one number if they are equal.
+      mode: "L" for one channel of grey, "RGB" for three of colour.
+      invert: turn black into white, as `omniglot` does.
+
+    Returns:
+      A `Dataset` with inputs uint8 `[n, height, width, channels]`.
+
+    Raises:
+      DataError: no such folder, no classes in it, a class with no images, or an image
+        that is broken or of another format.
+
+    Example:
+      >>> data = image_folder("my-images", size=84, mode="RGB")  # doctest: +SKIP
+      >>> data.names  # doctest: +SKIP
+      ('cat', 'dog')
+    """
+    classes = list_classes(root)
+    inputs = load_images(
+        [path for paths in classes.values() for path in paths],
+        size=size,
+        mode=mode,
+        invert=invert,
+    )
+    return from_counts(inputs, [len(paths) for paths in classes.values()], (*classes,))
+
+
+def image_folder_splits(
+    root: str | os.PathLike[str],
+    *,
+    size: int | tuple[int, int] = 28,
+    mode: Mode = "L",
+    invert: bool = False,
+) -> Splits:
+    """Reads `root/train`, `root/val` and `root/test`, each as `image_folder` does.
+
+    Args:
+      root: a folder with folders `train`, `val` and `test`.
+      size: as in `image_folder`.
+      mode: as in `image_folder`.
+      invert: as in `image_folder`.
+
+    Returns:
+      `Splits`.
+
+    Raises:
+      DataError: as in `image_folder`, or a class name in two of the three.
+
+    Example:
+      >>> splits = image_folder_splits("my-images")  # doctest: +SKIP
+      >>> splits.test.names  # doctest: +SKIP
+      ('emu', 'fox')
+    """
+    parts = (
+        image_folder(Path(root) / name, size=size, mode=mode, invert=invert)
+        for name in Splits._fields
+    )
+    return make_splits(*parts)
+
+
+def list_classes(root: str | os.PathLike[str]) -> dict[str, list[Path]]:
+    """Returns class -> sorted image files, without opening one.
+
+    Args:
+      root: a folder with a folder a class.
+
+    Returns:
+      The classes in sorted order; each has at least one file.
+
+    Raises:
+      DataError: as in `image_folder`.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise DataError(f"folder {root}: is missing, want {root}/<class>/*.png")
+    folders = _sorted(path for path in root.iterdir() if path.is_dir())
+    if not folders:
+        raise DataError(
+            f"folder {root}: has no class folder, want {root}/<class>/*.png"
+        )
+    return {folder.name: _images(folder) for folder in folders}
+
+
+def _images(folder: Path) -> list[Path]:
+    """The image files of a class, sorted."""
+    paths = _sorted(path for path in folder.iterdir() if path.is_file())
+    for path in paths:
+        if path.suffix.lower() in OTHER_IMAGES:
+            raise DataError(f"image {path}: is {path.suffix}, want PNG or JPEG")
+    images = [path for path in paths if path.suffix.lower() in SUFFIXES]
+    if not images:
+        below = _sorted(path for path in folder.iterdir() if path.is_dir())
+        hint = (
+            f"; it has folders ({below[0].name}, ...): is it a split?" if below else ""
+        )
+        raise DataError(
+            f"class {folder.name!r}: no images in {folder}, want PNG or JPEG{hint}"
+        )
+    return images
+
+
+def _sorted(paths: Iterable[Path]) -> list[Path]:
+    """Visible paths by name: the order of a listing differs between machines."""
+    return sorted(path for path in paths if not path.name.startswith("."))
