@@ -8,6 +8,7 @@ from jaxmeta import metrics as metrics
 from jaxmeta import models as models
 from jaxmeta import rules as rules
 from jaxmeta import tasks as tasks
+from jaxmeta import testing as testing
 from jaxmeta import train as train
 from jaxmeta import tree as tree
 from jaxmeta.core import Aux as Aux
