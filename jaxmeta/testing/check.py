@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxmeta.core import Key, MetaLearner, Task
-from jaxmeta.testing.laws import CLASSIFICATION_ONLY, LAWS, LawBroken, Subject, _cast
+from jaxmeta.testing.laws import CLASSIFICATION_ONLY, LAWS, LawBroken, subject
 
 
 def check_learner(
@@ -22,6 +22,7 @@ def check_learner(
     transductive: bool = False,
     random_loss: bool = False,
     train_steps: int = 60,
+    episodes: int = 500,
     tx: optax.GradientTransformation | None = None,
     atol: float | None = None,
 ) -> dict[str, str]:
@@ -43,6 +44,7 @@ def check_learner(
       random_loss: the loss draws random numbers by position, so that padding rows change
         which ones (law 9 then looks at predictions only).
       train_steps: outer steps of law 11, of 8 tasks each.
+      episodes: test tasks of laws 11 and 12.
       tx: the outer optimiser of law 11; Adam with rate 0.01 by default.
       atol: tolerance of the equalities, relative to the larger of 1 and the value.
 
@@ -73,22 +75,20 @@ def check_learner(
             left_out.update(CLASSIFICATION_ONLY)
         names = [name for name in names if name not in left_out]
     key = jax.random.key(20) if key is None else key
-    init_key, episode_key, key = jax.random.split(key, 3)
-    episode = _cast(task(episode_key))
-    meta = _cast(learner.init(init_key, episode))
     options = dict(
         classification=classification,
         transductive=transductive,
         random_loss=random_loss,
         train_steps=train_steps,
+        episodes=episodes,
         tx=tx or optax.adam(1e-2),
         atol=atol or (1e-10 if jnp.zeros(()).dtype == jnp.float64 else 1e-4),
     )
-    subject = Subject(learner, task, episode, meta, key, options)
+    checked = subject(learner, task, key, options)
     found, broken = {}, []
     for name in names:
         try:
-            found[name] = LAWS[name](subject)
+            found[name] = LAWS[name](checked)
         except LawBroken as error:
             broken.append(f"{name}: {error}")
     if broken:

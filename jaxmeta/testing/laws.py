@@ -30,6 +30,10 @@ class Subject(NamedTuple):
       meta: the learner's initial `Meta`, in the precision of the check.
       key: for everything random.
       options: the keyword arguments of `check_learner`.
+      value_and_grad: `(meta, episode, key) -> (loss, metrics, grads)`, compiled. The
+        three compiled functions are shared by the laws: compiling is what takes time.
+      predict: `(meta, episode, key) -> outputs`, compiled.
+      score: `(meta, episodes, keys) -> scores`, compiled.
     """
 
     learner: MetaLearner
@@ -38,6 +42,29 @@ class Subject(NamedTuple):
     meta: Meta
     key: Key
     options: dict
+    value_and_grad: Callable
+    predict: Callable
+    score: Callable
+
+
+def subject(learner: MetaLearner, task: Task, key: Key, options: dict) -> Subject:
+    """Draws an episode, initialises the learner and prepares what the laws share."""
+    init_key, episode_key, key = jax.random.split(key, 3)
+    episode = _cast(task(episode_key))
+    meta = _cast(learner.init(init_key, episode))
+    metric = metrics.accuracy if options["classification"] else metrics.mse
+
+    def predict(meta, episode, key):
+        return train.predictions(learner, meta, episode, key)
+
+    def score(meta, episodes, keys):
+        def one(episode, key):
+            return metric(predict(meta, episode, key), episode.query.targets)
+
+        return jax.vmap(one)(episodes, keys)
+
+    compiled = map(jax.jit, (_value_and_grad(learner), predict, score))
+    return Subject(learner, task, episode, meta, key, options, *compiled)
 
 
 def _cast(tree):
@@ -75,8 +102,7 @@ def _value_and_grad(learner):
 
 
 def _predict(s: Subject, episode: Episode):
-    run = jax.jit(lambda m, e, k: train.predictions(s.learner, m, e, k))
-    return run(s.meta, episode, s.key)
+    return s.predict(s.meta, episode, s.key)
 
 
 def init_is_abstract(s: Subject) -> str:
@@ -96,7 +122,7 @@ def outputs_have_target_shape(s: Subject) -> str:
 
 def loss_and_gradient_are_finite(s: Subject) -> str:
     """3. The loss is finite; its gradient has the tree of `params` and is finite."""
-    value, _, grads = jax.jit(_value_and_grad(s.learner))(s.meta, s.episode, s.key)
+    value, _, grads = s.value_and_grad(s.meta, s.episode, s.key)
     _need(bool(jnp.isfinite(value)), f"loss: got {value}, wants a finite number")
     _need(value.shape == (), f"loss: got shape {value.shape}, wants a scalar")
     same = jax.tree.structure(grads) == jax.tree.structure(s.meta.params)
@@ -111,11 +137,10 @@ def vmap_is_a_loop(s: Subject) -> str:
     """4. `vmap(loss)` over tasks equals a Python loop."""
     keys = jax.random.split(s.key, 3)
     episodes = _cast(jax.vmap(s.task)(keys))
-    run = jax.jit(_value_and_grad(s.learner))
     many = jax.jit(jax.vmap(_value_and_grad(s.learner), (None, 0, 0)))
     together = many(s.meta, episodes, keys)
     one_by_one = [
-        run(s.meta, jax.tree.map(lambda x: x[i], episodes), keys[i])
+        s.value_and_grad(s.meta, jax.tree.map(lambda x: x[i], episodes), keys[i])
         for i in range(len(keys))
     ]
     gap = _gap(together, jax.tree.map(lambda *x: jnp.stack(x), *one_by_one))
@@ -125,9 +150,8 @@ def vmap_is_a_loop(s: Subject) -> str:
 
 def jit_is_eager(s: Subject) -> str:
     """5. The compiled loss and gradient equal the eager ones."""
-    run = _value_and_grad(s.learner)
     args = (s.meta, s.episode, s.key)
-    gap = _gap(jax.jit(run)(*args), run(*args))
+    gap = _gap(s.value_and_grad(*args), _value_and_grad(s.learner)(*args))
     _need(gap <= s.options["atol"], f"jit: differs from eager by {gap:.2e}")
     return f"differ by {gap:.1e}"
 
@@ -149,8 +173,7 @@ def no_second_compilation(s: Subject) -> str:
 
 def same_key_same_value(s: Subject) -> str:
     """7. The same key gives the same value, bit for bit."""
-    run = jax.jit(_value_and_grad(s.learner))
-    first, second = (run(s.meta, s.episode, s.key) for _ in range(2))
+    first, second = (s.value_and_grad(s.meta, s.episode, s.key) for _ in range(2))
     _need(_gap(first, second) == 0.0, "key: the same key gave two different values")
     return "bit for bit"
 
@@ -183,10 +206,9 @@ def padding_is_invisible(s: Subject) -> str:
     _need(gap <= s.options["atol"], f"padding: moves predictions by {gap:.2e}")
     if s.options["random_loss"]:
         return f"moves predictions by {gap:.1e}"
-    run = jax.jit(_value_and_grad(s.learner))
-    plain = run(s.meta, s.episode, s.key)
-    loss_gap = _gap(run(s.meta, Episode(support, query), s.key), plain)
-    _need(loss_gap <= s.options["atol"], f"padding: moves loss or gradient by {loss_gap:.2e}")
+    plain = s.value_and_grad(s.meta, s.episode, s.key)
+    loss_gap = _gap(s.value_and_grad(s.meta, Episode(support, query), s.key), plain)
+    _need(loss_gap <= s.options["atol"], f"padding: moves the loss by {loss_gap:.2e}")
     return f"moves by {max(gap, loss_gap):.1e}"
 
 
@@ -203,21 +225,16 @@ def classes_are_exchangeable(s: Subject) -> str:
     return f"differ by {gap:.1e}"
 
 
-def _scores(s: Subject, meta: Meta, task: Task, n: int, metric) -> np.ndarray:
-    def one(key):
-        sampling, adapting = jax.random.split(key)
-        episode = _cast(task(sampling))
-        outputs = train.predictions(s.learner, meta, episode, adapting)
-        return metric(outputs, episode.query.targets)
-
-    return np.asarray(jax.jit(jax.vmap(one))(jax.random.split(s.key, n)))
+def _scores(s: Subject, meta: Meta, task: Task) -> np.ndarray:
+    keys = jax.random.split(s.key, s.options["episodes"])
+    sampling, adapting = jax.vmap(jax.random.split, out_axes=1)(keys)
+    episodes = _cast(jax.jit(jax.vmap(task))(sampling))
+    return np.asarray(s.score(meta, episodes, adapting))
 
 
 def it_learns(s: Subject) -> str:
     """11. A few outer steps improve the score on new tasks, in pairs."""
-    metric, better = (
-        (metrics.accuracy, 1) if s.options["classification"] else (metrics.mse, -1)
-    )
+    better = 1 if s.options["classification"] else -1
     trainer = train.make_trainer(train.episodic(s.learner), s.options["tx"])
     state = train.TrainState(
         s.meta, s.options["tx"].init(s.meta.params), jnp.zeros((), "int32")
@@ -231,8 +248,8 @@ def it_learns(s: Subject) -> str:
         steps = s.options["train_steps"]
         return train.fit(trainer, sample, state, s.key, steps=steps, batch=8)[0]
 
-    before = _scores(s, s.meta, s.task, 200, metric)
-    after = _scores(s, fit(state).meta, s.task, 200, metric)
+    before = _scores(s, s.meta, s.task)
+    after = _scores(s, fit(state).meta, s.task)
     gain, half = train.interval(better * (after - before))
     text = f"{before.mean():.3f} -> {after.mean():.3f}, paired gain {gain:.3f} ± {half:.3f}"
     _need(gain > half, f"learning: no gain on the probe task: {text}")
@@ -251,7 +268,7 @@ def random_labels_give_chance(s: Subject) -> str:
         targets = jax.nn.one_hot(labels, ways, dtype=episode.support.targets.dtype)
         return episode._replace(support=episode.support._replace(targets=targets))
 
-    scores = _scores(s, s.meta, task, 1000, metrics.accuracy)
+    scores = _scores(s, s.meta, task)
     # a false alarm once in a thousand runs of a right learner (and the key is fixed)
     band = scipy.stats.t.ppf(0.9995, len(scores) - 1) * scipy.stats.sem(scores)
     off = abs(scores.mean() - 1 / ways)
