@@ -49,7 +49,8 @@ def unroll(
     Args:
       loss: `(params, batch, step) -> scalar`; `step` counts from 0.
       params: phi_0, any pytree of floating-point arrays (`None` leaves are skipped).
-      tx: the inner optimiser.
+      tx: the inner optimiser; one that takes extra arguments is given the step's loss
+        as `value`.
       batch: what every step sees.
       steps: K >= 0. Zero steps return `params`, so that MAML becomes joint training.
       order: "second" differentiates through the inner gradient; "first" holds it
@@ -79,6 +80,7 @@ def unroll(
         raise ValueError(f'order: got {order!r}, wants "second" or "first"')
     if memory not in ("store", "remat"):
         raise ValueError(f'memory: got {memory!r}, wants "store" or "remat"')
+    tx = optax.with_extra_args_support(tx)
     if state is None:
         state = tx.init(params)
     if steps == 0:
@@ -89,7 +91,9 @@ def unroll(
         value, grads = jax.value_and_grad(loss)(phi, batch, k)
         if order == "first":
             grads = lax.stop_gradient(grads)
-        updates, s = tx.update(grads, s, phi)
+            value = lax.stop_gradient(value)
+        # Rules that look at the loss ask for it by name; others never see it.
+        updates, s = tx.update(grads, s, phi, value=value)
         phi = optax.apply_updates(phi, updates)
         # The inner loss is reported, never differentiated again.
         seen = None if visit is None else visit(phi, k + 1)

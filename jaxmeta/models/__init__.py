@@ -3,4 +3,6 @@
 from jaxmeta.models.adapter import from_linen as from_linen
 from jaxmeta.models.adapter import from_nnx as from_nnx
 from jaxmeta.models.conv4 import conv4 as conv4
+from jaxmeta.models.lstm import lstm as lstm
 from jaxmeta.models.mlp import mlp as mlp
+from jaxmeta.models.transformer import transformer as transformer

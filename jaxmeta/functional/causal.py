@@ -1,0 +1,83 @@
+"""Scaled dot-product attention, causal masks and causal convolutions."""
+
+import jax
+import jax.numpy as jnp
+
+from jaxmeta.core import Array
+
+
+def attention_weights(queries: Array, keys: Array, mask: Array | None = None) -> Array:
+    """How much each query looks at each key; every row sums to 1.
+
+        A_ij = softmax_j(q_i . k_j / sqrt(d))
+
+    Args:
+      queries: `[..., n, d]`.
+      keys: `[..., m, d]`.
+      mask: boolean, broadcastable to `[..., n, m]`: True where a query may look. A row
+        that may look nowhere is uniform, never NaN.
+
+    Returns:
+      `[..., n, m]`, non-negative, zero where masked.
+
+    References:
+      Vaswani et al. 2017, Attention Is All You Need, arXiv:1706.03762, eq. (1).
+
+    >>> attention_weights(jnp.ones((1, 4)), jnp.ones((2, 4))).tolist()
+    [[0.5, 0.5]]
+    """
+    scores = queries @ jnp.swapaxes(keys, -1, -2) / jnp.sqrt(1.0 * queries.shape[-1])
+    if mask is not None:
+        # the most negative finite number: -inf would make a row of padding 0/0
+        scores = jnp.where(mask, scores, jnp.finfo(scores.dtype).min)
+    return jax.nn.softmax(scores)
+
+
+def causal_mask(length: int, real: Array | None = None) -> Array:
+    """Who may look at whom in a sequence: at oneself and at the past.
+
+        mask_ij = [j <= i][x_j is real]
+
+    Args:
+      length: t.
+      real: boolean `[t]`; False is padding, which nobody looks at.
+
+    Returns:
+      Boolean `[t, t]`, rows are queries.
+
+    >>> causal_mask(3).astype(int).tolist()
+    [[1, 0, 0], [1, 1, 0], [1, 1, 1]]
+    """
+    mask = jnp.tri(length, dtype=bool)
+    return mask if real is None else mask & real
+
+
+def causal_conv(inputs: Array, kernel: Array, bias: Array, *, dilation: int) -> Array:
+    """A convolution over time with two taps: now, and `dilation` steps ago.
+
+        y_t = x_{t-dilation} W_0 + x_t W_1 + b,   x_t = 0 for t < 0
+
+    Two matrix products rather than a convolution: with a kernel for every task that is
+    a batched product, where a convolution would become a grouped one.
+
+    Args:
+      inputs: `[t, c]`.
+      kernel: `[2, c, d]`.
+      bias: `[d]`.
+      dilation: >= 1.
+
+    Returns:
+      `[t, d]`.
+
+    Raises:
+      ValueError: if `dilation < 1`.
+
+    >>> x = jnp.array([[1.0], [2.0], [4.0]])
+    >>> causal_conv(x, jnp.ones((2, 1, 1)), jnp.zeros(1), dilation=1)[:, 0].tolist()
+    [1.0, 3.0, 6.0]
+    """
+    if dilation < 1:
+        raise ValueError(f"dilation: got {dilation}, wants an integer >= 1")
+    length = inputs.shape[0]
+    late = jnp.pad(inputs, ((dilation, 0), (0, 0)))[:length]
+    return late @ kernel[0] + inputs @ kernel[1] + bias

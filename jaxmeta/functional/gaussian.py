@@ -1,0 +1,110 @@
+"""Independent normal distributions: what a regressor with uncertainty predicts."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.scipy.special import ndtri
+
+from jaxmeta.core import Array, Key, Scalar
+
+
+class Gaussian(NamedTuple):
+    """A predictive distribution, normal and independent in every entry.
+
+    Attributes:
+      mean: `[n, c]`.
+      std: `[n, c]`, positive, in units of the targets.
+    """
+
+    mean: Array
+    std: Array
+
+
+def log_prob(prediction: Gaussian, targets: Array) -> Array:
+    """The log-density of every target.
+
+        log p = -1/2 ((t - m) / s)^2 - log s - 1/2 log 2 pi
+
+    Args:
+      prediction: mean and standard deviation `[n, c]`.
+      targets: real values `[n, c]`.
+
+    Returns:
+      `[n, c]`, in nats.
+
+    Raises:
+      ValueError: if the shapes differ.
+
+    >>> standard = Gaussian(jnp.zeros((1, 1)), jnp.ones((1, 1)))
+    >>> round(log_prob(standard, jnp.zeros((1, 1))).item(), 4)  # -log sqrt(2 pi)
+    -0.9189
+    """
+    mean, std = prediction
+    if not mean.shape == std.shape == targets.shape:
+        raise ValueError(
+            f"prediction: got mean {mean.shape} and std {std.shape}, "
+            f"wants the shape of targets {targets.shape}"
+        )
+    z = (targets - mean) / std
+    return -0.5 * jnp.square(z) - jnp.log(std) - 0.5 * jnp.log(2 * jnp.pi)
+
+
+def gaussian_nll(prediction: Gaussian, targets: Array) -> Scalar:
+    """Mean negative log-likelihood over examples and dimensions, in nats.
+
+    >>> standard = Gaussian(jnp.zeros((1, 1)), jnp.ones((1, 1)))
+    >>> round(gaussian_nll(standard, jnp.zeros((1, 1))).item(), 4)
+    0.9189
+    """
+    return -jnp.mean(log_prob(prediction, targets))
+
+
+def entropy(prediction: Gaussian) -> Array:
+    """Differential entropy of every entry, `log s + 1/2 log(2 pi e)`, in nats.
+
+    >>> entropy(Gaussian(jnp.zeros(1), jnp.ones(1))).round(4).tolist()
+    [1.4189000129699707]
+    """
+    return jnp.log(prediction.std) + 0.5 * jnp.log(2 * jnp.pi * jnp.e)
+
+
+def sample(prediction: Gaussian, key: Key, samples: int) -> Array:
+    """Draws `[samples, n, c]` from the distribution.
+
+    >>> standard = Gaussian(jnp.zeros((3, 1)), jnp.ones((3, 1)))
+    >>> sample(standard, jax.random.key(0), 5).shape
+    (5, 3, 1)
+    """
+    mean, std = prediction
+    noise = jax.random.normal(key, (samples, *mean.shape), mean.dtype)
+    return mean + std * noise
+
+
+def coverage(prediction: Gaussian, targets: Array, *, level: float = 0.9) -> Scalar:
+    """Fraction of the targets inside the central band of probability `level`.
+
+        |t - m| <= s Phi^-1((1 + level) / 2)
+
+    A calibrated regressor covers `level` of them.
+
+    Args:
+      prediction: mean and standard deviation `[n, c]`.
+      targets: real values `[n, c]`.
+      level: in (0, 1).
+
+    Returns:
+      A scalar in [0, 1].
+
+    Raises:
+      ValueError: if `level` is not in (0, 1).
+
+    >>> standard = Gaussian(jnp.zeros((2, 1)), jnp.ones((2, 1)))
+    >>> coverage(standard, jnp.array([[1.6], [1.7]])).item()  # the edge is at 1.645
+    0.5
+    """
+    if not 0.0 < level < 1.0:
+        raise ValueError(f"level: got {level}, wants a number in (0, 1)")
+    mean, std = prediction
+    inside = jnp.abs(targets - mean) <= std * ndtri((1 + level) / 2)
+    return jnp.mean(inside.astype(mean.dtype))
