@@ -103,7 +103,7 @@ def from_labels(
             f"want 0 to {len(names) - 1}, one of the {len(names)} names"
         )
     else:
-        chosen = tuple(names[value] for value in values)
+        chosen = tuple(names[int(value)] for value in values)
     return from_counts(inputs[np.argsort(labels, kind="stable")], counts, chosen)
 
 
