@@ -3,7 +3,6 @@
 from typing import Literal
 
 import jax
-import jax.numpy as jnp
 from flax import nnx
 
 from jaxmeta.core import Model
@@ -36,7 +35,9 @@ class Conv4(nnx.Module):
         self.depth = blocks
         self.mean = stride == 2
         for i in range(1, blocks + 1):
-            setattr(self, f"block{i}", Block(channels, filters, stride, norm, rngs=rngs))
+            setattr(
+                self, f"block{i}", Block(channels, filters, stride, norm, rngs=rngs)
+            )
             channels = filters
             height, width = _halved(height, stride), _halved(width, stride)
         features = filters if self.mean else height * width * filters

@@ -3,6 +3,7 @@
 Run them on your own learner: `jaxmeta.testing.check_learner(my_learner, task)`.
 """
 
+import operator
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -78,7 +79,9 @@ def _cast(tree):
 def _gap(a, b) -> float:
     """The largest difference between two trees, relative to the larger of 1 and |b|."""
     gaps = jax.tree.map(
-        lambda x, y: jnp.max(jnp.abs(x - y) / jnp.maximum(1.0, jnp.abs(y)), initial=0.0),
+        lambda x, y: jnp.max(
+            jnp.abs(x - y) / jnp.maximum(1.0, jnp.abs(y)), initial=0.0
+        ),
         a,
         b,
     )
@@ -139,12 +142,14 @@ def vmap_is_a_loop(s: Subject) -> str:
     episodes = _cast(jax.vmap(s.task)(keys))
     many = jax.jit(jax.vmap(_value_and_grad(s.learner), (None, 0, 0)))
     together = many(s.meta, episodes, keys)
-    one_by_one = [
-        s.value_and_grad(s.meta, jax.tree.map(lambda x: x[i], episodes), keys[i])
+    loop = [
+        s.value_and_grad(s.meta, jax.tree.map(operator.itemgetter(i), episodes), keys[i])
         for i in range(len(keys))
     ]
-    gap = _gap(together, jax.tree.map(lambda *x: jnp.stack(x), *one_by_one))
-    _need(gap <= s.options["atol"], f"vmap: differs from a loop over tasks by {gap:.2e}")
+    gap = _gap(together, jax.tree.map(lambda *x: jnp.stack(x), *loop))
+    _need(
+        gap <= s.options["atol"], f"vmap: differs from a loop over tasks by {gap:.2e}"
+    )
     return f"differ by {gap:.1e}"
 
 
@@ -184,7 +189,9 @@ def support_order_is_irrelevant(s: Subject) -> str:
     order = jax.random.permutation(s.key, n)
     moved = jax.tree.map(lambda x: x[order], s.episode.support)
     gap = _gap(_predict(s, s.episode._replace(support=moved)), _predict(s, s.episode))
-    _need(gap <= s.options["atol"], f"support: its order moves predictions by {gap:.2e}")
+    _need(
+        gap <= s.options["atol"], f"support: its order moves predictions by {gap:.2e}"
+    )
     return f"moves by {gap:.1e}"
 
 
@@ -272,7 +279,10 @@ def random_labels_give_chance(s: Subject) -> str:
     # a false alarm once in a thousand runs of a right learner (and the key is fixed)
     band = scipy.stats.t.ppf(0.9995, len(scores) - 1) * scipy.stats.sem(scores)
     off = abs(scores.mean() - 1 / ways)
-    _need(off <= band, f"labels: {scores.mean():.3f} with random labels, not {1 / ways:.3f}")
+    _need(
+        off <= band,
+        f"labels: {scores.mean():.3f} with random labels, not {1 / ways:.3f}",
+    )
     return f"{scores.mean():.3f} ± {band:.3f}"
 
 

@@ -18,7 +18,7 @@ class Case(NamedTuple):
 
     build: Callable[[], jm.MetaLearner]
     task: jm.Task = probe()
-    checks: dict[str, Any] = {}
+    checks: dict[str, Any] = {}  # noqa: RUF012 (a NamedTuple, never written to)
 
 
 def head(ways=3):

@@ -1,4 +1,4 @@
-"""The problem of the exact values: y = w * x elementwise, loss 1/2 ||y||^2, targets 0."""
+"""The problem of the exact values: y = w . x, loss 1/2 y^2, targets 0."""
 
 import jax.numpy as jnp
 

@@ -73,7 +73,10 @@ def wrong_shape(base):
 
 
 def no_progress(base):
-    return lambda meta, episode, key: (0.0 * base.loss(meta, episode, key)[0], jm.Aux({}))
+    return lambda meta, episode, key: (
+        0.0 * base.loss(meta, episode, key)[0],
+        jm.Aux({}),
+    )
 
 
 @pytest.mark.parametrize(

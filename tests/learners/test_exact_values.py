@@ -82,4 +82,6 @@ def test_adapted_parameters():
 
 def test_reptile():
     learner = jm.reptile(model(), optax.sgd(0.5), steps=1, task_loss=half_square)
-    np.testing.assert_array_equal(gradient(learner, episode(*ONE_STEP)), [11.5, 23, 34.5])
+    np.testing.assert_array_equal(
+        gradient(learner, episode(*ONE_STEP)), [11.5, 23, 34.5]
+    )
