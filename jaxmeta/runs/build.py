@@ -1,0 +1,233 @@
+"""Recipe -> learner, tasks, trainer. All checks are made before anything compiles."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import optax
+
+from jaxmeta import learners, losses, models, train
+from jaxmeta.core import Key, MetaLearner, Model
+from jaxmeta.runs.check import check
+from jaxmeta.runs.errors import ConfigError, did_you_mean, one_line
+from jaxmeta.runs.recipes import Recipe
+from jaxmeta.runs.sources import SOURCES, Tasks, make_tasks, train_sizes
+from jaxmeta.train.trainer import Trainer, TrainState
+
+
+class Method(NamedTuple):
+    """A learner of the command line.
+
+    Attributes:
+      summary: one line for `jaxmeta list`.
+      make: `(net, recipe, options) -> MetaLearner`; `net(outputs)` is the model with
+        a head, `net(None)` the model without one.
+      steps: whether it adapts by inner steps, so that its score can be drawn over them.
+      head: whether its number of ways is fixed when it is trained.
+      regression: whether it can do regression.
+    """
+
+    summary: str
+    make: Callable[..., MetaLearner]
+    steps: bool = True
+    head: bool = True
+    regression: bool = True
+
+
+class Options(NamedTuple):
+    """What a learner is built with, for training or for the test."""
+
+    outputs: int
+    steps: int
+    inner_batch: int | None
+    loss: Callable
+
+
+METHODS: dict[str, Method] = {
+    "maml": Method(
+        "learns an initialisation, by the gradient through the inner loop",
+        lambda net, r, o: learners.maml(
+            net(o.outputs), _inner(r), steps=o.steps, order=r.order, task_loss=o.loss
+        ),
+    ),
+    "anil": Method(
+        "MAML whose inner loop moves the head alone",
+        lambda net, r, o: learners.anil(
+            net(o.outputs), _inner(r), steps=o.steps, order=r.order, task_loss=o.loss
+        ),
+    ),
+    "reptile": Method(
+        "moves towards the adapted weights; first order",
+        lambda net, r, o: learners.reptile(
+            net(o.outputs),
+            _inner(r),
+            steps=o.steps,
+            inner_batch=o.inner_batch,
+            task_loss=o.loss,
+        ),
+    ),
+    "protonet": Method(
+        "compares with the class means in a learned feature space",
+        lambda net, r, o: learners.protonet(net(None)),
+        steps=False,
+        head=False,
+        regression=False,
+    ),
+}
+"""Every learner by name: one row each."""
+
+
+class Job(NamedTuple):
+    """A recipe, built.
+
+    Attributes:
+      recipe: what it was built from.
+      learner: for training.
+      tester: for validation and test: the same `Meta`, its own number of inner steps.
+      tasks: to train on, to choose by, to test on.
+      trainer: the outer loop.
+    """
+
+    recipe: Recipe
+    learner: MetaLearner
+    tester: MetaLearner
+    tasks: Tasks
+    trainer: Trainer
+
+
+def build(recipe: Recipe) -> Job:
+    """Builds a recipe, or says in one line what is wrong with it.
+
+    Args:
+      recipe: any recipe.
+
+    Returns:
+      A `Job`; nothing has been compiled.
+
+    Raises:
+      ConfigError: a bad field, or data that do not suffice.
+    """
+    check(recipe)
+    _check_combination(recipe)
+    tasks = make_tasks(recipe)
+    ways, shots, _ = train_sizes(recipe)
+    learner = make_learner(recipe, recipe.inner_steps, ways, ways * shots)
+    trainer = train.make_trainer(
+        train.episodic(learner, chunk=recipe.task_chunk), make_outer(recipe)
+    )
+    job = Job(recipe, learner, make_tester(recipe), tasks, trainer)
+    try:
+        abstract_state(job)
+    except ValueError as error:
+        raise ConfigError("model", recipe.model, f"a fit: {one_line(error)}") from error
+    return job
+
+
+def make_tester(
+    recipe: Recipe, steps: int | None = None, ways: int | None = None
+) -> MetaLearner:
+    """The learner as it is tested, with its own number of inner steps.
+
+    Args:
+      recipe: a checked recipe.
+      steps: inner steps; by default the recipe's, for the test.
+      ways: classes; by default the recipe's.
+
+    Returns:
+      A learner for the same `Meta`. Zero steps are MAML's, whatever the learner: no
+      adaptation.
+    """
+    if steps is None:
+        steps = recipe.eval_inner_steps
+        steps = recipe.inner_steps if steps is None else steps
+    ways = recipe.ways if ways is None else ways
+    return make_learner(recipe, steps, ways, ways * recipe.shots)
+
+
+def make_learner(recipe: Recipe, steps: int, ways: int, support: int) -> MetaLearner:
+    """The learner of a recipe for `steps` inner steps and `support` examples."""
+    regression = SOURCES[recipe.dataset].regression
+    batch = recipe.inner_batch and min(recipe.inner_batch, support)
+    loss = losses.mse if regression else losses.cross_entropy
+    options = Options(1 if regression else ways, steps, batch, loss)
+    method = METHODS[recipe.learner]
+    if method.steps and steps == 0:
+        return learners.maml(make_net(recipe)(options.outputs), _inner(recipe), steps=0)
+    return method.make(make_net(recipe), recipe, options)
+
+
+def make_net(recipe: Recipe) -> Callable[[int | None], Model]:
+    """The network of a recipe, given its number of outputs."""
+    if recipe.model == "mlp":
+        return lambda outputs: models.mlp(outputs, hidden=recipe.hidden)
+    return lambda outputs: models.conv4(
+        outputs,
+        filters=recipe.filters,
+        norm=None if recipe.norm == "none" else recipe.norm,
+        downsample=recipe.downsample,
+    )
+
+
+def make_outer(recipe: Recipe) -> optax.GradientTransformation:
+    """The outer optimiser: clipping, Adam or SGD, a falling rate."""
+    schedules = {
+        "constant": lambda: optax.constant_schedule(recipe.rate),
+        "cosine": lambda: optax.cosine_decay_schedule(recipe.rate, recipe.steps),
+        "linear": lambda: optax.linear_schedule(recipe.rate, 0.0, recipe.steps),
+        "halving": lambda: optax.exponential_decay(
+            recipe.rate, recipe.halve_every, 0.5, staircase=True
+        ),
+    }
+    optimiser = {"adam": optax.adam, "sgd": optax.sgd}[recipe.optimiser]
+    tx = optimiser(schedules[recipe.schedule]())
+    return optax.chain(optax.clip_by_global_norm(recipe.clip), tx) if recipe.clip else tx
+
+
+def _inner(recipe: Recipe) -> optax.GradientTransformation:
+    if recipe.inner == "adam":
+        return optax.adam(recipe.inner_rate, b1=0.0)
+    return optax.sgd(recipe.inner_rate)
+
+
+def init_state(job: Job, key: Key) -> TrainState:
+    """The state before the first step; shapes come from one training task."""
+    making, drawing = jax.random.split(key)
+    return job.trainer.init(making, train.sample_batch(job.tasks.train, drawing, 1))
+
+
+def abstract_state(job: Job) -> TrainState:
+    """Shapes and types of the state. Checks the test's shapes too; runs nothing."""
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    state = jax.eval_shape(lambda key: init_state(job, key), key)
+    jax.eval_shape(lambda state, key: _predict(job, state, key), state, key)
+    return state
+
+
+def _predict(job: Job, state: TrainState, key: Key):
+    return train.predictions(job.tester, state.meta, job.tasks.test(key), key)
+
+
+def _check_combination(recipe: Recipe) -> None:
+    """What is wrong with two fields together."""
+    if recipe.learner not in METHODS:
+        hint = did_you_mean(recipe.learner, METHODS)
+        wants = f"one of {', '.join(METHODS)}{hint}"
+        raise ConfigError("learner", repr(recipe.learner), wants)
+    method, source = METHODS[recipe.learner], SOURCES[recipe.dataset]
+    if source.regression and not method.regression:
+        raise ConfigError(
+            "learner", recipe.learner, f"one that can do regression on {recipe.dataset}"
+        )
+    if not source.images and recipe.model == "conv4":
+        raise ConfigError("model", recipe.model, f"mlp: {recipe.dataset} has no images")
+    ways = train_sizes(recipe)[0]
+    if method.head and not source.regression and ways != recipe.ways:
+        raise ConfigError(
+            "train_ways", ways, f"{recipe.ways}: the head of {recipe.learner} is fixed"
+        )
+    if method.steps and recipe.inner_steps < 1 and recipe.learner == "reptile":
+        raise ConfigError("inner_steps", recipe.inner_steps, "an integer >= 1")
+    if recipe.task_chunk and recipe.tasks % recipe.task_chunk:
+        raise ConfigError(
+            "task_chunk", recipe.task_chunk, f"a divisor of tasks = {recipe.tasks}"
+        )

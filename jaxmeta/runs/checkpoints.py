@@ -1,0 +1,190 @@
+"""Checkpoints that notice damage. The only module that knows Orbax.
+
+Orbax writes the arrays; it does not see a flipped bit in them and does not fall back to
+an older step. So each step carries a manifest with the SHA-256 of every file, all of
+them are compared before anything is restored, and the newest step that is whole wins.
+
+    checkpoints/00000300/arrays/...      Orbax
+    checkpoints/00000300/info.json       what is not an array
+    checkpoints/00000300/manifest.json   file -> SHA-256
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import warnings
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+
+from jaxmeta.core import Key, PyTree
+from jaxmeta.runs.errors import RunError, one_line
+from jaxmeta.runs.files import sync
+
+FORMAT = 1
+_ARRAYS, _INFO, _MANIFEST = "arrays", "info.json", "manifest.json"
+
+
+class Snapshot(NamedTuple):
+    """All that decides the future of a run.
+
+    Attributes:
+      state: the `TrainState`.
+      best: the best `Meta` so far; `()` where none is kept.
+      key: the root key.
+      info: what is not an array: scores, seconds, recipe, fingerprint.
+    """
+
+    state: PyTree
+    best: PyTree
+    key: Key
+    info: dict
+
+
+class _Damage(Exception):
+    """A step that is not what was written."""
+
+
+def save(folder: Path, step: int, snapshot: Snapshot, *, keep: int = 2) -> None:
+    """Writes one step, whole or not at all, and drops all but the newest `keep`.
+
+    Args:
+      folder: `checkpoints/` of the run.
+      step: the number of outer steps taken.
+      snapshot: what to write.
+      keep: steps to keep.
+
+    Raises:
+      RunError: the disk is full, or the folder cannot be written. Earlier steps stay.
+    """
+    final = folder / f"{step:08d}"
+    if final.exists():
+        return  # of this very run, and verified when the run was continued
+    part = folder / f".part-{step:08d}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir()
+        _write(part, step, snapshot)
+        os.replace(part, final)
+        sync(folder)
+    except (OSError, ValueError) as error:
+        shutil.rmtree(part, ignore_errors=True)
+        intact = [path.name for path in _steps(folder)[-1:]]
+        raise RunError(
+            f"{final}: could not be written ({one_line(error)}); "
+            f"the last good step is {intact[0] if intact else 'none'}"
+        ) from error
+    for old in _steps(folder)[:-keep]:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def restore(folder: Path, like: tuple[PyTree, PyTree]) -> Snapshot | None:
+    """Reads the newest step that is whole.
+
+    A damaged step is renamed to `<step>.damaged`, with one warning that names the file.
+
+    Args:
+      folder: `checkpoints/` of the run.
+      like: shapes and types of `(state, best)`.
+
+    Returns:
+      A `Snapshot`, or `None` where nothing was ever saved.
+
+    Raises:
+      RunError: there were steps, and none is whole.
+    """
+    for path in reversed(_steps(folder)):
+        try:
+            return _read(path, like)
+        except _Damage as damage:
+            away = path.with_name(path.name + ".damaged")
+            shutil.rmtree(away, ignore_errors=True)
+            os.replace(path, away)
+            message = f"checkpoint {path.name} is damaged ({damage}); kept as {away.name}"
+            warnings.warn(message, stacklevel=2)
+    damaged = sorted(folder.glob("*.damaged")) if folder.is_dir() else []
+    if damaged:
+        raise RunError(
+            f"{folder}: no checkpoint is whole ({len(damaged)} damaged, such as "
+            f"{damaged[-1].name}); train into another folder to start again"
+        )
+    return None
+
+
+def _steps(folder: Path) -> list[Path]:
+    """Folders of the steps, oldest first."""
+    if not folder.is_dir():
+        return []
+    return sorted(path for path in folder.iterdir() if path.name.isdigit())
+
+
+def _write(part: Path, step: int, snapshot: Snapshot) -> None:
+    from orbax.checkpoint import v1 as ocp
+
+    key = {
+        "impl": str(jax.random.key_impl(snapshot.key)),
+        "data": jax.random.key_data(snapshot.key).tolist(),
+    }
+    tree = {"state": snapshot.state, "best": snapshot.best}
+    ocp.save(str(part.resolve() / _ARRAYS), tree)
+    info = {"format": FORMAT, "step": step, "key": key, **snapshot.info}
+    (part / _INFO).write_text(json.dumps(info, allow_nan=False), encoding="utf-8")
+    digests = _digests(part)
+    # No white space: then there is no byte in the manifest that could change unnoticed.
+    text = json.dumps({"format": FORMAT, "files": digests}, separators=(",", ":"))
+    (part / _MANIFEST).write_text(text, encoding="utf-8")
+    for path in [*part.rglob("*"), part]:
+        sync(path)
+
+
+def _read(path: Path, like: tuple[PyTree, PyTree]) -> Snapshot:
+    from orbax.checkpoint import v1 as ocp
+
+    _verify(path)
+    info = json.loads((path / _INFO).read_text(encoding="utf-8"))
+    device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    abstract = jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=device),
+        {"state": like[0], "best": like[1]},
+    )
+    try:
+        tree = ocp.load(str(path.resolve() / _ARRAYS), abstract)
+    except Exception as error:
+        # Its bytes are as written: the fault is with what is asked for. Orbax calls all
+        # of that "incompatible handler".
+        raise RunError(
+            f"{path}: its arrays do not fit this recipe or this version of jaxmeta"
+        ) from error
+    key = jax.random.wrap_key_data(
+        jax.numpy.asarray(info["key"]["data"], "uint32"), impl=info["key"]["impl"]
+    )
+    return Snapshot(tree["state"], tree["best"], key, info)
+
+
+def _verify(path: Path) -> None:
+    """Compares every file with the manifest."""
+    try:
+        manifest = json.loads((path / _MANIFEST).read_text(encoding="utf-8"))
+        wanted = manifest["files"]
+        found = _digests(path)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise _Damage(f"{_MANIFEST}: {one_line(error)}") from error
+    if manifest.get("format") != FORMAT or len(manifest) != 2:
+        raise _Damage(f"{_MANIFEST}: not of format {FORMAT}")
+    for name in sorted({*wanted, *found}):
+        if wanted.get(name) != found.get(name):
+            state = "missing" if name not in found else "not as it was written"
+            raise _Damage(f"{name}: {state}")
+
+
+def _digests(path: Path) -> dict[str, str]:
+    """File -> SHA-256, the manifest itself left out."""
+    manifest = path / _MANIFEST
+    files = sorted(p for p in path.rglob("*") if p.is_file() and p != manifest)
+    return {
+        p.relative_to(path).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest()
+        for p in files
+    }

@@ -1,0 +1,54 @@
+"""What the bits of a result depend on beside its recipe."""
+
+import importlib.metadata
+import os
+import platform
+
+PACKAGES = ("jaxmeta", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+
+
+def fingerprint() -> dict[str, str | int | bool]:
+    """Versions, backend, devices, threads, flags: name -> plain value.
+
+    Two runs of one recipe with equal fingerprints give equal bits. The number of CPU
+    threads is part of it: XLA splits sums by it.
+    """
+    import jax
+
+    devices = jax.devices()
+    return {
+        **{name: _version(name) for name in PACKAGES},
+        "python": platform.python_version(),
+        "platform": f"{platform.system()} {platform.machine()}",
+        "backend": jax.default_backend(),
+        "device": devices[0].device_kind,
+        "devices": len(devices),
+        "cpu_threads": _threads(),
+        "nproc": os.environ.get("NPROC", ""),
+        "xla_flags": os.environ.get("XLA_FLAGS", ""),
+        "x64": bool(jax.config.jax_enable_x64),
+        "matmul_precision": str(jax.config.jax_default_matmul_precision),
+        "prng": str(jax.config.jax_default_prng_impl),
+    }
+
+
+def differences(old: dict, new: dict) -> list[str]:
+    """`["cpu_threads: 2 then, 4 now", ...]`."""
+    return [
+        f"{name}: {old.get(name)} then, {new.get(name)} now"
+        for name in sorted({*old, *new})
+        if old.get(name) != new.get(name)
+    ]
+
+
+def _threads() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"

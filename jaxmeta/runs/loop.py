@@ -1,0 +1,194 @@
+"""The long loop: Python over compiled chunks of outer steps."""
+
+import functools
+import math
+import sys
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from tqdm import tqdm
+
+from jaxmeta import train
+from jaxmeta.core import Meta, Task
+from jaxmeta.runs import keys
+from jaxmeta.runs.build import Job
+from jaxmeta.runs.checkpoints import Snapshot
+from jaxmeta.runs.errors import RunError
+from jaxmeta.train import Evaluation, Trainer, TrainState
+
+
+class Events(NamedTuple):
+    """What the loop calls between chunks.
+
+    Attributes:
+      row: a line of metrics.
+      save: a snapshot, when one is due and at the end.
+      stopping: whether to save and leave.
+    """
+
+    row: Callable[[dict], None]
+    save: Callable[[int, Snapshot], None]
+    stopping: Callable[[], bool]
+
+
+def until(trainer: Trainer, last: jax.Array) -> Trainer:
+    """A trainer that stands still from step `last` on.
+
+    A last, shorter chunk then runs in the program that is already compiled.
+    """
+
+    def step(state: TrainState, batch, key):
+        def go(_):
+            return trainer.step(state, batch, key)
+
+        shapes = jax.eval_shape(go, None)[1]
+
+        def stay(_):
+            zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+            return state, zeros
+
+        return lax.cond(state.step < last, go, stay, None)
+
+    return trainer._replace(step=step)
+
+
+def compile_chunk(job: Job, state: TrainState, key: jax.Array):
+    """Compiles `(state, task, key, last) -> (state, metrics)`; the state is donated.
+
+    Returns:
+      `(function, seconds)`.
+    """
+    recipe = job.recipe
+    steps = min(recipe.chunk, recipe.steps)
+
+    @functools.partial(jax.jit, donate_argnums=0)
+    def chunk(state, task, key, last):
+        trainer = until(job.trainer, last)
+        return train.fit(trainer, task, state, key, steps=steps, batch=recipe.tasks)
+
+    start = time.perf_counter()
+    last = jnp.asarray(recipe.steps, jnp.int32)
+    lowered = chunk.lower(state, job.tasks.train, key, last)
+    compiled = lowered.compile()
+    seconds = time.perf_counter() - start
+    return lambda state: compiled(state, job.tasks.train, key, last), seconds
+
+
+def score(job: Job, meta: Meta, task: Task, key: jax.Array, episodes: int) -> Evaluation:
+    """Evaluates parameters as the recipe tests them."""
+    size = side_by_side(job, episodes)
+    return train.evaluate(job.tester, meta, task, key, episodes=episodes, chunk=size)
+
+
+def side_by_side(job: Job, episodes: int) -> int:
+    """Episodes evaluated together: 1 for images on a CPU, where it is fastest."""
+    if jax.default_backend() == "cpu" and job.recipe.model != "mlp":
+        return 1
+    return max(size for size in range(1, 65) if episodes % size == 0)
+
+
+def run(job: Job, snapshot: Snapshot, events: Events) -> Snapshot:
+    """Takes the outer steps that are left.
+
+    Args:
+      job: what to train.
+      snapshot: where to start; its state is used up.
+      events: called between chunks.
+
+    Returns:
+      The snapshot after the last step, or, if stopped, after the last whole chunk.
+
+    Raises:
+      RunError: the loss is no longer finite. The last checkpoint is from before.
+    """
+    recipe = job.recipe
+    state, best, key, info = snapshot
+    step = int(state.step)
+    validate_every = _period(recipe.validate_every, recipe.steps)
+    save_every = _period(recipe.checkpoint_every, recipe.steps)
+    chunk, seconds = compile_chunk(job, state, key)
+    info = {**info, "compile_seconds": info["compile_seconds"] + seconds}
+    if step == 0 and validate_every:
+        events.row({"step": 0, **_validate(job, state.meta)})
+    bar = tqdm(
+        total=recipe.steps, initial=step, unit="step", disable=not sys.stderr.isatty()
+    )
+    with bar:
+        while step < recipe.steps and not events.stopping():
+            start = time.perf_counter()
+            state, metrics = chunk(state)
+            taken = min(step + recipe.chunk, recipe.steps) - step
+            means = _means(metrics, taken, step)
+            seconds = time.perf_counter() - start
+            rate = taken * recipe.tasks / seconds
+            info = {**info, "train_seconds": info["train_seconds"] + seconds}
+            before, step = step, step + taken
+            row = {"step": step, **means, "tasks_per_second": round(rate, 2)}
+            if _due(validate_every, before, step, recipe.steps):
+                row |= _validate(job, state.meta)
+                if recipe.keep == "best" and _better(row, info["best"]):
+                    # A copy: the state's own arrays are given away to the next chunk.
+                    best = jax.tree.map(jnp.copy, state.meta)
+                    info = {**info, "best": _val_of(row)}
+            events.row(row)
+            bar.update(taken)
+            bar.set_postfix_str(_postfix(row))
+            if _due(save_every, before, step, recipe.steps):
+                events.save(step, Snapshot(state, best, key, info))
+    if events.stopping() and step < recipe.steps:
+        events.save(step, Snapshot(state, best, key, info))
+    return Snapshot(state, best, key, info)
+
+
+def _period(every: int | None, steps: int) -> int:
+    return max(1, steps // 10) if every is None else every
+
+
+def _due(every: int, before: int, now: int, last: int) -> bool:
+    """Whether a multiple of `every`, or the end, lies in (before, now]."""
+    return bool(every) and (now // every > before // every or now == last)
+
+
+def _means(metrics: dict, taken: int, step: int) -> dict[str, float]:
+    """The chunk's mean of each metric; an error if the loss was not finite."""
+    arrays = {name: np.asarray(value)[:taken] for name, value in metrics.items()}
+    bad = np.flatnonzero(~np.isfinite(arrays["loss"] + arrays["grad_norm"]))
+    if len(bad):
+        i = bad[0]
+        raise RunError(
+            f"loss: got {arrays['loss'][i]} (gradient norm {arrays['grad_norm'][i]}) at "
+            f"outer step {step + i + 1}; a lower rate or inner_rate, or clip, may help"
+        )
+    return {name: round(float(value.mean()), 6) for name, value in arrays.items()}
+
+
+def _validate(job: Job, meta: Meta) -> dict[str, float]:
+    recipe = job.recipe
+    found = score(
+        job, meta, job.tasks.val, keys.validation(), recipe.validate_episodes
+    )
+    return {f"val_{found.metric}": found.mean, "val_ci95": found.ci95}
+
+
+def _val_of(row: dict) -> dict[str, float]:
+    return {k: v for k, v in row.items() if k == "step" or k.startswith("val_")}
+
+
+def _better(row: dict, best: dict | None) -> bool:
+    """Whether a validation beats the best so far; a tie goes to the later step."""
+    name = "val_mse" if "val_mse" in row else "val_accuracy"
+    if not math.isfinite(row[name]):
+        return False
+    sign = -1 if name == "val_mse" else 1
+    return best is None or sign * row[name] >= sign * best[name]
+
+
+def _postfix(row: dict) -> str:
+    names = {"loss": "loss", "accuracy": "acc", "mse": "mse"}
+    parts = [f"{short} {row[name]:.3g}" for name, short in names.items() if name in row]
+    return ", ".join([*parts, f"{row['tasks_per_second']:.0f} tasks/s"])

@@ -1,0 +1,170 @@
+"""Recipe -> tasks to train on, to choose by and to test on. Nothing compiles here."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from jaxmeta import data, tasks
+from jaxmeta.core import Task
+from jaxmeta.runs.errors import ConfigError, one_line
+from jaxmeta.runs.recipes import Recipe
+
+
+class Source(NamedTuple):
+    """A data set of the command line.
+
+    Attributes:
+      summary: one line for `jaxmeta list`.
+      load: recipe -> splits; `None` where tasks are made on the fly.
+      draw: `(recipe, split, ways, shots, queries) -> Task`.
+      images: whether inputs are images.
+      regression: whether targets are real values.
+    """
+
+    summary: str
+    load: Callable[[Recipe], data.Splits] | None
+    draw: Callable[..., Task]
+    images: bool = True
+    regression: bool = False
+
+
+class Tasks(NamedTuple):
+    """Three distributions over tasks; no class is in two of them."""
+
+    train: Task
+    val: Task
+    test: Task
+
+
+def _few_shot(recipe, split, ways, shots, queries):
+    return tasks.few_shot(split, ways, shots, queries, rotations=recipe.rotations)
+
+
+def _omniglot(recipe: Recipe) -> data.Splits:
+    root = _folder(recipe, "the folder that holds Omniglot's two zip files")
+    return data.omniglot(root, recipe.size, split=recipe.split)
+
+
+def _images(recipe: Recipe) -> data.Splits:
+    root = _folder(recipe, "a folder with <class>/*.png, or train, val and test of them")
+    options = {"size": recipe.size, "mode": recipe.mode, "invert": recipe.invert}
+    if (root / "train").is_dir():
+        return data.image_folder_splits(root, **options)
+    whole = data.image_folder(root, **options)
+    # Three of five classes to learn from, one to choose by, one to test on.
+    part = ["train", "train", "train", "val", "test"]
+    names = {
+        split: [name for i, name in enumerate(whole.names) if part[i % 5] == split]
+        for split in ("train", "val", "test")
+    }
+    if not names["test"]:
+        raise ConfigError(
+            "data", f"{len(whole.names)} classes in {root}", "5 classes or more"
+        )
+    return data.make_splits(*(data.take_classes(whole, n) for n in names.values()))
+
+
+def _folder(recipe: Recipe, wants: str) -> Path:
+    if recipe.data is None:
+        raise ConfigError("data", "nothing", wants)
+    root = Path(recipe.data).expanduser()
+    if not root.is_dir():
+        raise ConfigError("data", f"{recipe.data}, which is no folder", wants)
+    return root
+
+
+SOURCES: dict[str, Source] = {
+    "glyphs": Source(
+        "characters of random strokes, drawn on the fly: no download",
+        None,
+        lambda recipe, split, *sizes: tasks.glyphs(*sizes, size=recipe.size),
+    ),
+    "sinusoid": Source(
+        "sine waves of random amplitude and phase: regression",
+        None,
+        lambda recipe, split, ways, *sizes: tasks.sinusoid(*sizes),
+        images=False,
+        regression=True,
+    ),
+    "omniglot": Source(
+        "1,623 characters of 50 alphabets, 20 drawings each: --data FOLDER",
+        _omniglot,
+        _few_shot,
+    ),
+    "folder": Source(
+        "your own images, <class>/*.png or .jpg: --data FOLDER", _images, _few_shot
+    ),
+}
+"""Every data set by name: one row each."""
+
+
+def make_tasks(recipe: Recipe) -> Tasks:
+    """Builds the three task distributions of a recipe.
+
+    Args:
+      recipe: a checked recipe.
+
+    Returns:
+      `Tasks`.
+
+    Raises:
+      ConfigError: data that are missing, or too few for the tasks that are asked for.
+    """
+    source = SOURCES[recipe.dataset]
+    if recipe.rotations and source.load is None:
+        raise ConfigError("rotations", True, f"False: {recipe.dataset} has no classes")
+    splits = load(recipe) if source.load else data.Splits(None, None, None)  # type: ignore
+    ways, shots, queries = train_sizes(recipe)
+    sizes = (recipe.ways, recipe.shots, recipe.queries)
+    train = _draw(recipe, "train", splits.train, "train_", ways, shots, queries)
+    return Tasks(
+        train,
+        _draw(recipe, "val", splits.val, "", *sizes),
+        _draw(recipe, "test", splits.test, "", *sizes),
+    )
+
+
+def train_sizes(recipe: Recipe) -> tuple[int, int, int]:
+    """Ways, shots and queries of the training tasks."""
+    return (
+        recipe.train_ways or recipe.ways,
+        recipe.train_shots or recipe.shots,
+        recipe.train_queries or recipe.queries,
+    )
+
+
+def load(recipe: Recipe) -> data.Splits:
+    """Reads the data of a recipe; what the reader objects to is about `data`."""
+    try:
+        return SOURCES[recipe.dataset].load(recipe)  # type: ignore[misc]
+    except (data.DataError, OSError) as error:
+        raise ConfigError("data", recipe.data, f"a readable data set: {error}") from error
+
+
+def _draw(recipe, name, split, prefix, ways, shots, queries) -> Task:
+    if split is not None:
+        _enough(recipe, name, split, prefix, ways, shots + queries)
+    try:
+        return SOURCES[recipe.dataset].draw(recipe, split, ways, shots, queries)
+    except ValueError as error:
+        raise ConfigError(f"{prefix}tasks", "sizes that do not fit", one_line(error)) from (
+            error
+        )
+
+
+def _enough(recipe, name, split, prefix, ways, examples) -> None:
+    classes = len(split.counts) * (4 if recipe.rotations else 1)
+    if getattr(recipe, f"{prefix}ways") is None:
+        prefix = ""  # the value came from the other field
+    if ways > classes:
+        raise ConfigError(
+            f"{prefix}ways", ways, f"at most {classes}, the classes of the {name} split"
+        )
+    short = [i for i, count in enumerate(split.counts) if count < examples]
+    if short:
+        i = short[0]
+        raise ConfigError(
+            "data",
+            f"{split.counts[i]} images in class {split.names[i]!r} of the {name} split",
+            f"at least {examples} = {prefix}shots + {prefix}queries",
+        )

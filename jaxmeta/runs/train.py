@@ -1,0 +1,171 @@
+"""`jaxmeta train`: a recipe in, a run folder out; stopped runs are continued."""
+
+import datetime
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+
+import jaxmeta
+from jaxmeta.core import Meta
+from jaxmeta.runs import checkpoints, folder, keys, loop
+from jaxmeta.runs.build import Job, abstract_state, build, init_state
+from jaxmeta.runs.checkpoints import Snapshot
+from jaxmeta.runs.files import write_json
+from jaxmeta.runs.fingerprint import differences, fingerprint
+from jaxmeta.runs.folder import RunFolder
+from jaxmeta.runs.recipes import Recipe
+from jaxmeta.runs.stop import Interrupted, Stop
+from jaxmeta.train import Evaluation
+
+Say = Callable[[str], None]
+
+
+def train(recipe: Recipe, *, say: Say = print) -> Path:
+    """Trains a recipe, tests it, and leaves a run folder.
+
+    If the folder holds an unfinished run of the same recipe, that run is continued,
+    bit for bit as if it had not been stopped. A finished one is left as it is.
+
+    Args:
+      recipe: what to run.
+      say: takes a line for the user.
+
+    Returns:
+      The run folder.
+
+    Raises:
+      ConfigError: bad input, before anything is compiled.
+      RunError: the run cannot go on.
+      Interrupted: SIGINT or SIGTERM, after a checkpoint was saved.
+    """
+    where = folder.open_folder(recipe)
+    result = folder.read_result(where)
+    if result is not None:
+        say(f"{where.path}: finished already; {headline(result)}")
+        _report(where, say)
+        return where.path
+    job = build(recipe)
+    folder.create(where, recipe, jaxmeta.__version__)
+    started = time.perf_counter()
+    with Stop() as stop:
+        snapshot = _start(job, where, say)
+        metrics = folder.Metrics(where.metrics)
+        metrics.rewind(int(snapshot.state.step))
+        spent = snapshot.info["wall_seconds"]
+
+        def save(step: int, snapshot: Snapshot) -> None:
+            wall = spent + time.perf_counter() - started
+            info = {**snapshot.info, "wall_seconds": round(wall, 3)}
+            checkpoints.save(where.checkpoints, step, snapshot._replace(info=info))
+
+        events = loop.Events(metrics.append, save, lambda: stop.signal is not None)
+        snapshot = loop.run(job, snapshot, events)
+        if stop.signal is not None:
+            step = int(snapshot.state.step)
+            saved = f"{where.path}: stopped and saved at step {step} of {recipe.steps}"
+            raise Interrupted(f"{saved}; --out {where.path} continues it", stop.status)
+    meta, step = chosen(recipe, snapshot)
+    found = loop.score(job, meta, job.tasks.test, keys.test(), recipe.episodes)
+    wall = spent + time.perf_counter() - started
+    result = make_result(job, found, snapshot.info, step, wall)
+    write_json(where.result, result)
+    say(f"{where.path}: {headline(result)}")
+    _report(where, say)
+    return where.path
+
+
+def chosen(recipe: Recipe, snapshot: Snapshot) -> tuple[Meta, int]:
+    """The parameters to test, and the step they are from."""
+    best = snapshot.info["best"]
+    if recipe.keep == "best" and best is not None:
+        return snapshot.best, best["step"]
+    return snapshot.state.meta, int(snapshot.state.step)
+
+
+def _start(job: Job, where: RunFolder, say: Say) -> Snapshot:
+    """The newest whole checkpoint, or a fresh state."""
+    state = abstract_state(job)
+    like = (state, state.meta if job.recipe.keep == "best" else ())
+    now = fingerprint()
+    snapshot = checkpoints.restore(where.checkpoints, like)
+    if snapshot is not None:
+        then = snapshot.info["fingerprint"]
+        for difference in differences(then, now):
+            warnings.warn(
+                f"{where.path}: continued elsewhere, bits may differ ({difference})",
+                stacklevel=3,
+            )
+        say(f"{where.path}: continued from step {int(snapshot.state.step)}")
+        return snapshot
+    say(f"{where.path}: {job.recipe.name}, {job.recipe.steps} steps")
+    root = keys.root(job.recipe.seed)
+    fresh = jax.jit(lambda key: init_state(job, key))(keys.init(root))
+    best = jax.tree.map(jnp.copy, fresh.meta) if job.recipe.keep == "best" else ()
+    info = {
+        "best": None,
+        "train_seconds": 0.0,
+        "compile_seconds": 0.0,
+        "wall_seconds": 0.0,
+        "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "recipe": job.recipe.name,
+        "fingerprint": now,
+    }
+    return Snapshot(fresh, best, root, info)
+
+
+def make_result(
+    job: Job, found: Evaluation, info: dict, step: int, wall: float
+) -> dict[str, object]:
+    """What result.json holds."""
+    recipe = job.recipe
+    trained = recipe.steps * recipe.tasks
+    return {
+        "recipe": recipe.name,
+        "learner": recipe.learner,
+        found.metric: found.mean,
+        "ci95": found.ci95,
+        "episodes": found.episodes,
+        "ways": recipe.ways,
+        "shots": recipe.shots,
+        "queries": recipe.queries,
+        "seed": recipe.seed,
+        "steps": recipe.steps,
+        "tasks": recipe.tasks,
+        "transductive": found.transductive,
+        "dataset": recipe.dataset,
+        "split": recipe.split if recipe.dataset == "omniglot" else None,
+        "kept": recipe.keep,
+        "kept_step": step,
+        "validation": info["best"],
+        "tasks_per_second": round(trained / max(info["train_seconds"], 1e-9), 2),
+        "train_seconds": round(info["train_seconds"], 2),
+        "compile_seconds": round(info["compile_seconds"], 2),
+        "wall_seconds": round(wall, 2),
+        "started": info["started"],
+        "version": jaxmeta.__version__,
+        "fingerprint": fingerprint(),
+    }
+
+
+def headline(result: dict) -> str:
+    """`accuracy 98.12 % ± 0.20 (5-way 1-shot, 600 episodes, transductive)`."""
+    if "accuracy" in result:
+        value = f"accuracy {100 * result['accuracy']:.2f} % ± {100 * result['ci95']:.2f}"
+        task = f"{result['ways']}-way {result['shots']}-shot"
+    else:
+        value = f"mse {result['mse']:.4f} ± {result['ci95']:.4f}"
+        task = f"{result['shots']}-shot"
+    word = ", transductive" if result["transductive"] else ""
+    return f"{value} ({task}, {result['episodes']} episodes{word})"
+
+
+def _report(where: RunFolder, say: Say) -> None:
+    from jaxmeta.runs.report import write_report
+
+    if not where.report.is_file():
+        write_report(where)
+    say(f"{where.report}")
