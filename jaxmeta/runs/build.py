@@ -95,11 +95,12 @@ class Job(NamedTuple):
     trainer: Trainer
 
 
-def build(recipe: Recipe) -> Job:
+def build(recipe: Recipe, tasks: Tasks | None = None) -> Job:
     """Builds a recipe, or says in one line what is wrong with it.
 
     Args:
       recipe: any recipe.
+      tasks: what it names, read from its data; `blank_tasks` where no data are needed.
 
     Returns:
       A `Job`; nothing has been compiled.
@@ -109,7 +110,7 @@ def build(recipe: Recipe) -> Job:
     """
     check(recipe)
     _check_combination(recipe)
-    tasks = make_tasks(recipe)
+    tasks = make_tasks(recipe) if tasks is None else tasks
     ways, shots, _ = train_sizes(recipe)
     learner = make_learner(recipe, recipe.inner_steps, ways, ways * shots)
     trainer = train.make_trainer(
@@ -124,7 +125,10 @@ def build(recipe: Recipe) -> Job:
 
 
 def make_tester(
-    recipe: Recipe, steps: int | None = None, ways: int | None = None
+    recipe: Recipe,
+    steps: int | None = None,
+    ways: int | None = None,
+    support: int | None = None,
 ) -> MetaLearner:
     """The learner as it is tested, with its own number of inner steps.
 
@@ -132,6 +136,7 @@ def make_tester(
       recipe: a checked recipe.
       steps: inner steps; by default the recipe's, for the test.
       ways: classes; by default the recipe's.
+      support: support examples; by default the recipe's.
 
     Returns:
       A learner for the same `Meta`. Zero steps are MAML's, whatever the learner: no
@@ -141,7 +146,8 @@ def make_tester(
         steps = recipe.eval_inner_steps
         steps = recipe.inner_steps if steps is None else steps
     ways = recipe.ways if ways is None else ways
-    return make_learner(recipe, steps, ways, ways * recipe.shots)
+    support = ways * recipe.shots if support is None else support
+    return make_learner(recipe, steps, ways, support)
 
 
 def make_learner(recipe: Recipe, steps: int, ways: int, support: int) -> MetaLearner:

@@ -63,6 +63,12 @@ def check(recipe: Recipe) -> Recipe:
     return recipe
 
 
+def hints_of(kind: type) -> dict[str, object]:
+    """Field -> type, for the fields that a command line may set."""
+    hints = typing.get_type_hints(kind)
+    return {k: v for k, v in hints.items() if k not in ("name", "summary")}
+
+
 def describe(hint: object) -> str:
     """A type in words: `"an integer"`, `"one of second, first"`."""
     args = typing.get_args(hint)

@@ -4,8 +4,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import jax.numpy as jnp
+
 from jaxmeta import data, tasks
-from jaxmeta.core import Task
+from jaxmeta.core import Batch, Episode, Task
 from jaxmeta.runs.errors import ConfigError, one_line
 from jaxmeta.runs.recipes import Recipe
 
@@ -111,6 +113,8 @@ def make_tasks(recipe: Recipe) -> Tasks:
       ConfigError: data that are missing, or too few for the tasks that are asked for.
     """
     source = SOURCES[recipe.dataset]
+    if recipe.mode == "RGB" and recipe.dataset != "folder":
+        raise ConfigError("mode", "RGB", f"L: {recipe.dataset} is not in colour")
     if recipe.rotations and source.load is None:
         raise ConfigError("rotations", True, f"False: {recipe.dataset} has no classes")
     splits = load(recipe) if source.load else data.Splits(None, None, None)  # type: ignore
@@ -122,6 +126,26 @@ def make_tasks(recipe: Recipe) -> Tasks:
         _draw(recipe, "val", splits.val, "", *sizes),
         _draw(recipe, "test", splits.test, "", *sizes),
     )
+
+
+def blank_tasks(recipe: Recipe) -> Tasks:
+    """Tasks of the right shapes with nothing in them: to restore a run without its data.
+
+    Raises:
+      ConfigError: a recipe whose inputs are not images.
+    """
+    if not SOURCES[recipe.dataset].images:
+        raise ConfigError("run", f"a run on {recipe.dataset}", "a run on images")
+
+    def blank(ways: int, shots: int, queries: int) -> Task:
+        def batch(n):
+            image = (recipe.size, recipe.size, 3 if recipe.mode == "RGB" else 1)
+            return Batch(jnp.zeros((ways * n, *image)), jnp.zeros((ways * n, ways)))
+
+        return lambda key: Episode(batch(shots), batch(queries))
+
+    test = blank(recipe.ways, recipe.shots, recipe.queries)
+    return Tasks(blank(*train_sizes(recipe)), test, test)
 
 
 def train_sizes(recipe: Recipe) -> tuple[int, int, int]:

@@ -1,0 +1,168 @@
+"""`jaxmeta adapt`: someone's own images, classified by a few examples of each class."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxmeta import data
+from jaxmeta.core import Batch
+from jaxmeta.data import DataError
+from jaxmeta.runs import folder, keys
+from jaxmeta.runs.build import METHODS, build, make_tester
+from jaxmeta.runs.errors import ConfigError
+from jaxmeta.runs.evaluate import load_snapshot
+from jaxmeta.runs.folder import RunFolder
+from jaxmeta.runs.recipes import Recipe
+from jaxmeta.runs.sources import blank_tasks
+from jaxmeta.runs.train import chosen
+
+SUFFIXES = (".png", ".jpg", ".jpeg")
+TOGETHER = 256  # query images predicted in one call, at most
+
+
+class Prediction(NamedTuple):
+    """What was said about one image."""
+
+    path: Path
+    label: str
+    probability: float
+
+
+def adapt(
+    path: Path,
+    support: Path,
+    query: Path,
+    invert: bool | None = None,
+    *,
+    say: Callable[[str], None] = print,
+    note: Callable[[str], None] = lambda line: None,
+) -> list[Prediction]:
+    """Adapts a trained run to the classes in `support` and classifies `query`.
+
+    Images go the way of the run's training images: grey or colour, the same size, the
+    same scale. Runs on characters know light ink on dark ground; where `invert` is
+    `None`, support images that are mostly light are taken for dark ink and turned, the
+    query images with them.
+
+    Args:
+      path: the run folder.
+      support: `<class>/*.png`.
+      query: `*.png`, or `<class>/*.png`, which also gives an accuracy.
+      invert: whether to turn dark on light into light on dark.
+      say: takes the predictions, `path<TAB>class<TAB>probability`.
+      note: takes what was done to the images, and the accuracy.
+
+    Returns:
+      The predictions, in the order of the paths.
+
+    Raises:
+      ConfigError: no run; no classes; images that cannot be read; a number of classes
+        that the learner cannot take.
+      RunError: a run without a whole checkpoint.
+    """
+    recipe = folder.read_config(path)
+    job = build(recipe, blank_tasks(recipe))
+    classes = _classes("support", support)
+    _check_ways(recipe, len(classes))
+    asked = _queries(query, classes)
+    x, y = _load(recipe, classes, asked, invert, note)
+    snapshot = load_snapshot(RunFolder(path), job)
+    meta, _ = chosen(recipe, snapshot)
+
+    learner = make_tester(recipe, ways=len(classes), support=len(x))
+    labels = np.repeat(np.arange(len(classes)), [len(p) for p in classes.values()])
+    targets = jnp.eye(len(classes))[labels]
+    fast = jax.jit(learner.adapt)(meta, Batch(x, targets), keys.drawing())
+    # Nearly equal parts: statistics over a batch, where there are any, are of many.
+    parts = np.array_split(y, -(-len(y) // TOGETHER))
+    predict = jax.jit(lambda part: jax.nn.softmax(learner.predict(meta, fast, part)))
+    outputs = np.concatenate([np.asarray(predict(part)) for part in parts])
+
+    names = list(classes)
+    found = [
+        Prediction(file, names[int(row.argmax())], float(row.max()))
+        for (file, _), row in zip(asked, outputs, strict=True)
+    ]
+    for one in found:
+        say(f"{one.path}\t{one.label}\t{one.probability:.4f}")
+    truth = [name for _, name in asked]
+    if truth[0] is not None:
+        right = sum(p.label == t for p, t in zip(found, truth, strict=True))
+        note(f"accuracy {100 * right / len(found):.2f} % of {len(found)} images")
+    return found
+
+
+def _classes(field: str, root: Path) -> dict[str, list[Path]]:
+    """Class -> images."""
+    try:
+        return data.list_classes(root)
+    except (DataError, OSError) as error:
+        raise ConfigError(field, root, f"<class>/*.png in it: {error}") from error
+
+
+def _check_ways(recipe: Recipe, ways: int) -> None:
+    if ways < 2:
+        raise ConfigError("support", f"{ways} class folder", "2 or more")
+    if METHODS[recipe.learner].head and ways != recipe.ways:
+        wants = f"{recipe.ways}: the head of {recipe.learner} is fixed by its training"
+        raise ConfigError("support", f"{ways} class folders", wants)
+
+
+def _queries(
+    root: Path, classes: dict[str, list[Path]]
+) -> list[tuple[Path, str | None]]:
+    """The images to classify, with their class where a folder tells it."""
+    if not root.is_dir():
+        raise ConfigError("query", f"{root}, which is no folder", "a folder of images")
+    flat = sorted(
+        p
+        for p in root.iterdir()
+        if p.suffix.lower() in SUFFIXES and not p.name.startswith(".")
+    )
+    if flat:
+        return [(p, None) for p in flat]
+    if not any(p.is_dir() for p in root.iterdir()):
+        raise ConfigError("query", f"{root} without an image", "*.png or <class>/*.png")
+    labelled = _classes("query", root)
+    for name in labelled:
+        if name not in classes:
+            wants = f"the classes of support: {', '.join(classes)}"
+            raise ConfigError("query", f"class {name!r}", wants)
+    return [(p, name) for name, paths in labelled.items() for p in paths]
+
+
+def _load(
+    recipe: Recipe,
+    classes: dict[str, list[Path]],
+    asked: list[tuple[Path, str | None]],
+    invert: bool | None,
+    note: Callable[[str], None],
+) -> tuple[np.ndarray, np.ndarray]:
+    """Support and query images as the run's network knows them."""
+    examples = [p for paths in classes.values() for p in paths]
+    x = _read("support", recipe, examples)
+    y = _read("query", recipe, [p for p, _ in asked])
+    if invert is None:
+        invert = recipe.invert if recipe.dataset == "folder" else bool(x.mean() > 127.5)
+        why = "as in training" if recipe.dataset == "folder" else "judged by the support"
+    else:
+        why = "as asked"
+    kind = "colour" if recipe.mode == "RGB" else "grey"
+    turned = "turned to light on dark" if invert else "not inverted"
+    note(
+        f"{len(classes)} classes, {len(x)} support and {len(y)} query images, "
+        f"{recipe.size}x{recipe.size} {kind}, {turned} ({why})"
+    )
+    x, y = (255 - a if invert else a for a in (x, y))
+    return x.astype(np.float32) / 255, y.astype(np.float32) / 255
+
+
+def _read(field: str, recipe: Recipe, paths: list[Path]) -> np.ndarray:
+    try:
+        return data.load_images(paths, size=recipe.size, mode=recipe.mode)
+    except (DataError, OSError) as error:
+        raise ConfigError(field, "an unusable image", f"PNG or JPEG: {error}") from error
