@@ -1,0 +1,79 @@
+"""Repeating a step, and what of it is kept for the backward pass."""
+
+import math
+from collections.abc import Callable
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from jaxmeta.core import PyTree
+
+Loop = Literal["auto", "scan", "unroll"]
+Step = Callable[[PyTree, Any], tuple[PyTree, PyTree]]
+KEPT = "inner_grads"  # the name under which a step marks what is worth keeping
+
+
+def repeat(
+    step: Step,
+    carry: PyTree,
+    start: int,
+    stop: int,
+    *,
+    loop: Loop = "auto",
+    remat: bool = False,
+    keep_named: bool = False,
+    levels: int = 1,
+) -> tuple[PyTree, PyTree]:
+    """Runs `carry, out = step(carry, k)` for k = start..stop-1.
+
+    Args:
+      step: one step.
+      carry: where it starts.
+      start: the first k.
+      stop: one past the last; above `start`.
+      loop: "scan", "unroll" (K copies), or "auto": a single step is no loop.
+      remat: computes each step anew in the backward pass.
+      keep_named: but not what the step has marked with the name `KEPT`.
+      levels: 2 keeps about 2 sqrt(K) carries, those between blocks of sqrt(K) steps and
+        those inside one block, and computes each step once more.
+
+    Returns:
+      The last carry, and the outputs, stacked.
+
+    >>> repeat(lambda c, k: (c + k, c), jnp.array(0), 0, 3)[0].item()
+    3
+    """
+    count = stop - start
+    flat = loop == "unroll" or (loop == "auto" and count == 1)
+    size = math.isqrt(count)
+
+    def checkpoint(fn):
+        policy = jax.checkpoint_policies.save_only_these_names(KEPT)
+        # a scan keeps the two computations apart; without one XLA would merge them
+        return jax.checkpoint(
+            fn, policy=policy if keep_named else None, prevent_cse=flat
+        )
+
+    def run(body, carry, ks):
+        if not flat:
+            return lax.scan(body, carry, ks)
+        outs = []
+        for i in range(ks.shape[0]):
+            carry, out = body(carry, ks[i])
+            outs.append(out)
+        return carry, jax.tree.map(lambda *x: jnp.stack(x), *outs)
+
+    ks = jnp.arange(start, stop)
+    body = checkpoint(step) if remat else step
+    if levels == 1 or size == 1:
+        return run(body, carry, ks)
+    whole = count // size * size
+    block = checkpoint(lambda carry, ks: run(body, carry, ks))
+    carry, outs = run(block, carry, ks[:whole].reshape(-1, size))
+    outs = jax.tree.map(lambda x: x.reshape(whole, *x.shape[2:]), outs)
+    if whole == count:
+        return carry, outs
+    carry, rest = block(carry, ks[whole:])
+    return carry, jax.tree.map(lambda *x: jnp.concatenate(x), outs, rest)
