@@ -69,7 +69,9 @@ def from_nnx_for(build: Callable[[nnx.Rngs, PyTree], nnx.Module]) -> Model:
     def apply(meta, inputs, *, train=False, key=None):
         graphdef, random, takes_rngs = graph(inputs)
         key = jax.random.key(0) if key is None else key
-        module = nnx.merge(graphdef, meta.params, _fresh(random, key), meta.buffers)
+        # `Meta(params)` has () for buffers, which nnx would count as a leaf
+        buffers = meta.buffers or {}
+        module = nnx.merge(graphdef, meta.params, _fresh(random, key), buffers)
         module.train() if train else module.eval()
         outputs = module(inputs, rngs=nnx.Rngs(key)) if takes_rngs else module(inputs)
         rest = nnx.state(module, nnx.Not(nnx.Any(nnx.Param, nnx.RngState)))

@@ -2,7 +2,6 @@
 
 from typing import Literal
 
-import jax
 from flax import nnx
 
 from jaxmeta.core import Model
@@ -12,16 +11,19 @@ from jaxmeta.models.layers import Conv, NormName, norm_layer
 
 
 class Block(nnx.Module):
-    """3x3 convolution, norm, ReLU and, without a stride, 2x2 max-pooling."""
+    """3x3 convolution, norm, ReLU and, if asked for, 2x2 max-pooling."""
 
-    def __init__(self, channels, filters, stride, norm, *, rngs):
+    def __init__(self, channels, filters, stride, norm, pool, valid, *, rngs):
         # a norm takes the mean away again, and with it any bias before it
         self.conv = Conv(channels, filters, stride=stride, bias=norm is None, rngs=rngs)
         self.norm = norm_layer(norm, filters)
-        self.pool = stride == 1
+        self.pool = pool
+        self.valid = valid
 
     def __call__(self, x):
         x = self.conv(x)
+        if self.valid:  # a convolution without padding is the inside of one with it
+            x = x[:, 1:-1, 1:-1]
         x = x if self.norm is None else self.norm(x)
         x = nnx.relu(x)
         return max_pool(x) if self.pool else x
@@ -30,18 +32,21 @@ class Block(nnx.Module):
 class Conv4(nnx.Module):
     """Blocks `block1`, ..., `block4` and, with classes, a linear `head`."""
 
-    def __init__(self, shape, ways, filters, stride, norm, blocks, *, rngs):
+    def __init__(
+        self, shape, ways, filters, stride, norm, blocks, flatten, pools, valid, *, rngs
+    ):
         height, width, channels = shape
         self.depth = blocks
         self.mean = stride == 2
+        self.flatten = flatten
         for i in range(1, blocks + 1):
-            setattr(
-                self, f"block{i}", Block(channels, filters, stride, norm, rngs=rngs)
-            )
+            pool, inside = stride == 1 and i <= pools, i <= valid
+            block = Block(channels, filters, stride, norm, pool, inside, rngs=rngs)
+            setattr(self, f"block{i}", block)
             channels = filters
-            height, width = _halved(height, stride), _halved(width, stride)
+            height, width = (_size(n, stride, pool, inside) for n in (height, width))
         features = filters if self.mean else height * width * filters
-        if features == 0:
+        if min(height, width) < 1:
             raise ValueError(
                 f"inputs: got images of {shape[0]}x{shape[1]}, wants at least "
                 f"{2**blocks} pixels a side to be halved {blocks} times"
@@ -51,13 +56,16 @@ class Conv4(nnx.Module):
     def __call__(self, x):
         for i in range(1, self.depth + 1):
             x = getattr(self, f"block{i}")(x)  # [n, h, w, filters]
+        if not self.flatten:
+            return x
         x = x.mean((1, 2)) if self.mean else x.reshape(x.shape[0], -1)
         return x if self.head is None else self.head(x)
 
 
-def _halved(size: int, stride: int) -> int:
+def _size(size: int, stride: int, pool: bool, valid: bool) -> int:
     # a stride of 2 with SAME padding rounds up, 2x2 pooling drops the odd edge
-    return -(-size // 2) if stride == 2 else size // 2
+    size = max(-(-size // stride) - 2 * valid, 0)
+    return size // 2 if pool else size
 
 
 def conv4(
@@ -67,6 +75,9 @@ def conv4(
     downsample: Literal["pool", "stride"] = "pool",
     norm: NormName | None = "batch",
     blocks: int = 4,
+    flatten: bool = True,
+    pools: int | None = None,
+    valid: int = 0,
 ) -> Model:
     """Four blocks of 3x3 convolution, norm and ReLU, each halving the image.
 
@@ -84,6 +95,10 @@ def conv4(
         that predictions are transductive; "batch_running": running averages at
         inference; "group"; "layer"; or `None`, which gives the convolutions a bias.
       blocks: 4; fewer makes quick tests.
+      flatten: `False` gives the last maps `[n, h, w, filters]`; needs `ways=None`.
+      pools: only the first so many blocks pool; all by default.
+      valid: the first so many convolutions have no padding. The encoder of relation
+        networks is `flatten=False, pools=2, valid=2`: 5x5 maps for 28x28 images.
 
     Returns:
       A `Model` for `[n, height, width, channels]` images, with parameters
@@ -97,6 +112,7 @@ def conv4(
       arXiv:1703.03400, section 5.2.
 
     >>> model = conv4(5, filters=4)
+    >>> import jax, jax.numpy as jnp
     >>> images = jnp.zeros((2, 28, 28, 1))
     >>> meta = model.init(jax.random.key(0), images)
     >>> model.apply(meta, images)[0].shape
@@ -107,6 +123,12 @@ def conv4(
     for name, value in (("filters", filters), ("blocks", blocks)):
         if value < 1:
             raise ValueError(f"{name}: got {value}, wants an integer >= 1")
+    if not flatten and ways is not None:
+        raise ValueError(
+            f"flatten: got False with ways={ways}, wants ways=None: maps have no head"
+        )
+    if valid and downsample == "stride":
+        raise ValueError(f'valid: got {valid}, wants 0 with downsample="stride"')
     norm_layer(norm, 8)  # refuse an unknown name now, not at the first trace
     stride = 2 if downsample == "stride" else 1
 
@@ -117,6 +139,9 @@ def conv4(
                 f"got shape {inputs.shape}"
             )
         shape = inputs.shape[1:]
-        return Conv4(shape, ways, filters, stride, norm, blocks, rngs=rngs)
+        most = blocks if pools is None else pools
+        return Conv4(
+            shape, ways, filters, stride, norm, blocks, flatten, most, valid, rngs=rngs
+        )
 
     return from_nnx_for(build)

@@ -23,7 +23,9 @@ class Conv(nnx.Module):
     def __init__(self, channels, filters, *, size=3, stride=1, bias=True, rngs):
         self.stride = stride
         shape = (size, size, channels, filters)
-        self.kernel = nnx.Param(jax.nn.initializers.glorot_uniform()(rngs.params(), shape))
+        self.kernel = nnx.Param(
+            jax.nn.initializers.glorot_uniform()(rngs.params(), shape)
+        )
         self.bias = nnx.Param(jnp.zeros(filters)) if bias else None
 
     def __call__(self, x):
@@ -57,7 +59,9 @@ class BatchNorm(nnx.Module):
             return affine_norm(x, mean, var, scale, bias, eps=self.epsilon)
         y, mean, var = batch_norm(x, scale, bias, eps=self.epsilon)
         keep = self.momentum
-        self.mean[...] = keep * self.mean[...] + (1 - keep) * jax.lax.stop_gradient(mean)
+        self.mean[...] = keep * self.mean[...] + (1 - keep) * jax.lax.stop_gradient(
+            mean
+        )
         self.var[...] = keep * self.var[...] + (1 - keep) * jax.lax.stop_gradient(var)
         return y
 

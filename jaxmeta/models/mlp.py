@@ -18,7 +18,9 @@ class MLP(nnx.Module):
         for i, width in enumerate(hidden, 1):
             setattr(self, f"layer{i}", nnx.Linear(features, width, rngs=rngs))
             features = width
-        self.head = None if outputs is None else nnx.Linear(features, outputs, rngs=rngs)
+        self.head = (
+            None if outputs is None else nnx.Linear(features, outputs, rngs=rngs)
+        )
 
     def __call__(self, x):
         x = x.reshape(x.shape[0], -1)  # [n, features]
@@ -54,7 +56,9 @@ def mlp(
     ['head', 'layer1', 'layer2']
     """
     if outputs is None and not hidden:
-        raise ValueError("hidden: got no layer and outputs=None, wants one or the other")
+        raise ValueError(
+            "hidden: got no layer and outputs=None, wants one or the other"
+        )
 
     def build(rngs, inputs):
         features = math.prod(inputs.shape[1:])

@@ -91,8 +91,8 @@ def transformer(
         x <- x + Attention(LN(x)),   x <- x + W_2 gelu(W_1 LN(x))
 
     Images `[n, h, w, c]` are cut into patches, each a token (a small vision
-    transformer); sequences of vectors `[n, t, d]` are taken as they are. Positions are learned: the
-    size of the images, or the length of the sequences, is fixed.
+    transformer); sequences of vectors `[n, t, d]` are taken as they are. Positions are
+    learned, so that the size of the images, or the length of the sequences, is fixed.
 
     Args:
       outputs: width of the linear head, or `None` for pooled features.

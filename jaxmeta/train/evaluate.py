@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.stats
 from jax import lax
+from jax.tree_util import Partial
 
 from jaxmeta import metrics
 from jaxmeta.core import Array, Episode, Key, Meta, MetaLearner, Task
@@ -58,9 +59,7 @@ def interval(scores: np.ndarray) -> tuple[float, float]:
     return float(scores.mean()), float(quantile * scores.std(ddof=1) / np.sqrt(n))
 
 
-def predictions(
-    learner: MetaLearner, meta: Meta, episode: Episode, key: Key
-) -> Array:
+def predictions(learner: MetaLearner, meta: Meta, episode: Episode, key: Key) -> Array:
     """Adapts to the support set and predicts the query set: `[n, c]`."""
     fast = learner.adapt(meta, episode.support, key)
     return learner.predict(meta, fast, episode.query.inputs)
@@ -84,7 +83,9 @@ def query_dependence(
       one (batch statistics over the query set, say).
     """
     fast = learner.adapt(meta, episode.support, key)
-    alone = jax.tree.map(lambda x: jnp.broadcast_to(x[:1], x.shape), episode.query.inputs)
+    alone = jax.tree.map(
+        lambda x: jnp.broadcast_to(x[:1], x.shape), episode.query.inputs
+    )
     apart = learner.predict(meta, fast, alone)[0]
     together = learner.predict(meta, fast, episode.query.inputs)[0]
     scale = jnp.maximum(1.0, jnp.max(jnp.abs(together)))
@@ -156,6 +157,9 @@ def evaluate(
     if metric is None:
         metric = metrics.accuracy if _one_hot(first.query.targets) else metrics.mse
     score, dependence = _evaluator(learner, metric, chunk)
+    # a task of our own is a pytree whose images are arguments of the program; any
+    # other callable is compiled in
+    task = task if isinstance(task, Partial) else Partial(task)
     scores = np.asarray(score(meta, task, keys))
     moved = float(dependence(meta, first, adapting))
     mean, ci95 = interval(scores)

@@ -1,0 +1,96 @@
+"""The relation module: a small network that scores a pair.
+
+Sung et al. 2018, https://arxiv.org/abs/1711.06025.
+"""
+
+import math
+
+from flax import nnx
+
+from jaxmeta.core import Model
+from jaxmeta.functional.convolution import max_pool
+from jaxmeta.models.adapter import from_nnx_for
+from jaxmeta.models.layers import Conv, NormName, norm_layer
+
+
+class Relation(nnx.Module):
+    """Two convolutions and two dense layers; for vectors the dense layers alone."""
+
+    def __init__(self, shape, filters, hidden, norm, *, rngs):
+        self.maps = len(shape) == 3
+        if self.maps:
+            height, width, channels = shape
+            self.conv1 = Conv(channels, filters, bias=norm is None, rngs=rngs)
+            self.norm1 = norm_layer(norm, filters)
+            self.conv2 = Conv(filters, filters, bias=norm is None, rngs=rngs)
+            self.norm2 = norm_layer(norm, filters)
+            for _ in range(2):
+                height, width = _pooled(height), _pooled(width)
+            features = height * width * filters
+        else:
+            features = math.prod(shape)
+        self.hidden = nnx.Linear(features, hidden, rngs=rngs)
+        self.head = nnx.Linear(hidden, 1, rngs=rngs)
+
+    def __call__(self, x):
+        if self.maps:
+            x = self._block(x, self.conv1, self.norm1)
+            x = self._block(x, self.conv2, self.norm2)
+        x = nnx.relu(self.hidden(x.reshape(x.shape[0], -1)))
+        return self.head(x)[:, 0]
+
+    @staticmethod
+    def _block(x, conv, norm):
+        x = conv(x)
+        x = nnx.relu(x if norm is None else norm(x))
+        return max_pool(x) if min(x.shape[1:3]) > 1 else x
+
+
+def _pooled(size: int) -> int:
+    return max(size // 2, 1)
+
+
+def relation(
+    *, filters: int = 64, hidden: int = 8, norm: NormName | None = "batch"
+) -> Model:
+    """A relation module: how much do the two halves of a pair belong together?
+
+        z = w . relu(V pool(relu(norm(W2 * pool(relu(norm(W1 * pair)))))) + b)
+
+    Its sigmoid is the relation score. Vectors `[m, d]` in place of feature maps go
+    through the two dense layers alone.
+
+    Args:
+      filters: channels of the two convolutions; 64 as published.
+      hidden: width of the first dense layer; 8 as published.
+      norm: as in `conv4`; "batch" takes its statistics over all the pairs at hand.
+
+    Returns:
+      A `Model` for pairs `[m, height, width, channels]` or `[m, d]`, giving `[m]`.
+
+    Raises:
+      ValueError: for sizes below 1 or an unknown norm.
+
+    References:
+      Sung et al. 2018, Learning to Compare, arXiv:1711.06025, figure 2.
+
+    >>> import jax, jax.numpy as jnp
+    >>> model, pairs = relation(filters=4), jnp.zeros((6, 5, 5, 8))
+    >>> model.apply(model.init(jax.random.key(0), pairs), pairs)[0].shape
+    (6,)
+    """
+    for name, value in (("filters", filters), ("hidden", hidden)):
+        if value < 1:
+            raise ValueError(f"{name}: got {value}, wants an integer >= 1")
+    norm_layer(norm, 8)
+
+    def build(rngs, inputs):
+        shape = inputs.shape[1:]
+        if len(shape) not in (1, 3):
+            raise ValueError(
+                "inputs: wants pairs of maps [m, height, width, channels] or of vectors "
+                f"[m, d], got shape {inputs.shape}"
+            )
+        return Relation(shape, filters, hidden, norm, rngs=rngs)
+
+    return from_nnx_for(build)
