@@ -1,0 +1,219 @@
+"""MANN: a recurrent network that writes examples into an external memory.
+
+Santoro, Bartunov, Botvinick, Wierstra, Lillicrap 2016, Meta-Learning with
+Memory-Augmented Neural Networks, https://arxiv.org/abs/1605.06065.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from jaxmeta import losses, metrics
+from jaxmeta.core import Array, Aux, Batch, Episode, Key, Meta, MetaLearner, Model
+from jaxmeta.functional.sequence import joined, presented
+from jaxmeta.models.memory import empty_state, memory_controller
+
+
+class MemoryNetwork(NamedTuple):
+    """A memory-augmented network, as a learner and as what it is: a sequence model.
+
+    Attributes:
+      learner: the `MetaLearner`.
+      sequence: `(meta, batch) -> logits [n, c]`, inference; examples in the order given,
+        each predicted before its label is shown.
+    """
+
+    learner: MetaLearner
+    sequence: Callable[[Meta, Batch], Array]
+
+
+def memory_network(
+    model: Model,
+    *,
+    hidden: int = 200,
+    slots: int = 128,
+    width: int = 40,
+    heads: int = 4,
+    decay: float = 0.95,
+) -> MemoryNetwork:
+    """`mann`, with its predictions along a sequence beside the learner.
+
+    Args:
+      model: as in `mann`; so are the other arguments.
+
+    Returns:
+      A `MemoryNetwork`.
+
+    >>> import jaxmeta as jm
+    >>> network = memory_network(jm.models.mlp(None, hidden=(8,)), hidden=8, slots=16)
+    >>> episode = jm.testing.probe()(jax.random.key(0))
+    >>> meta = network.learner.init(jax.random.key(1), episode)
+    >>> network.sequence(meta, episode.query).shape
+    (12, 3)
+    """
+    for name, value in (("hidden", hidden), ("width", width)):
+        if value < 1:
+            raise ValueError(f"{name}: got {value}, wants an integer >= 1")
+    if not 1 <= heads <= slots:
+        raise ValueError(f"heads: got {heads}, wants 1 to {slots}, the number of slots")
+    if not 0.0 <= decay < 1.0:
+        raise ValueError(f"decay: got {decay}, wants a number in [0, 1)")
+    options = dict(hidden=hidden, width=width, heads=heads, decay=decay)
+
+    def embed(meta: Meta, inputs, **call):
+        return model.apply(Meta(meta.params["embedding"], meta.buffers), inputs, **call)
+
+    def empty(ways, dtype):
+        return empty_state(ways, hidden, slots, width, heads, dtype)
+
+    def stepper(params):
+        """`(state, x) -> (state, logits)` for these parameters."""
+        ways = params["head"]["bias"].shape[0]
+        rest = ways + heads * width + hidden
+        features = params["lstm"]["kernel"].shape[0] - rest
+        controller = memory_controller(features, ways, **options)
+        return lambda state, x: controller.apply(Meta(params, {}), (state, x))[0]
+
+    def run(meta: Meta, batch: Batch, real: Array):
+        """Shows embedded examples in order: the last state, and logits `[n, ways]`."""
+        params = meta.params["controller"]
+        ways = params["head"]["bias"].shape[0]
+        if batch.targets.shape[-1] != ways:
+            raise ValueError(
+                f"targets: got {batch.targets.shape[-1]} ways, wants {ways}: "
+                "a label is part of MANN's input, of a length fixed by init"
+            )
+        advance = stepper(params)
+
+        def step(state, example):
+            (x, y), real = example
+            after, logits = advance(state, x)
+            after = after._replace(label=y)  # shown with the next example
+            state = jax.tree.map(lambda a, b: jnp.where(real, a, b), after, state)
+            return state, logits
+
+        start = empty(ways, batch.inputs.dtype)
+        return lax.scan(step, start, (batch, real))
+
+    def init(key, episode):
+        first, second = jax.random.split(key)
+        inputs, targets = episode.support
+        embedding = model.init(first, inputs)
+        features = jax.eval_shape(lambda m, x: model.apply(m, x)[0], embedding, inputs)
+        ways, d = targets.shape[-1], features.shape[-1]
+        blank = (empty(ways, features.dtype), jnp.zeros(d, features.dtype))
+        controller = memory_controller(d, ways, **options).init(second, blank)
+        params = {"embedding": embedding.params, "controller": controller.params}
+        return Meta(params, embedding.buffers)
+
+    def adapt(meta, support, key):
+        features, _ = embed(meta, support.inputs)
+        state, _ = run(meta, *presented(Batch(features, support.targets), key))
+        return state
+
+    def predict(meta, fast, inputs):
+        # every query is the next example after the support set, on its own copy
+        features, _ = embed(meta, inputs)
+        advance = stepper(meta.params["controller"])
+        return jax.vmap(lambda x: advance(fast, x)[1])(features)
+
+    def loss(meta, episode, key):
+        order, noise = jax.random.split(key)
+        inputs, targets = joined(*episode)
+        features, buffers = embed(meta, inputs, train=True, key=noise)
+        batch, real = presented(Batch(features, targets), order)
+        _, outputs = run(meta, batch, real)
+        value = losses.cross_entropy(outputs, batch.targets)
+        return value, Aux(_report(outputs, batch.targets), buffers)
+
+    def sequence(meta, batch):
+        features, _ = embed(meta, batch.inputs)
+        real = jnp.any(batch.targets != 0, -1)
+        return run(meta, Batch(features, batch.targets), real)[1]
+
+    return MemoryNetwork(MetaLearner(init, adapt, predict, loss), sequence)
+
+
+def _report(outputs: Array, targets: Array) -> dict[str, Array]:
+    """Accuracy over the sequence, and at the 1st, 2nd, 5th example of a class."""
+    each = targets.shape[0] // targets.shape[1]
+    by_instance = metrics.accuracy_by_instance(outputs, targets, max(each, 1))
+    some = {f"instance_{i}": by_instance[i - 1] for i in (1, 2, 5) if i <= each}
+    return {**metrics.summary(outputs, targets), **some}
+
+
+def mann(
+    model: Model,
+    *,
+    hidden: int = 200,
+    slots: int = 128,
+    width: int = 40,
+    heads: int = 4,
+    decay: float = 0.95,
+) -> MetaLearner:
+    """A memory-augmented neural network with least-recently-used access.
+
+        h_t = LSTM([f(x_t); y_{t-1}; r_{t-1}]),  r_t = memory(h_t),  p_t = softmax(W [h_t; r_t])
+        L = -1/T sum_t log p_t(y_t)
+
+    In training, support and query are one sequence in random order and every step
+    counts: the first example of a class can only be guessed, the later ones recalled.
+    At inference the support set is written into the memory, in an order drawn from the
+    key, and each query is the next example on a copy of its own. `memory_network` gives
+    the predictions along a sequence, for accuracies by instance number.
+
+    Any number of examples will do; the number of ways is the length of a label and
+    cannot change.
+
+    Args:
+      model: the embedding, `[n, ...] -> [n, d]`; the paper has none, `models.flat()`.
+      hidden: width of the LSTM controller.
+      slots: rows of the memory.
+      width: length of a row.
+      heads: reading heads.
+      decay: gamma, of the usage weights.
+
+    Returns:
+      A `MetaLearner` whose `fast` is the controller's state after the support set.
+
+    Raises:
+      ValueError: for bad sizes, or another number of ways than at `init`.
+
+    >>> import jaxmeta as jm
+    >>> learner = jm.mann(jm.models.flat())
+    """
+    return memory_network(
+        model, hidden=hidden, slots=slots, width=width, heads=heads, decay=decay
+    ).learner
+
+
+def instance_accuracy(
+    network: MemoryNetwork, meta: Meta, episode: Episode, key: Key
+) -> Array:
+    """Accuracy at the 1st, 2nd, ... example of a class in one shuffled sequence.
+
+    Support and query make one sequence; all classes must have equally many examples.
+
+    Args:
+      network: from `memory_network`.
+      meta: its parameters.
+      episode: one task, without padding.
+      key: the order.
+
+    Returns:
+      `[shots + queries]`; average it over episodes, by `jax.vmap`.
+
+    >>> import jaxmeta as jm
+    >>> network = memory_network(jm.models.flat(), hidden=8, slots=16)
+    >>> episode = jm.testing.probe(shots=2, queries=4)(jax.random.key(0))
+    >>> meta = network.learner.init(jax.random.key(1), episode)
+    >>> instance_accuracy(network, meta, episode, jax.random.key(2)).shape
+    (6,)
+    """
+    batch, _ = presented(joined(*episode), key)
+    outputs = network.sequence(meta, batch)
+    each = batch.targets.shape[0] // batch.targets.shape[1]
+    return metrics.accuracy_by_instance(outputs, batch.targets, each)
