@@ -3,15 +3,38 @@
 from collections.abc import Callable
 
 from jaxmeta.core import MetaLearner
+from jaxmeta.learners.cavia import cavia as cavia
+from jaxmeta.learners.cnp import cnp as cnp
+from jaxmeta.learners.imaml import imaml as imaml
+from jaxmeta.learners.lstm_meta_learner import lstm_meta_learner as lstm_meta_learner
 from jaxmeta.learners.maml import anil as anil
+from jaxmeta.learners.maml import boil as boil
 from jaxmeta.learners.maml import maml as maml
+from jaxmeta.learners.maml_plus_plus import maml_plus_plus as maml_plus_plus
+from jaxmeta.learners.maml_plus_plus import multi_step_weights as multi_step_weights
+from jaxmeta.learners.mann import mann as mann
+from jaxmeta.learners.meta_curvature import meta_curvature as meta_curvature
+from jaxmeta.learners.meta_sgd import meta_sgd as meta_sgd
+from jaxmeta.learners.proto_maml import proto_maml as proto_maml
 from jaxmeta.learners.protonet import protonet as protonet
 from jaxmeta.learners.reptile import reptile as reptile
+from jaxmeta.learners.snail import snail as snail
 
 LEARNERS: dict[str, Callable[..., MetaLearner]] = {
     "maml": maml,
     "anil": anil,
+    "boil": boil,
+    "meta_sgd": meta_sgd,
+    "meta_curvature": meta_curvature,
+    "maml_plus_plus": maml_plus_plus,
+    "cavia": cavia,
+    "imaml": imaml,
+    "proto_maml": proto_maml,
     "reptile": reptile,
     "protonet": protonet,
+    "cnp": cnp,
+    "mann": mann,
+    "snail": snail,
+    "lstm_meta_learner": lstm_meta_learner,
 }
 """Every method by name; the contract test and the command line read this table."""

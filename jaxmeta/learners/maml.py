@@ -2,7 +2,8 @@
 
 Finn, Abbeel, Levine 2017, Model-Agnostic Meta-Learning for Fast Adaptation of Deep
 Networks, https://arxiv.org/abs/1703.03400. ANIL: Raghu et al. 2020,
-https://arxiv.org/abs/1909.09157.
+https://arxiv.org/abs/1909.09157. BOIL: Oh et al. 2021,
+https://arxiv.org/abs/2008.08882.
 """
 
 from collections.abc import Callable
@@ -10,23 +11,39 @@ from typing import Literal
 
 import optax
 
-from jaxmeta import losses, metrics, tree
-from jaxmeta.core import Aux, Batch, Meta, MetaLearner, Model, Rule
-from jaxmeta.functional.unroll import unroll
-from jaxmeta.learners.common import learned
+from jaxmeta import losses, tree
+from jaxmeta.core import Meta, MetaLearner, Model, Rule
+from jaxmeta.learners.common import (
+    Order,
+    Part,
+    QueryWeights,
+    TaskLoss,
+    choose,
+    unrolled,
+)
+from jaxmeta.models.per_step import PerStep, apply_at, gather
 
-TaskLoss = Callable
+
+def is_head(path: str) -> bool:
+    """Whether a leaf belongs to the last layer of a network of `jaxmeta.models`.
+
+    >>> is_head("head/kernel"), is_head("block1/conv/kernel")
+    (True, False)
+    """
+    return path.startswith("head")
 
 
 def maml(
-    model: Model,
+    model: Model | PerStep,
     inner: optax.GradientTransformation | Rule,
     *,
     steps: int = 5,
-    order: Literal["second", "first"] = "second",
+    order: Order = "second",
     adapt_only: Callable[[str], bool] | None = None,
-    memory: Literal["store", "remat", "mixed"] = "store",
+    memory: Literal["store", "remat", "sqrt", "mixed"] = "store",
     task_loss: TaskLoss = losses.cross_entropy,
+    query_weights: QueryWeights | None = None,
+    truncate: int | None = None,
 ) -> MetaLearner:
     """Model-agnostic meta-learning: descend the loss that is left after adapting.
 
@@ -35,23 +52,33 @@ def maml(
 
     The gradient flows through all K inner steps (`order="second"`) or treats the inner
     gradients as constants (`order="first"`, FOMAML). `Meta.params` are the model's, or,
-    where `inner` is a learned `Rule`, `{"model": ..., "rule": ...}`.
+    where `inner` is a learned `Rule`, `{"model": ..., "rule": ...}`. Everything combines:
+    `anil(model, rules.lslr(0.1, steps=5), query_weights=multi_step_weights(5))` is
+    ANIL with MAML++'s rates and multi-step loss.
+
+    `order` and `query_weights` may be functions of the outer step t. Then `Meta.buffers`
+    are `{"model": ..., "step": t}`, and t moves on with the buffers that `loss` returns.
 
     Args:
       model: the network.
-      inner: the inner optimiser.
+      inner: the inner optimiser: any Optax transform, or a rule from `jaxmeta.rules`.
       steps: K >= 0; 0 is joint training on the query sets.
-      order: "second" or "first".
+      order: "second", "first", or t -> bool, true for second order.
       adapt_only: selects, by path ("head/kernel"), what the inner loop moves; all of it
         by default. The rest is still meta-learned.
       memory: see `jaxmeta.functional.unroll`.
       task_loss: `(outputs, targets) -> scalar`, inner and outer.
+      query_weights: `[K]`, or t -> `[K]`: the outer loss is then sum_k w_k L(phi_k; Q)
+        over the parameters after each step (MAML++'s multi-step loss); by default only
+        the last counts. A query pass whose weight is 0 is not run.
+      truncate: T; only the last T inner gradients are differentiated through.
 
     Returns:
       A `MetaLearner` whose `fast` are the adapted parameters (the selected ones only).
 
     Raises:
-      ValueError: for bad hyper-parameters, or if `adapt_only` selects nothing.
+      ValueError: for bad hyper-parameters; if `adapt_only` selects nothing; or for an
+        inner optimiser whose derivative is not finite (`rules.check_differentiable`).
 
     >>> import jax, jax.numpy as jnp, jaxmeta as jm
     >>> learner = jm.maml(jm.models.mlp(1), optax.sgd(0.01), task_loss=jm.losses.mse)
@@ -60,59 +87,31 @@ def maml(
     >>> learner.loss(meta, episode, jax.random.key(2))[0].shape
     ()
     """
-    if steps < 0:
-        raise ValueError(f"steps: got {steps}, wants an integer >= 0")
-    slow = learned(inner)
 
-    def split(params):
-        chosen, rest = tree.partition(params, adapt_only or (lambda path: True))
-        if not tree.leaves(chosen):
-            raise ValueError(
-                "adapt_only: selects none of the parameters "
-                f"{sorted(tree.leaves(tree.paths(params)))}"
-            )
-        return chosen, rest
+    def start(meta, support, train, key):
+        return choose(meta.params, adapt_only)[0]
 
-    def run(meta: Meta, batch: Batch, train: bool, key):
-        params, tx = slow.open(meta.params)
-        phi, rest = split(params)
+    def apply(meta, phi, inputs, step, train, key):
+        full = Meta(tree.combine(phi, choose(meta.params, adapt_only)[1]), meta.buffers)
+        return apply_at(model, full, inputs, step, train=train, key=key)
 
-        def loss(phi, batch, step):
-            full = Meta(tree.combine(phi, rest), meta.buffers)
-            outputs, _ = model.apply(full, batch.inputs, train=train, key=key)
-            return task_loss(outputs, batch.targets)
-
-        return unroll(loss, phi, tx, batch, steps=steps, order=order, memory=memory)
-
-    def merged(meta: Meta, phi) -> Meta:
-        params, _ = slow.open(meta.params)
-        return Meta(tree.combine(phi, split(params)[1]), meta.buffers)
-
-    def init(key, episode):
-        return slow.init(model.init(key, episode.support.inputs))
-
-    def adapt(meta, support, key):
-        return run(meta, support, False, key).params
-
-    def predict(meta, fast, inputs):
-        return model.apply(merged(meta, fast), inputs)[0]
-
-    def loss(meta, episode, key):
-        phi = run(meta, episode.support, True, key).params
-        inputs, targets = episode.query
-        outputs, buffers = model.apply(merged(meta, phi), inputs, train=True, key=key)
-        return task_loss(outputs, targets), Aux(
-            metrics.summary(outputs, targets), buffers
-        )
-
-    return MetaLearner(init, adapt, predict, loss)
+    return unrolled(
+        Part(model.init, start, apply, gather if isinstance(model, PerStep) else None),
+        inner,
+        steps=steps,
+        order=order,
+        memory=memory,
+        task_loss=task_loss,
+        query_weights=query_weights,
+        truncate=truncate,
+    )
 
 
 def anil(
     model: Model,
     inner: optax.GradientTransformation | Rule,
     *,
-    head: Callable[[str], bool] = lambda path: path.startswith("head"),
+    head: Callable[[str], bool] = is_head,
     **maml_options,
 ) -> MetaLearner:
     """Almost no inner loop: MAML that adapts the head alone.
@@ -138,3 +137,37 @@ def anil(
     >>> learner = jm.anil(jm.models.mlp(5), optax.sgd(0.1), steps=3)
     """
     return maml(model, inner, adapt_only=head, **maml_options)
+
+
+def boil(
+    model: Model,
+    inner: optax.GradientTransformation | Rule,
+    *,
+    head: Callable[[str], bool] = is_head,
+    **maml_options,
+) -> MetaLearner:
+    """Body only update in the inner loop: MAML that leaves the head alone.
+
+        theta = (body, head);  phi_{k+1} = phi_k - alpha grad_body L(phi_k, head; S)
+
+    The head is meta-learned but never adapts, so the features must change with the task.
+
+    Args:
+      model: the network.
+      inner: the inner optimiser.
+      head: selects the head by path.
+      **maml_options: as for `maml`, but `adapt_only`.
+
+    Returns:
+      A `MetaLearner` whose `fast` is the adapted body.
+
+    Raises:
+      ValueError: as `maml`, and if `head` selects everything.
+
+    References:
+      Oh, Yoo, Kim, Yun 2021, BOIL, arXiv:2008.08882.
+
+    >>> import jaxmeta as jm
+    >>> learner = jm.boil(jm.models.mlp(5), optax.sgd(0.5), steps=1)
+    """
+    return maml(model, inner, adapt_only=lambda path: not head(path), **maml_options)

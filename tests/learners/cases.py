@@ -32,9 +32,38 @@ def body():
 CASES: dict[str, Case] = {
     "maml": Case(lambda: jm.maml(head(), optax.sgd(0.3), steps=2)),
     "anil": Case(lambda: jm.anil(head(), optax.sgd(0.3), steps=2)),
+    "boil": Case(lambda: jm.boil(head(), optax.sgd(0.3), steps=2)),
+    "meta_sgd": Case(lambda: jm.meta_sgd(head(), init_rate=0.3, steps=2)),
+    "meta_curvature": Case(lambda: jm.meta_curvature(head(), optax.sgd(0.3), steps=2)),
+    "maml_plus_plus": Case(
+        lambda: jm.maml_plus_plus(
+            head(), steps=2, init_rate=0.3, epoch=4, first_order_epochs=2
+        )
+    ),
+    "cavia": Case(
+        lambda: jm.cavia(head(), optax.sgd(1.0), steps=2, film="layer1"),
+    ),
+    "imaml": Case(lambda: jm.imaml(head(), optax.sgd(0.2), steps=8, lam=1.0)),
+    "proto_maml": Case(lambda: jm.proto_maml(body(), optax.sgd(0.05), steps=2)),
     "reptile": Case(
         lambda: jm.reptile(head(), optax.sgd(0.3), steps=4),
         checks=dict(tx=optax.sgd(0.5)),
     ),
     "protonet": Case(lambda: jm.protonet(body()), checks=dict(metric_learner=True)),
+    "cnp": Case(
+        lambda: jm.cnp(body(), head(2), min_std=0.01),
+        task=jm.tasks.sinusoid(5, 5),
+        checks=dict(classification=False),
+    ),
+    "mann": Case(
+        lambda: jm.mann(body(), hidden=16, slots=12, width=6, heads=2),
+        checks=dict(set_learner=False),
+    ),
+    "snail": Case(
+        lambda: jm.snail(body(), filters=8, attention=((8, 8), (8, 8))),
+        checks=dict(set_learner=False),
+    ),
+    "lstm_meta_learner": Case(
+        lambda: jm.lstm_meta_learner(head(), steps=2, hidden=4, input_bias=(-1.0, 0.0))
+    ),
 }

@@ -1,0 +1,142 @@
+"""MAML++: MAML made stable, as parts that each work alone.
+
+Antoniou, Edwards, Storkey 2019, How to train your MAML,
+https://arxiv.org/abs/1810.09502.
+"""
+
+from collections.abc import Callable
+from typing import Literal
+
+import jax.numpy as jnp
+
+from jaxmeta import losses, rules
+from jaxmeta.core import Array, MetaLearner, Model
+from jaxmeta.learners.common import TaskLoss
+from jaxmeta.learners.maml import maml
+from jaxmeta.models.per_step import is_norm, per_step
+
+
+def multi_step_weights(
+    steps: int,
+    *,
+    epochs: int = 15,
+    epoch: int = 500,
+    afterwards: Literal["floor", "last"] = "floor",
+) -> Callable[[Array], Array]:
+    """The weights of MAML++'s multi-step loss, from uniform to the last step alone.
+
+        w_k = max(1/K - e/(K M), 0.03/K)  for k < K,   w_K = 1 - sum_{k<K} w_k
+
+    with e the epoch, M the epochs of annealing and K the steps.
+
+    Args:
+      steps: K.
+      epochs: M.
+      epoch: outer steps an epoch.
+      afterwards: from epoch M on, "floor" keeps the smallest weights, as the formula
+        says; "last" sets them to 0, as the published code does, which saves their query
+        passes.
+
+    Returns:
+      `outer step -> [K]`, for `query_weights` of `maml`; sums to 1.
+
+    Raises:
+      ValueError: if a size is below 1, or for an unknown `afterwards`.
+
+    References:
+      Antoniou et al. 2019, arXiv:1810.09502, section 4, MSL.
+
+    >>> [round(float(w), 5) for w in multi_step_weights(5)(jnp.array(500.0))]
+    [0.18667, 0.18667, 0.18667, 0.18667, 0.25333]
+    """
+    for name, size in (("steps", steps), ("epochs", epochs), ("epoch", epoch)):
+        if size < 1:
+            raise ValueError(f"{name}: got {size}, wants an integer >= 1")
+    if afterwards not in ("floor", "last"):
+        raise ValueError(f'afterwards: got {afterwards!r}, wants "floor" or "last"')
+
+    def weights(t):
+        e = jnp.floor(t / epoch)
+        early = jnp.maximum(1 / steps - e / (steps * epochs), 0.03 / steps)
+        if afterwards == "last":
+            early = jnp.where(e < epochs, early, 0.0)
+        rest = jnp.full((steps - 1,), early)
+        return jnp.append(rest, 1 - (steps - 1) * early)
+
+    return weights
+
+
+def maml_plus_plus(
+    model: Model,
+    *,
+    steps: int = 5,
+    init_rate: float = 0.1,
+    sets: int | None = None,
+    epoch: int = 500,
+    multi_step_epochs: int = 15,
+    first_order_epochs: int = 50,
+    per_step_norm: bool = True,
+    adapt_only: Callable[[str], bool] | None = None,
+    memory: Literal["store", "remat", "sqrt", "mixed"] = "store",
+    task_loss: TaskLoss = losses.cross_entropy,
+) -> MetaLearner:
+    """MAML++: five remedies for MAML's instability in one builder.
+
+        phi_{k+1} = phi_k - alpha_{l,k} grad_l L(phi_k; S)     learned rates (LSLR)
+        loss = sum_k w_k(t) L(phi_k; Q)                        multi-step loss (MSL)
+        first order for t < t_DA, then second                  annealing (DA)
+        a norm's statistics, scale and bias for each k         (BNRS, BNWB)
+
+    Each is a part of its own: `rules.lslr`, `query_weights=multi_step_weights(...)`,
+    `order=lambda t: t >= t_DA`, `models.per_step(...)`. The sixth, the cosine annealing
+    of the outer rate, is the outer optimiser's: Adam from 1e-3 down by
+    `optax.cosine_decay_schedule`. Norms are meta-learned but not adapted, as in the
+    published code.
+
+    Args:
+      model: the network; with `norm="batch"`, predictions are transductive, as
+        published; `norm="batch_running"` gathers statistics for every step.
+      steps: inner steps K.
+      init_rate: where all rates start.
+      sets: steps with rates and norms of their own; K by default. To test with more
+        steps than in training, build again with other `steps` and the same `sets`.
+      epoch: outer steps an epoch; 500 as published.
+      multi_step_epochs: epochs in which the multi-step loss is annealed; 0 is never.
+      first_order_epochs: epochs of first-order gradients; 50 of the paper's 100; 0 is
+        second order throughout.
+      per_step_norm: a norm for every step; false leaves the model as it is.
+      adapt_only: what the inner loop moves, by path; all but norms by default.
+      memory: see `jaxmeta.functional.unroll`.
+      task_loss: `(outputs, targets) -> scalar`, inner and outer.
+
+    Returns:
+      A `MetaLearner`; `Meta.buffers` hold the outer step, see `maml`.
+
+    Raises:
+      ValueError: as `maml` and the parts.
+
+    >>> import jaxmeta as jm
+    >>> learner = jm.maml_plus_plus(jm.models.conv4(5, filters=8), steps=3)
+    """
+    if first_order_epochs < 0 or multi_step_epochs < 0:
+        raise ValueError(
+            f"first_order_epochs, multi_step_epochs: got {first_order_epochs}, "
+            f"{multi_step_epochs}, wants integers >= 0"
+        )
+    sets = max(steps, 1) if sets is None else sets
+    weights = None
+    if multi_step_epochs and steps:
+        weights = multi_step_weights(
+            steps, epochs=multi_step_epochs, epoch=epoch, afterwards="last"
+        )
+    second_from = first_order_epochs * epoch
+    return maml(
+        per_step(model, sets) if per_step_norm else model,
+        rules.lslr(init_rate, steps=sets),
+        steps=steps,
+        order=(lambda t: t >= second_from) if second_from else "second",
+        adapt_only=adapt_only or (lambda path: not is_norm(path)),
+        memory=memory,
+        task_loss=task_loss,
+        query_weights=weights,
+    )

@@ -1,0 +1,46 @@
+"""Meta-SGD: learn the initialisation, and every parameter's learning rate.
+
+Li, Zhou, Chen, Li 2017, Meta-SGD: Learning to Learn Quickly for Few-Shot Learning,
+https://arxiv.org/abs/1707.09835.
+"""
+
+from jaxmeta import rules
+from jaxmeta.core import MetaLearner, Model
+from jaxmeta.learners.maml import maml
+from jaxmeta.rules.spaces import Space
+
+
+def meta_sgd(
+    model: Model,
+    *,
+    init_rate: float = 0.01,
+    steps: int = 1,
+    space: Space = "raw",
+    **maml_options,
+) -> MetaLearner:
+    """MAML whose inner rates are learned, one a parameter.
+
+        phi = theta - alpha o grad L(theta; S)                          (eq. 3)
+        min_{theta, alpha}  E_task L(phi; Q)                            (eq. 4)
+
+    It is `maml` with the rule `jaxmeta.rules.meta_sgd`; with the rates held constant
+    (`rules.frozen`) it is MAML itself.
+
+    Args:
+      model: the network.
+      init_rate: where all the rates start; the paper draws them from U(0.005, 0.1).
+      steps: inner steps; 1 as published.
+      space: "raw" as published: rates may become negative; "exp" keeps them positive.
+      **maml_options: as for `maml`.
+
+    Returns:
+      A `MetaLearner`; `Meta.params` are `{"model": theta, "rule": alpha}`.
+
+    Raises:
+      ValueError: as `maml` and `rules.meta_sgd`.
+
+    >>> import jaxmeta as jm
+    >>> learner = jm.meta_sgd(jm.models.mlp(5), init_rate=0.1)
+    """
+    rule = rules.meta_sgd(init_rate, space=space)
+    return maml(model, rule, steps=steps, **maml_options)
