@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from .errors import DataError
+from jaxmeta.data.errors import DataError
 
 
 class Dataset(NamedTuple):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .arrays import Dataset, from_counts
+from jaxmeta.data.arrays import Dataset, from_counts
 
 Cache = bool | str | os.PathLike[str]
 

@@ -4,9 +4,9 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from .arrays import Dataset, Splits, from_counts, make_splits
-from .errors import DataError
-from .images import Mode, load_images
+from jaxmeta.data.arrays import Dataset, Splits, from_counts, make_splits
+from jaxmeta.data.errors import DataError
+from jaxmeta.data.images import Mode, load_images
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
 # Left out in silence, an image of another format would be a smaller class than its

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from .errors import DataError
+from jaxmeta.data.errors import DataError
 
 if TYPE_CHECKING:
     from PIL import Image

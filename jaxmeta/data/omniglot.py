@@ -15,10 +15,10 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Literal
 
-from .arrays import Dataset, Splits, from_counts, make_splits, take_classes
-from .cache import Cache, cached
-from .errors import DataError
-from .images import check_size, decode_all
+from jaxmeta.data.arrays import Dataset, Splits, from_counts, make_splits, take_classes
+from jaxmeta.data.cache import Cache, cached
+from jaxmeta.data.errors import DataError
+from jaxmeta.data.images import check_size, decode_all
 
 DRAWINGS = 20
 MAX_BYTES = 2**20  # of one drawing, unpacked; real ones have a few hundred

@@ -11,10 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import Partial
 
-from ..core import Array, Batch, Episode, Key
-from ..data.arrays import Dataset
-from .checks import at_least_one
-from .sampling import choose
+from jaxmeta.core import Array, Batch, Episode, Key
+from jaxmeta.data.arrays import Dataset
+from jaxmeta.tasks.checks import at_least_one
+from jaxmeta.tasks.sampling import choose
 
 
 def few_shot(

@@ -13,14 +13,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import Partial
 
-from ..core import Array, Batch, Episode, Key
-from .checks import at_least_one
+from jaxmeta.core import Array, Batch, Episode, Key
+from jaxmeta.tasks.checks import at_least_one
 
 STROKES = 4  # at most, in a character
 KNOTS = 5  # in a stroke
-POINTS = (
-    24  # at which a stroke is inked; mostly less than two of the pen's sigmas apart
-)
+POINTS = 33  # at which a stroke is inked: every knot, and seven between two of them
 
 # Standard deviations of a hand, where the half width of the paper is 1.
 KNOT = 0.17  # of a knot, in steps of its stroke

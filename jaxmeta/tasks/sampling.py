@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from ..core import Array, Key
+from jaxmeta.core import Array, Key
 
 
 def choose(key: Key, n: int | Array, k: int) -> Array:
@@ -28,11 +28,11 @@ def choose(key: Key, n: int | Array, k: int) -> Array:
       [0, 1, 2, 3]
     """
     slots = jnp.arange(k, dtype=jnp.int32)
-    ranks = jax.random.randint(key, (k,), 0, n - slots)
+    ranks = jax.random.randint(key, (k,), 0, n - slots, jnp.int32)
 
     def draw(taken, rank):
         below = jnp.sum(taken - slots <= rank)
-        number = rank + below.astype(rank.dtype)
+        number = rank + below.astype(jnp.int32)
         # Insert, so that `taken` stays sorted; its unused slots hold the largest int32,
         # which is below nothing.
         shifted = jnp.where(slots > below, jnp.roll(taken, 1), taken)

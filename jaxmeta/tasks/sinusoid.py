@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 from jax.tree_util import Partial
 
-from ..core import Batch, Episode, Key
-from .checks import at_least_one
+from jaxmeta.core import Batch, Episode, Key
+from jaxmeta.tasks.checks import at_least_one
 
 
 def sinusoid(shots: int = 10, queries: int = 10) -> Partial:
