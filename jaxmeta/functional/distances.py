@@ -42,10 +42,42 @@ def cosine_similarity(a: Array, b: Array, *, eps: float = 1e-8) -> Array:
     >>> cosine_similarity(jnp.array([[2.0, 0.0]]), jnp.eye(2)).tolist()
     [[1.0, 0.0]]
     """
-    return _unit(a, eps) @ _unit(b, eps).T
+    return unit(a, eps=eps) @ unit(b, eps=eps).T
 
 
-def _unit(x: Array, eps: float) -> Array:
+def cosine_distance(a: Array, b: Array) -> Array:
+    """One minus the cosine, for all pairs.
+
+        d_ij = 1 - a_i . b_j / (||a_i|| ||b_j||)
+
+    Args:
+      a: `[n, d]`.
+      b: `[c, d]`.
+
+    Returns:
+      `[n, c]` in [0, 2]: as logits nearly flat, so divide by a temperature of 0.1 or so.
+
+    >>> cosine_distance(jnp.array([[2.0, 0.0]]), jnp.eye(2)).tolist()
+    [[0.0, 1.0]]
+    """
+    return 1.0 - cosine_similarity(a, b)
+
+
+def unit(x: Array, *, eps: float = 1e-8) -> Array:
+    """Rows divided by their Euclidean norm; a zero row stays zero, with gradient zero.
+
+        x_i / ||x_i||
+
+    Args:
+      x: `[n, d]`.
+      eps: rows not longer than this count as zero.
+
+    Returns:
+      `[n, d]`.
+
+    >>> unit(jnp.array([[0.0, 2.0], [0.0, 0.0]])).tolist()
+    [[0.0, 1.0], [0.0, 0.0]]
+    """
     # sqrt has an infinite slope at 0: keep 0 out of it, not only out of the quotient
     squared = jnp.sum(jnp.square(x), -1, keepdims=True)
     safe = jnp.where(squared > eps**2, squared, 1.0)

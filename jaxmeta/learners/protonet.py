@@ -5,23 +5,27 @@ https://arxiv.org/abs/1703.05175.
 """
 
 from collections.abc import Callable
+from typing import Literal
 
-import jax
-import jax.numpy as jnp
-
-from jaxmeta import losses, metrics
-from jaxmeta.core import Array, Aux, MetaLearner, Model
+from jaxmeta import losses
+from jaxmeta.core import Array, MetaLearner, Model
 from jaxmeta.functional.distances import squared_euclidean
+from jaxmeta.functional.embedding import normalise as transform
 from jaxmeta.functional.prototypes import prototypes
+from jaxmeta.learners.embedding import embed, positive, scored
 
 
 def protonet(
-    model: Model, *, distance: Callable[[Array, Array], Array] = squared_euclidean
+    model: Model,
+    *,
+    distance: Callable[[Array, Array], Array] = squared_euclidean,
+    temperature: float = 1.0,
+    normalise: Literal["un", "l2"] = "un",
 ) -> MetaLearner:
     """Prototypical networks: softmax over distances to the class means.
 
         c_k = mean_{i in S_k} f(x_i)                              (eq. 1)
-        p(y = k | x) = softmax_k(-||f(x) - c_k||^2)               (eq. 2)
+        p(y = k | x) = softmax_k(-||f(x) - c_k||^2 / T)           (eq. 2, where T = 1)
 
     In training, support and query pass the encoder as one batch, so that batch
     statistics are shared; at inference each set passes alone.
@@ -30,36 +34,43 @@ def protonet(
       model: the encoder, `[n, ...] -> [n, d]`.
       distance: `([n, d], [c, d]) -> [n, c]`; squared Euclidean as published, which
         makes the classifier linear in f(x): W_k = 2 c_k, b_k = -||c_k||^2.
+      temperature: T > 0; 1 as published. Bounded distances (cosine) want 0.1 or so.
+      normalise: "un", or "l2" for features of length 1.
 
     Returns:
       A `MetaLearner` whose `fast` are the prototypes `[c, d]`.
 
+    Raises:
+      ValueError: for a temperature that is not positive, or an unknown `normalise`.
+
     >>> import jaxmeta as jm
     >>> learner = jm.protonet(jm.models.conv4(None))
     """
+    positive(temperature=temperature)
+    if normalise not in ("un", "l2"):
+        raise ValueError(f'normalise: got {normalise!r}, wants "un" or "l2"')
+
+    def classify(fast, features):
+        return -distance(transform(features, normalise), fast) / temperature
+
+    def represent(features, targets):
+        return prototypes(transform(features, normalise), targets)
 
     def init(key, episode):
         return model.init(key, episode.support.inputs)
 
     def adapt(meta, support, key):
         features, _ = model.apply(meta, support.inputs)
-        return prototypes(features, support.targets)
+        return represent(features, support.targets)
 
     def predict(meta, fast, inputs):
         features, _ = model.apply(meta, inputs)
-        return -distance(features, fast)
+        return classify(fast, features)
 
     def loss(meta, episode, key):
-        support, query = episode
-        both = jax.tree.map(lambda s, q: jnp.concatenate([s, q]), *map(_inputs, episode))
-        features, buffers = model.apply(meta, both, train=True, key=key)
-        n = support.targets.shape[0]
-        outputs = -distance(features[n:], prototypes(features[:n], support.targets))
-        value = losses.cross_entropy(outputs, query.targets)
-        return value, Aux(metrics.summary(outputs, query.targets), buffers)
+        found = embed(model, meta, episode, key)
+        fast = represent(found.support, episode.support.targets)
+        outputs, targets = classify(fast, found.query), episode.query.targets
+        return scored(losses.cross_entropy, outputs, targets, found.buffers)
 
     return MetaLearner(init, adapt, predict, loss)
-
-
-def _inputs(batch):
-    return batch.inputs
