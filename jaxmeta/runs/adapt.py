@@ -148,7 +148,9 @@ def _load(
     y = _read("query", recipe, [p for p, _ in asked])
     if invert is None:
         invert = recipe.invert if recipe.dataset == "folder" else bool(x.mean() > 127.5)
-        why = "as in training" if recipe.dataset == "folder" else "judged by the support"
+        why = (
+            "as in training" if recipe.dataset == "folder" else "judged by the support"
+        )
     else:
         why = "as asked"
     kind = "colour" if recipe.mode == "RGB" else "grey"
@@ -165,4 +167,6 @@ def _read(field: str, recipe: Recipe, paths: list[Path]) -> np.ndarray:
     try:
         return data.load_images(paths, size=recipe.size, mode=recipe.mode)
     except (DataError, OSError) as error:
-        raise ConfigError(field, "an unusable image", f"PNG or JPEG: {error}") from error
+        raise ConfigError(
+            field, "an unusable image", f"PNG or JPEG: {error}"
+        ) from error

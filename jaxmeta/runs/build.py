@@ -186,7 +186,9 @@ def make_outer(recipe: Recipe) -> optax.GradientTransformation:
     }
     optimiser = {"adam": optax.adam, "sgd": optax.sgd}[recipe.optimiser]
     tx = optimiser(schedules[recipe.schedule]())
-    return optax.chain(optax.clip_by_global_norm(recipe.clip), tx) if recipe.clip else tx
+    return (
+        optax.chain(optax.clip_by_global_norm(recipe.clip), tx) if recipe.clip else tx
+    )
 
 
 def _inner(recipe: Recipe) -> optax.GradientTransformation:

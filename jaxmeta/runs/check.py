@@ -75,7 +75,9 @@ def describe(hint: object) -> str:
     if typing.get_origin(hint) is typing.Literal:
         return f"one of {', '.join(args)}"
     if type(None) in args:
-        return " or ".join([describe(a) for a in args if a is not type(None)] + ["None"])
+        return " or ".join(
+            [describe(a) for a in args if a is not type(None)] + ["None"]
+        )
     if typing.get_origin(hint) is tuple:
         return "integers"
     names = {int: "an integer", float: "a number", bool: "True or False", str: "text"}

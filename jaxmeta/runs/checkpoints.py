@@ -103,7 +103,9 @@ def restore(folder: Path, like: tuple[PyTree, PyTree]) -> Snapshot | None:
             away = path.with_name(path.name + ".damaged")
             shutil.rmtree(away, ignore_errors=True)
             os.replace(path, away)
-            message = f"checkpoint {path.name} is damaged ({damage}); kept as {away.name}"
+            message = (
+                f"checkpoint {path.name} is damaged ({damage}); kept as {away.name}"
+            )
             warnings.warn(message, stacklevel=2)
     damaged = sorted(folder.glob("*.damaged")) if folder.is_dir() else []
     if damaged:

@@ -68,7 +68,9 @@ def open_folder(recipe: Recipe) -> RunFolder:
     old, new = (dataclasses.asdict(r) for r in (read_config(folder.path), recipe))
     for name in old:
         if name not in _FREE and old[name] != new[name]:
-            got = f"{recipe.out}, a run with {name} = {old[name]!r} and not {new[name]!r}"
+            got = (
+                f"{recipe.out}, a run with {name} = {old[name]!r} and not {new[name]!r}"
+            )
             raise ConfigError("out", got, wants)
     return folder
 
@@ -89,7 +91,9 @@ def read_config(path: Path) -> Recipe:
     config = RunFolder(path).config
     if not config.is_file():
         what = "no config.json in it" if path.is_dir() else "no such folder"
-        raise ConfigError("run", f"{path} ({what})", "a folder that jaxmeta train wrote")
+        raise ConfigError(
+            "run", f"{path} ({what})", "a folder that jaxmeta train wrote"
+        )
     try:
         return from_dict(json.loads(config.read_text(encoding="utf-8"))["recipe"])
     except (ValueError, KeyError, TypeError) as error:

@@ -79,7 +79,9 @@ def compile_chunk(job: Job, state: TrainState, key: jax.Array):
     return lambda state: compiled(state, job.tasks.train, key, last), seconds
 
 
-def score(job: Job, meta: Meta, task: Task, key: jax.Array, episodes: int) -> Evaluation:
+def score(
+    job: Job, meta: Meta, task: Task, key: jax.Array, episodes: int
+) -> Evaluation:
     """Evaluates parameters as the recipe tests them."""
     size = side_by_side(job, episodes)
     return train.evaluate(job.tester, meta, task, key, episodes=episodes, chunk=size)
@@ -169,9 +171,7 @@ def _means(metrics: dict, taken: int, step: int) -> dict[str, float]:
 
 def _validate(job: Job, meta: Meta) -> dict[str, float]:
     recipe = job.recipe
-    found = score(
-        job, meta, job.tasks.val, keys.validation(), recipe.validate_episodes
-    )
+    found = score(job, meta, job.tasks.val, keys.validation(), recipe.validate_episodes)
     return {f"val_{found.metric}": found.mean, "val_ci95": found.ci95}
 
 

@@ -48,7 +48,9 @@ def _omniglot(recipe: Recipe) -> data.Splits:
 
 
 def _images(recipe: Recipe) -> data.Splits:
-    root = _folder(recipe, "a folder with <class>/*.png, or train, val and test of them")
+    root = _folder(
+        recipe, "a folder with <class>/*.png, or train, val and test of them"
+    )
     options = {"size": recipe.size, "mode": recipe.mode, "invert": recipe.invert}
     if (root / "train").is_dir():
         return data.image_folder_splits(root, **options)
@@ -162,7 +164,9 @@ def load(recipe: Recipe) -> data.Splits:
     try:
         return SOURCES[recipe.dataset].load(recipe)  # type: ignore[misc]
     except (data.DataError, OSError) as error:
-        raise ConfigError("data", recipe.data, f"a readable data set: {error}") from error
+        raise ConfigError(
+            "data", recipe.data, f"a readable data set: {error}"
+        ) from error
 
 
 def _draw(recipe, name, split, prefix, ways, shots, queries) -> Task:
@@ -171,9 +175,9 @@ def _draw(recipe, name, split, prefix, ways, shots, queries) -> Task:
     try:
         return SOURCES[recipe.dataset].draw(recipe, split, ways, shots, queries)
     except ValueError as error:
-        raise ConfigError(f"{prefix}tasks", "sizes that do not fit", one_line(error)) from (
-            error
-        )
+        raise ConfigError(
+            f"{prefix}tasks", "sizes that do not fit", one_line(error)
+        ) from (error)
 
 
 def _enough(recipe, name, split, prefix, ways, examples) -> None:

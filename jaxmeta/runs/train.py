@@ -18,6 +18,7 @@ from jaxmeta.runs.files import write_json
 from jaxmeta.runs.fingerprint import differences, fingerprint
 from jaxmeta.runs.folder import RunFolder
 from jaxmeta.runs.recipes import Recipe
+from jaxmeta.runs.report import write_report
 from jaxmeta.runs.stop import Interrupted, Stop
 from jaxmeta.train import Evaluation
 
@@ -46,7 +47,6 @@ def train(recipe: Recipe, *, say: Say = print) -> Path:
     result = folder.read_result(where)
     if result is not None:
         say(f"{where.path}: finished already; {headline(result)}")
-        _report(where, say)
         return where.path
     job = build(recipe)
     folder.create(where, recipe, jaxmeta.__version__)
@@ -72,9 +72,11 @@ def train(recipe: Recipe, *, say: Say = print) -> Path:
     found = loop.score(job, meta, job.tasks.test, keys.test(), recipe.episodes)
     wall = spent + time.perf_counter() - started
     result = make_result(job, found, snapshot.info, step, wall)
+    # The report first: a run with a result is finished, and is not looked at again.
+    write_report(where, job, meta, result)
     write_json(where.result, result)
     say(f"{where.path}: {headline(result)}")
-    _report(where, say)
+    say(f"{where.report}")
     return where.path
 
 
@@ -154,18 +156,12 @@ def make_result(
 def headline(result: dict) -> str:
     """`accuracy 98.12 % ± 0.20 (5-way 1-shot, 600 episodes, transductive)`."""
     if "accuracy" in result:
-        value = f"accuracy {100 * result['accuracy']:.2f} % ± {100 * result['ci95']:.2f}"
+        value = (
+            f"accuracy {100 * result['accuracy']:.2f} % ± {100 * result['ci95']:.2f}"
+        )
         task = f"{result['ways']}-way {result['shots']}-shot"
     else:
         value = f"mse {result['mse']:.4f} ± {result['ci95']:.4f}"
         task = f"{result['shots']}-shot"
     word = ", transductive" if result["transductive"] else ""
     return f"{value} ({task}, {result['episodes']} episodes{word})"
-
-
-def _report(where: RunFolder, say: Say) -> None:
-    from jaxmeta.runs.report import write_report
-
-    if not where.report.is_file():
-        write_report(where)
-    say(f"{where.report}")
