@@ -21,6 +21,7 @@ from jaxmeta.core import Objective as Objective
 from jaxmeta.core import Rule as Rule
 from jaxmeta.core import Task as Task
 from jaxmeta.learners import anil as anil
+from jaxmeta.learners import baseline_plus_plus as baseline_plus_plus
 from jaxmeta.learners import boil as boil
 from jaxmeta.learners import cavia as cavia
 from jaxmeta.learners import cnp as cnp
@@ -29,12 +30,17 @@ from jaxmeta.learners import lstm_meta_learner as lstm_meta_learner
 from jaxmeta.learners import maml as maml
 from jaxmeta.learners import maml_plus_plus as maml_plus_plus
 from jaxmeta.learners import mann as mann
+from jaxmeta.learners import matching_network as matching_network
 from jaxmeta.learners import meta_curvature as meta_curvature
 from jaxmeta.learners import meta_sgd as meta_sgd
+from jaxmeta.learners import metaoptnet as metaoptnet
 from jaxmeta.learners import multi_step_weights as multi_step_weights
 from jaxmeta.learners import proto_maml as proto_maml
 from jaxmeta.learners import protonet as protonet
+from jaxmeta.learners import r2d2 as r2d2
+from jaxmeta.learners import relation_network as relation_network
 from jaxmeta.learners import reptile as reptile
+from jaxmeta.learners import simple_shot as simple_shot
 from jaxmeta.learners import snail as snail
 from jaxmeta.train import Evaluation as Evaluation
 from jaxmeta.train import Trainer as Trainer

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from jaxmeta.core import MetaLearner
+from jaxmeta.learners.baseline_plus_plus import baseline_plus_plus as baseline_plus_plus
 from jaxmeta.learners.cavia import cavia as cavia
 from jaxmeta.learners.cnp import cnp as cnp
 from jaxmeta.learners.imaml import imaml as imaml
@@ -13,11 +14,17 @@ from jaxmeta.learners.maml import maml as maml
 from jaxmeta.learners.maml_plus_plus import maml_plus_plus as maml_plus_plus
 from jaxmeta.learners.maml_plus_plus import multi_step_weights as multi_step_weights
 from jaxmeta.learners.mann import mann as mann
+from jaxmeta.learners.matching_network import matching_network as matching_network
 from jaxmeta.learners.meta_curvature import meta_curvature as meta_curvature
 from jaxmeta.learners.meta_sgd import meta_sgd as meta_sgd
+from jaxmeta.learners.metaoptnet import metaoptnet as metaoptnet
 from jaxmeta.learners.proto_maml import proto_maml as proto_maml
 from jaxmeta.learners.protonet import protonet as protonet
+from jaxmeta.learners.r2d2 import lrd2 as lrd2
+from jaxmeta.learners.r2d2 import r2d2 as r2d2
+from jaxmeta.learners.relation_network import relation_network as relation_network
 from jaxmeta.learners.reptile import reptile as reptile
+from jaxmeta.learners.simple_shot import simple_shot as simple_shot
 from jaxmeta.learners.snail import snail as snail
 
 LEARNERS: dict[str, Callable[..., MetaLearner]] = {
@@ -32,6 +39,12 @@ LEARNERS: dict[str, Callable[..., MetaLearner]] = {
     "proto_maml": proto_maml,
     "reptile": reptile,
     "protonet": protonet,
+    "matching_network": matching_network,
+    "relation_network": relation_network,
+    "r2d2": r2d2,
+    "metaoptnet": metaoptnet,
+    "baseline_plus_plus": baseline_plus_plus,
+    "simple_shot": simple_shot,
     "cnp": cnp,
     "mann": mann,
     "snail": snail,

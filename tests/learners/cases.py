@@ -41,7 +41,9 @@ CASES: dict[str, Case] = {
         )
     ),
     "cavia": Case(
-        lambda: jm.cavia(head(), optax.sgd(1.0), steps=2, film="layer1"),
+        lambda: jm.cavia(head(), optax.sgd(1.0), context=32, film="layer1", steps=3),
+        # the classes must be told apart through the context alone
+        checks=dict(train_steps=150),
     ),
     "imaml": Case(lambda: jm.imaml(head(), optax.sgd(0.2), steps=8, lam=1.0)),
     "proto_maml": Case(lambda: jm.proto_maml(body(), optax.sgd(0.05), steps=2)),
@@ -50,6 +52,21 @@ CASES: dict[str, Case] = {
         checks=dict(tx=optax.sgd(0.5)),
     ),
     "protonet": Case(lambda: jm.protonet(body()), checks=dict(metric_learner=True)),
+    "matching_network": Case(
+        lambda: jm.matching_network(body()), checks=dict(metric_learner=True)
+    ),
+    "relation_network": Case(
+        lambda: jm.relation_network(body()), checks=dict(metric_learner=True)
+    ),
+    "r2d2": Case(lambda: jm.r2d2(body()), checks=dict(metric_learner=True)),
+    "metaoptnet": Case(lambda: jm.metaoptnet(body()), checks=dict(metric_learner=True)),
+    "baseline_plus_plus": Case(
+        lambda: jm.baseline_plus_plus(body(), steps=10),
+        checks=dict(metric_learner=True),
+    ),
+    "simple_shot": Case(
+        lambda: jm.simple_shot(body()), checks=dict(metric_learner=True)
+    ),
     "cnp": Case(
         lambda: jm.cnp(body(), head(2), min_std=0.01),
         task=jm.tasks.sinusoid(5, 5),
