@@ -221,7 +221,9 @@ def _split(words: list[str], hints: dict[str, object]) -> list[tuple[str, list[s
     return options
 
 
-def _tyro(kind: type[T], words: list[str], default: T, prog: str, quiet=True) -> T | None:
+def _tyro(
+    kind: type[T], words: list[str], default: T, prog: str, quiet=True
+) -> T | None:
     """Calls tyro; `None` where it would exit. Its boxed errors are not shown."""
     config = (tyro.conf.FlagConversionOff,)
     hush = contextlib.redirect_stderr if quiet else contextlib.nullcontext
@@ -259,5 +261,3 @@ def _fail(message: object, status: int) -> int:
 
 def _show_warning(message: Warning | str, *where: object, **more: object) -> None:
     _note(f"warning: {one_line(message)}")
-
-

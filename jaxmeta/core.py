@@ -74,7 +74,9 @@ class PredictFn(Protocol):
 
 
 class LossFn(Protocol):
-    def __call__(self, meta: Meta, episode: Episode, key: Key) -> tuple[Scalar, Aux]: ...
+    def __call__(
+        self, meta: Meta, episode: Episode, key: Key
+    ) -> tuple[Scalar, Aux]: ...
 
 
 class MetaLearner(NamedTuple):

@@ -37,9 +37,7 @@ def paths(tree: PyTree) -> PyTree:
 leaves = jax.tree.leaves
 
 
-def partition(
-    tree: PyTree, predicate: Callable[[str], bool]
-) -> tuple[PyTree, PyTree]:
+def partition(tree: PyTree, predicate: Callable[[str], bool]) -> tuple[PyTree, PyTree]:
     """Splits a tree in two of the same shape, each with `None` where the other has a leaf.
 
     JAX and Optax treat `None` as an empty subtree, so either half can be

@@ -102,7 +102,9 @@ def test_no_code_from_data(file):
             assert node.func.id not in FORBIDDEN_CALLS, where
         if isinstance(node.func, ast.Attribute):
             owner = getattr(node.func.value, "id", "")
-            assert (owner, node.func.attr) not in (("os", "system"), ("os", "popen")), where
+            assert (owner, node.func.attr) not in (("os", "system"), ("os", "popen")), (
+                where
+            )
             assert node.func.attr != "extractall", where
         for keyword in node.keywords:
             on = not (

@@ -97,7 +97,8 @@ def _write(path: Path, key: str, data: Dataset) -> None:
 
 def _read(path: Path, key: str) -> Dataset:
     """Reads a cache file; raises if any bit of what it holds has changed."""
-    with np.load(path, allow_pickle=False) as file:
+    # np.load of a path leaves a file that is no zip open.
+    with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
         inputs, counts, names = file["inputs"], file["counts"], str(file["names"])
         if str(file["sha256"]) != _digest(key, inputs, counts, names):
             raise ValueError("its SHA-256 does not match")

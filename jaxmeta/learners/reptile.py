@@ -56,7 +56,9 @@ def reptile(
     if steps < 1:
         raise ValueError(f"steps: got {steps}, wants an integer >= 1")
     if isinstance(inner, Rule):
-        raise TypeError("inner: got a learned Rule, wants an optax.GradientTransformation")
+        raise TypeError(
+            "inner: got a learned Rule, wants an optax.GradientTransformation"
+        )
     if inner_batch is not None and inner_batch < 1:
         raise ValueError(f"inner_batch: got {inner_batch}, wants an integer >= 1")
     tx = as_rule(inner).make(())
@@ -93,7 +95,9 @@ def reptile(
         phi = lax.stop_gradient(run(meta, episode.support, True, key))
         value = 0.5 * sum(
             jnp.sum(jnp.square(a - b))
-            for a, b in zip(jax.tree.leaves(meta.params), jax.tree.leaves(phi), strict=True)
+            for a, b in zip(
+                jax.tree.leaves(meta.params), jax.tree.leaves(phi), strict=True
+            )
         )
         outputs, buffers = model.apply(
             Meta(phi, meta.buffers), episode.query.inputs, train=True, key=key

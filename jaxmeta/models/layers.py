@@ -1,5 +1,6 @@
 """Layers whose parameters differ between tasks: convolution and the norms."""
 
+import math
 from typing import Literal
 
 import jax
@@ -70,7 +71,7 @@ class GroupNorm(nnx.Module):
     """Normalisation of each example over space and groups of channels."""
 
     def __init__(self, features, *, groups=8):
-        self.groups = groups
+        self.groups = math.gcd(groups, features)  # 8 wherever 8 divides the channels
         self.scale = nnx.Param(jnp.ones(features))
         self.bias = nnx.Param(jnp.zeros(features))
 

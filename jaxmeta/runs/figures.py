@@ -177,7 +177,12 @@ def regressions(tasks: list[Curves], steps: int) -> Draw:
             axis.plot(*task.given, "v", color=theme.bad, ms=6)
             axis.set(xlabel="x")
             axis.grid()
-        names = ["truth", "before", f"after {steps} inner steps", "support"]
+        names = [
+            "truth",
+            "before",
+            f"after {steps} inner step{'s' * (steps != 1)}",
+            "support",
+        ]
         figure.legend(axes[0].lines, names, loc="outside upper center", ncols=4)
 
     return draw

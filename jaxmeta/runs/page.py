@@ -53,7 +53,13 @@ def section(title: str, text: str, body: str) -> str:
 
 
 def hero(
-    name: str, summary: str, value: str, interval: str, facts: dict, warn: str
+    name: str,
+    summary: str,
+    value: str,
+    interval: str,
+    caption: str,
+    facts: dict,
+    warn: str,
 ) -> str:
     """The top of the page: what was run, and the number it gave."""
     cells = "".join(
@@ -64,7 +70,7 @@ def hero(
     return (
         f"<h1>{html.escape(name)}</h1><p>{html.escape(summary)}</p><section>"
         f'<div class="big">{html.escape(value)} <small>{html.escape(interval)}</small>'
-        f'</div>{warning}<div class="facts">{cells}</div></section>'
+        f'</div><p>{html.escape(caption)}</p>{warning}<div class="facts">{cells}</div></section>'
     )
 
 

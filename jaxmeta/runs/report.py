@@ -75,9 +75,7 @@ def _hero(job: Job, result: dict, metric: str) -> str:
         "seed": result["seed"],
     }
     recipe = job.recipe
-    return page.hero(
-        recipe.name, recipe.summary, value, f"{half} {episodes}", facts, warn
-    )
+    return page.hero(recipe.name, recipe.summary, value, half, episodes, facts, warn)
 
 
 def _duration(seconds: float) -> str:
@@ -106,8 +104,9 @@ def _inner(job: Job, meta: Meta, metric: str) -> str:
         "episodes, with the 95 % band; it chooses nothing."
     )
     draw = figures.inner_steps(points, metric, used)
-    body = _picture(draw, (6.5, 3.1), f"test {metric} by inner step")
-    return page.section(f"{metric.capitalize()} by inner step", text, body)
+    body = _picture(draw, (9, 3.1), f"test {metric} by inner step")
+    name = {"accuracy": "Accuracy", "mse": "Squared error"}[metric]
+    return page.section(f"{name} by inner step", text, body)
 
 
 def _used_steps(job: Job) -> int:

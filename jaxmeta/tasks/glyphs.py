@@ -19,6 +19,8 @@ from jaxmeta.tasks.checks import at_least_one
 STROKES = 4  # at most, in a character
 KNOTS = 5  # in a stroke
 POINTS = 33  # at which a stroke is inked: every knot, and seven between two of them
+TRAITS = 15  # random numbers that make a stroke
+JITTERS = STROKES * (KNOTS + 1) * 2 + 7  # and that make a drawing
 
 # Standard deviations of a hand, where the half width of the paper is 1.
 KNOT = 0.17  # of a knot, in steps of its stroke
@@ -83,13 +85,14 @@ class _Glyphs:
     size: int
 
     def __call__(self, key: Key) -> Episode:
-        def images(class_key: Key) -> Array:
-            shape_key, hand_key = jax.random.split(class_key)
-            character = invent(shape_key)
-            hand_keys = jax.random.split(hand_key, self.shots + self.queries)
-            return jax.vmap(lambda k: draw(k, character, self.size))(hand_keys)
-
-        x = jax.vmap(images)(jax.random.split(key, self.ways))
+        # All random numbers in two calls, since each takes a second to compile.
+        shape_key, hand_key = jax.random.split(key)
+        each = self.shots + self.queries
+        shapes = jax.random.uniform(shape_key, (self.ways, STROKES, TRAITS))
+        hands = jax.random.normal(hand_key, (self.ways, each, JITTERS))
+        characters = jax.vmap(invent)(shapes)
+        redraw = jax.vmap(draw, (0, None, None))
+        x = jax.vmap(redraw, (0, 0, None))(hands, characters, self.size)
 
         def batch(x: Array) -> Batch:
             eye = jnp.eye(self.ways, dtype=jnp.float32)
@@ -99,10 +102,15 @@ class _Glyphs:
         return Episode(batch(x[:, : self.shots]), batch(x[:, self.shots :]))
 
 
-def invent(key: Key) -> Character:
-    """Invents a character of one to four strokes; most touch the one before."""
-    # One call for all random numbers: each call is half a second of compilation.
-    u = jax.random.uniform(key, (STROKES, 15))
+def invent(u: Array) -> Character:
+    """Invents a character of one to four strokes; most touch the one before.
+
+    Args:
+      u: uniform numbers `[strokes, traits]`.
+
+    Returns:
+      The character.
+    """
     strokes, smooth = _strokes(u[:, :10])
     meets, middle, there, count, extent = u[:, 10:].T
     # One stroke, when it is alone, tells little: 10 %. Two to four: 30 % each.
@@ -160,11 +168,18 @@ def _strokes(u: Array) -> tuple[Array, Array]:
     return 1.6 * start[:, None] - 0.8 + walk, smooth
 
 
-def draw(key: Key, character: Character, size: int) -> Array:
-    """Draws a character once: `[size, size, 1]`, with the jitter of a hand."""
-    count = STROKES * KNOTS * 2
-    z = jax.random.normal(key, (count + STROKES * 2 + 7,))
-    each, whole, rest = jnp.split(z, [count, count + STROKES * 2])
+def draw(z: Array, character: Character, size: int) -> Array:
+    """Draws a character once, with the jitter of a hand.
+
+    Args:
+      z: normal numbers `[jitters]`.
+      character: what to draw.
+      size: height and width of the image.
+
+    Returns:
+      The image `[size, size, 1]`.
+    """
+    each, whole, rest = jnp.split(z, [STROKES * KNOTS * 2, STROKES * (KNOTS + 1) * 2])
     knots = character.knots
     # Knots stray by a share of the stroke's step: small strokes keep their shape.
     step = jnp.linalg.norm(knots[:, 1] - knots[:, 0], axis=-1)

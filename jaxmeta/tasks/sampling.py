@@ -17,26 +17,34 @@ def choose(key: Key, n: int | Array, k: int) -> Array:
 
     Args:
       key: a random key.
-      n: how many there are to choose from; at least `k`.
+      n: how many there are to choose from, at least `k`; an array asks for a sample,
+        independent of the others, for each of its elements.
       k: how many to choose.
 
     Returns:
-      int32 `[k]`.
+      int32 `[*n.shape, k]`.
 
     Example:
       >>> sorted(choose(jax.random.key(0), 4, 4).tolist())
       [0, 1, 2, 3]
     """
-    slots = jnp.arange(k, dtype=jnp.int32)
-    ranks = jax.random.randint(key, (k,), 0, n - slots, jnp.int32)
+    left = jnp.asarray(n, jnp.int32)[..., None] - jnp.arange(k, dtype=jnp.int32)
+    # All random numbers in one call: compiling one takes longer than what follows.
+    ranks = jax.random.randint(key, left.shape, 0, left, jnp.int32)
+    return jnp.vectorize(_unrank, signature="(k)->(k)")(ranks)
+
+
+def _unrank(ranks: Array) -> Array:
+    """Turns ranks among what is left, `[k]`, into the numbers themselves."""
+    slots = jnp.arange(len(ranks), dtype=jnp.int32)
 
     def draw(taken, rank):
-        below = jnp.sum(taken - slots <= rank)
-        number = rank + below.astype(jnp.int32)
+        below = jnp.sum(taken - slots <= rank).astype(jnp.int32)
+        number = rank + below
         # Insert, so that `taken` stays sorted; its unused slots hold the largest int32,
         # which is below nothing.
         shifted = jnp.where(slots > below, jnp.roll(taken, 1), taken)
         return jnp.where(slots == below, number, shifted), number
 
-    empty = jnp.full((k,), jnp.iinfo(jnp.int32).max, jnp.int32)
+    empty = jnp.full(ranks.shape, jnp.iinfo(jnp.int32).max, jnp.int32)
     return jax.lax.scan(draw, empty, ranks)[1]

@@ -143,7 +143,9 @@ def vmap_is_a_loop(s: Subject) -> str:
     many = jax.jit(jax.vmap(_value_and_grad(s.learner), (None, 0, 0)))
     together = many(s.meta, episodes, keys)
     loop = [
-        s.value_and_grad(s.meta, jax.tree.map(operator.itemgetter(i), episodes), keys[i])
+        s.value_and_grad(
+            s.meta, jax.tree.map(operator.itemgetter(i), episodes), keys[i]
+        )
         for i in range(len(keys))
     ]
     gap = _gap(together, jax.tree.map(lambda *x: jnp.stack(x), *loop))
