@@ -1,0 +1,242 @@
+"""Convolution: `lax` is the definition, and every derivative must be its derivative."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+
+from jaxmeta.functional.convolution import (
+    avg_pool,
+    conv,
+    conv_general_dilated,
+    max_pool,
+)
+from jaxmeta.functional.normalization import batch_norm
+
+NHWC = ("NHWC", "HWIO", "NHWC")
+
+
+def reference(x, w, *, stride=1, padding="SAME"):
+    return lax.conv_general_dilated(
+        x, w, (stride, stride), padding, dimension_numbers=NHWC
+    )
+
+
+def draw(*shape, seed=0):
+    return jnp.asarray(np.random.RandomState(seed).randn(*shape))
+
+
+def close(got, wanted, tol=1e-12):
+    for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(wanted), strict=True):
+        np.testing.assert_allclose(a, b, rtol=tol, atol=tol * (1 + np.abs(b).max()))
+
+
+def derivatives(f, x, w):
+    """Value, gradient, gradient of a gradient, and forward over reverse."""
+
+    def loss(x, w):
+        return jnp.sum(jnp.sin(f(x, w)))
+
+    def again(x, w):
+        return sum(jnp.sum(g**2) for g in jax.grad(loss, (0, 1))(x, w))
+
+    @jax.jit
+    def all_of_them(x, w):
+        forward = jax.jvp(jax.grad(loss, (0, 1)), (x, w), (w.sum() + x, w[::-1] - 1))
+        return f(x, w), forward, jax.grad(again, (0, 1))(x, w)
+
+    return all_of_them(x, w)
+
+
+@pytest.mark.parametrize(
+    ("impl", "window", "stride", "padding", "size", "channels"),
+    [
+        ("auto", (3, 3), 1, "SAME", (5, 6), 1),
+        ("dot", (3, 3), 1, "SAME", (5, 6), 2),
+        ("dot", (3, 3), 2, "SAME", (7, 6), 2),
+        ("dot", (5, 5), 2, "VALID", (8, 7), 2),
+        ("dot", (1, 1), 2, "SAME", (5, 4), 2),
+        ("dot", (2, 3), 1, "VALID", (4, 5), 2),
+        ("winograd", (3, 3), 1, "SAME", (5, 6), 2),
+        ("winograd", (3, 3), 1, "VALID", (6, 5), 2),
+        ("xla", (3, 3), 2, "SAME", (6, 5), 2),
+    ],
+)
+def test_every_derivative_is_that_of_lax(
+    x64, impl, window, stride, padding, size, channels
+):
+    x, w = draw(2, *size, channels), draw(*window, channels, 3, seed=1)
+    ours = functools.partial(conv, stride=stride, padding=padding, impl=impl)
+    lax_s = functools.partial(reference, stride=stride, padding=padding)
+    close(derivatives(ours, x, w), derivatives(lax_s, x, w))
+
+
+@pytest.mark.parametrize("impl", ["auto", "dot", "winograd", "xla"])
+@pytest.mark.parametrize("window", [1, 3, 5])
+@pytest.mark.parametrize("stride", [1, 2, 3])
+@pytest.mark.parametrize("padding", ["SAME", "VALID"])
+def test_shapes_of_lax(impl, window, stride, padding):
+    for size in ((5, 6), (8, 7)):
+        x, w = jnp.zeros((2, *size, 1)), jnp.zeros((window, window, 1, 3))
+        ours = functools.partial(conv, stride=stride, padding=padding, impl=impl)
+        lax_s = functools.partial(reference, stride=stride, padding=padding)
+        assert jax.eval_shape(ours, x, w) == jax.eval_shape(lax_s, x, w)
+
+
+@pytest.mark.parametrize("impl", ["dot", "winograd", "xla"])
+@pytest.mark.parametrize("axes", [(0, None), (None, 1), (1, 0)])
+def test_vmap_of_value_and_gradients(x64, impl, axes):
+    x, w = draw(2, 3, 4, 5, 2), draw(2, 3, 3, 2, 4, seed=1)
+    x = x[0] if axes[0] is None else jnp.moveaxis(x, 0, axes[0])
+    w = w[0] if axes[1] is None else jnp.moveaxis(w, 0, axes[1])
+
+    def both(f):
+        def one(x, w):
+            return f(x, w), jax.grad(lambda *a: jnp.sum(f(*a) ** 3), (0, 1))(x, w)
+
+        return jax.jit(jax.vmap(one, axes))(x, w)
+
+    close(both(functools.partial(conv, impl=impl)), both(reference))
+
+
+def test_gradient_of_vmap_of_second_order_adaptation(x64):
+    """The order of a newcomer: the gradient outside, tasks and their weights inside."""
+    x, w = draw(3, 2, 4, 4, 2), draw(3, 3, 2, 2, seed=1)
+
+    def meta(f, w):
+        def task(x):
+            def loss(w):
+                return jnp.sum(jnp.tanh(f(x, w)) ** 2)
+
+            return loss(w - 0.1 * jax.grad(loss)(w))
+
+        return jnp.sum(jax.vmap(task)(x))
+
+    got, wanted = (
+        jax.jit(jax.grad(functools.partial(meta, f)))(w) for f in (conv, reference)
+    )
+    close(got, wanted)
+    remat = jax.checkpoint(functools.partial(meta, conv))
+    close(jax.jit(jax.grad(remat))(w), wanted)
+
+
+def test_nested_vmap(x64):
+    x, w = draw(2, 3, 1, 4, 4, 2), draw(2, 3, 3, 3, 2, 2, seed=1)
+    twice = lambda f: jax.vmap(jax.vmap(f))(x, w)  # noqa: E731
+    close(twice(conv), twice(reference))
+    outer = lambda f: jax.vmap(jax.vmap(f, (0, None)), (None, 0))(x[0], w[:, 0])  # noqa: E731
+    close(outer(conv), outer(reference))
+
+
+def test_winograd_is_as_exact_as_float32_allows():
+    x, w = draw(4, 14, 14, 64), draw(3, 3, 64, 64, seed=1) / 24
+    x, w = x.astype(jnp.float32), w.astype(jnp.float32)
+    with jax.enable_x64(True):
+        wanted = reference(x.astype(jnp.float64), w.astype(jnp.float64))
+    error = jnp.abs(conv(x, w, impl="winograd") - wanted.astype(jnp.float32)).max()
+    assert error < 2e-5  # outputs are of order 1; "dot" gives about 5e-6
+
+
+def test_inside_shard_map():
+    mesh = jax.make_mesh((1,), ("tasks",), axis_types=(jax.sharding.AxisType.Auto,))
+    x, w = draw(2, 4, 4, 2).astype("float32"), draw(3, 3, 2, 3).astype("float32")
+    spec = jax.P("tasks")
+
+    def loss(f, x, w):
+        return jnp.sum(f(x, w) ** 2)[None]
+
+    def total(f):
+        local = functools.partial(loss, f)
+        mapped = jax.shard_map(
+            local, mesh=mesh, in_specs=(spec, jax.P()), out_specs=spec
+        )
+        return jax.grad(lambda w: mapped(x, w).sum())(w)
+
+    close(total(conv), total(reference), 1e-4)
+
+
+def test_general_dilated_covers_and_falls_back():
+    x, w = draw(2, 7, 6, 2).astype("float32"), draw(3, 3, 2, 4).astype("float32")
+    for case in (
+        {"padding": "SAME"},
+        {"padding": ((1, 0), (2, 1))},
+        {"padding": "SAME", "window_strides": (2, 2)},
+        {"padding": "SAME", "window_strides": (1, 2)},
+        {"padding": "VALID", "rhs_dilation": (2, 2)},
+        {"padding": ((3, 3), (0, 0))},
+        {"padding": "VALID", "precision": "highest"},
+    ):
+        case = {"window_strides": (1, 1), "dimension_numbers": NHWC, **case}
+        got = conv_general_dilated(x, w, **case)
+        close(got, lax.conv_general_dilated(x, w, **case), 1e-5)
+    grouped = draw(3, 3, 1, 4).astype("float32")
+    case = {"dimension_numbers": NHWC, "feature_group_count": 2}
+    got = conv_general_dilated(x, grouped, (1, 1), "SAME", **case)
+    close(got, lax.conv_general_dilated(x, grouped, (1, 1), "SAME", **case), 1e-5)
+
+
+def test_pooling_by_hand():
+    x = jnp.arange(35.0).reshape(1, 5, 7, 1)
+    window = ((1, 2, 2, 1), (1, 2, 2, 1), "VALID")
+    assert (max_pool(x) == lax.reduce_window(x, -jnp.inf, lax.max, *window)).all()
+    assert (avg_pool(x) == lax.reduce_window(x, 0.0, lax.add, *window) / 4).all()
+    ties = jax.grad(lambda x: max_pool(x).sum())(jnp.zeros((1, 4, 4, 1)))
+    assert ties.sum() == 4  # one entry of every window, not a share of four
+
+
+def reshape_pool(x):
+    n, h, w, c = x.shape
+    x = x[:, : h // 2 * 2, : w // 2 * 2].reshape(n, h // 2, 2, w // 2, 2, c)
+    return x.max((2, 4))
+
+
+def pooled_gradients(pool, dtype, vmap):
+    """First-layer gradients of conv, norm with scale and offset, ReLU and pool, twice."""
+    r = np.random.RandomState(0)
+    x = jnp.asarray(r.rand(4, 5, 16, 16, 1), dtype)
+    p = {
+        "w1": jnp.asarray(r.randn(3, 3, 1, 8) / 3, dtype),
+        "w2": jnp.asarray(r.randn(3, 3, 8, 8) / 8, dtype),
+        "scale": jnp.asarray(1 + 0.1 * r.randn(8), dtype),
+        "offset": jnp.asarray(0.1 * r.randn(8), dtype),
+    }
+
+    def loss(p, x):
+        for name in ("w1", "w2"):
+            x = batch_norm(conv(x, p[name], impl="dot"), p["scale"], p["offset"])[0]
+            x = pool(jax.nn.relu(x))
+        return jnp.mean(jnp.square(x.mean((1, 2)) - 1))
+
+    mapped = jax.vmap(jax.grad(loss), (None, 0))
+    return jax.jit(mapped if vmap else jax.grad(lambda p, x: loss(p, x[0])))(p, x)["w1"]
+
+
+def test_pooling_survives_jit_of_vmap_of_grad():
+    with jax.enable_x64(True):  # without `vmap` every pooling is right
+        wanted = np.asarray(pooled_gradients(max_pool, jnp.float64, vmap=False))
+    got = pooled_gradients(max_pool, jnp.float32, vmap=True)[0]
+    assert np.abs(got - wanted).max() < 1e-4 * np.abs(wanted).max()
+    # For the record and not asserted: reshaping and `max` is wrong by a third of the
+    # largest entry on jaxlib 0.10.2, CPU.
+    other = pooled_gradients(reshape_pool, jnp.float32, vmap=True)[0]
+    print(np.abs(other - wanted).max() / np.abs(wanted).max())
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"x": jnp.zeros((4, 4, 1))}, "x, w: got"),
+        ({"w": jnp.zeros((3, 3, 2, 1))}, "x, w: got"),
+        ({"w": jnp.zeros((3, 3, 1, 1), jnp.bfloat16)}, "one floating dtype"),
+        ({"stride": 0}, "stride: got 0"),
+        ({"padding": "FULL"}, "padding: got 'FULL'"),
+        ({"impl": "fft"}, "impl: got 'fft'"),
+    ],
+)
+def test_errors(change, message):
+    case = {"x": jnp.zeros((1, 4, 4, 1)), "w": jnp.zeros((3, 3, 1, 1)), **change}
+    with pytest.raises(ValueError, match=message):
+        conv(case.pop("x"), case.pop("w"), **case)
