@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import optax
 
 from jaxmeta.core import Key, MetaLearner, Task
-from jaxmeta.testing.laws import CLASSIFICATION_ONLY, LAWS, LawBroken, subject
+from jaxmeta.testing.laws import CLASSIFICATION_ONLY, LAWS
+from jaxmeta.testing.subject import LawBroken, subject
 
 
 def check_learner(

@@ -5,7 +5,6 @@ Run them on your own learner: `jaxmeta.testing.check_learner(my_learner, task)`.
 
 import operator
 from collections.abc import Callable
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,134 +12,51 @@ import numpy as np
 import optax
 import scipy.stats
 
-from jaxmeta import metrics, train
-from jaxmeta.core import Batch, Episode, Key, Meta, MetaLearner, Task
-
-
-class LawBroken(AssertionError):
-    """A learner broke a law of the contract; the text says which, where, by how much."""
-
-
-class Subject(NamedTuple):
-    """What the laws look at.
-
-    Attributes:
-      learner: the method under test.
-      task: its distribution of tasks.
-      episode: one draw.
-      meta: the learner's initial `Meta`, in the precision of the check.
-      key: for everything random.
-      options: the keyword arguments of `check_learner`.
-      value_and_grad: `(meta, episode, key) -> (loss, metrics, grads)`, compiled. The
-        three compiled functions are shared by the laws: compiling is what takes time.
-      predict: `(meta, episode, key) -> outputs`, compiled.
-      score: `(meta, episodes, keys) -> scores`, compiled.
-    """
-
-    learner: MetaLearner
-    task: Task
-    episode: Episode
-    meta: Meta
-    key: Key
-    options: dict
-    value_and_grad: Callable
-    predict: Callable
-    score: Callable
-
-
-def subject(learner: MetaLearner, task: Task, key: Key, options: dict) -> Subject:
-    """Draws an episode, initialises the learner and prepares what the laws share."""
-    init_key, episode_key, key = jax.random.split(key, 3)
-    episode = _cast(task(episode_key))
-    meta = _cast(learner.init(init_key, episode))
-    metric = metrics.accuracy if options["classification"] else metrics.mse
-
-    def predict(meta, episode, key):
-        return train.predictions(learner, meta, episode, key)
-
-    def score(meta, episodes, keys):
-        def one(episode, key):
-            return metric(predict(meta, episode, key), episode.query.targets)
-
-        return jax.vmap(one)(episodes, keys)
-
-    compiled = map(jax.jit, (_value_and_grad(learner), predict, score))
-    return Subject(learner, task, episode, meta, key, options, *compiled)
-
-
-def _cast(tree):
-    """Floats to the widest precision that is switched on."""
-    wide = jnp.zeros(()).dtype
-    return jax.tree.map(
-        lambda x: x.astype(wide) if jnp.issubdtype(x.dtype, jnp.floating) else x, tree
-    )
-
-
-def _gap(a, b) -> float:
-    """The largest difference between two trees, relative to the larger of 1 and |b|."""
-    gaps = jax.tree.map(
-        lambda x, y: jnp.max(
-            jnp.abs(x - y) / jnp.maximum(1.0, jnp.abs(y)), initial=0.0
-        ),
-        a,
-        b,
-    )
-    return max((float(g) for g in jax.tree.leaves(gaps)), default=0.0)
-
-
-def _need(good: bool, text: str) -> None:
-    if not good:
-        raise LawBroken(text)
-
-
-def _value_and_grad(learner):
-    def run(meta, episode, key):
-        def loss(params):
-            return learner.loss(meta._replace(params=params), episode, key)
-
-        (value, aux), grads = jax.value_and_grad(loss, has_aux=True)(meta.params)
-        return value, aux.metrics, grads
-
-    return run
-
-
-def _predict(s: Subject, episode: Episode):
-    return s.predict(s.meta, episode, s.key)
+from jaxmeta import train
+from jaxmeta.core import Batch, Episode, Meta, Task
+from jaxmeta.testing.subject import (
+    Subject,
+    cast,
+    distance,
+    need,
+    predict,
+    value_and_grad,
+)
 
 
 def init_is_abstract(s: Subject) -> str:
     """1. `jax.eval_shape` of `init` works and agrees with `init`."""
     shapes = jax.eval_shape(s.learner.init, s.key, s.episode)
     same = jax.tree.structure(shapes) == jax.tree.structure(s.meta)
-    _need(same, f"init: eval_shape gives {shapes}, init gives another tree")
+    need(same, f"init: eval_shape gives {shapes}, init gives another tree")
     return f"{sum(x.size for x in jax.tree.leaves(s.meta.params))} parameters"
 
 
 def outputs_have_target_shape(s: Subject) -> str:
     """2. `predict` after `adapt` has the shape of the query targets."""
-    got, want = _predict(s, s.episode).shape, s.episode.query.targets.shape
-    _need(got == want, f"predict: got shape {got}, wants that of the targets {want}")
+    got, want = predict(s, s.episode).shape, s.episode.query.targets.shape
+    need(got == want, f"predict: got shape {got}, wants that of the targets {want}")
     return str(got)
 
 
 def loss_and_gradient_are_finite(s: Subject) -> str:
     """3. The loss is finite; its gradient has the tree of `params` and is finite."""
     value, _, grads = s.value_and_grad(s.meta, s.episode, s.key)
-    _need(bool(jnp.isfinite(value)), f"loss: got {value}, wants a finite number")
-    _need(value.shape == (), f"loss: got shape {value.shape}, wants a scalar")
+    need(bool(jnp.isfinite(value)), f"loss: got {value}, wants a finite number")
+    need(value.shape == (), f"loss: got shape {value.shape}, wants a scalar")
     same = jax.tree.structure(grads) == jax.tree.structure(s.meta.params)
-    _need(same, "gradient: its tree differs from that of params")
+    need(same, "gradient: its tree differs from that of params")
     for path, leaf in jax.tree_util.tree_leaves_with_path(grads):
         name = jax.tree_util.keystr(path)
-        _need(bool(jnp.all(jnp.isfinite(leaf))), f"gradient: not finite in {name}")
+        need(bool(jnp.all(jnp.isfinite(leaf))), f"gradient: not finite in {name}")
     return f"loss {float(value):.4g}, |grad| {float(optax.tree.norm(grads)):.3g}"
 
 
 def vmap_is_a_loop(s: Subject) -> str:
     """4. `vmap(loss)` over tasks equals a Python loop."""
     keys = jax.random.split(s.key, 3)
-    episodes = _cast(jax.vmap(s.task)(keys))
-    many = jax.jit(jax.vmap(_value_and_grad(s.learner), (None, 0, 0)))
+    episodes = cast(jax.vmap(s.task)(keys))
+    many = jax.jit(jax.vmap(value_and_grad(s.learner), (None, 0, 0)))
     together = many(s.meta, episodes, keys)
     loop = [
         s.value_and_grad(
@@ -148,18 +64,16 @@ def vmap_is_a_loop(s: Subject) -> str:
         )
         for i in range(len(keys))
     ]
-    gap = _gap(together, jax.tree.map(lambda *x: jnp.stack(x), *loop))
-    _need(
-        gap <= s.options["atol"], f"vmap: differs from a loop over tasks by {gap:.2e}"
-    )
+    gap = distance(together, jax.tree.map(lambda *x: jnp.stack(x), *loop))
+    need(gap <= s.options["atol"], f"vmap: differs from a loop over tasks by {gap:.2e}")
     return f"differ by {gap:.1e}"
 
 
 def jit_is_eager(s: Subject) -> str:
     """5. The compiled loss and gradient equal the eager ones."""
     args = (s.meta, s.episode, s.key)
-    gap = _gap(s.value_and_grad(*args), _value_and_grad(s.learner)(*args))
-    _need(gap <= s.options["atol"], f"jit: differs from eager by {gap:.2e}")
+    gap = distance(s.value_and_grad(*args), value_and_grad(s.learner)(*args))
+    need(gap <= s.options["atol"], f"jit: differs from eager by {gap:.2e}")
     return f"differ by {gap:.1e}"
 
 
@@ -173,15 +87,15 @@ def no_second_compilation(s: Subject) -> str:
 
     run = jax.jit(counted)
     for key in jax.random.split(s.key, 2):
-        run(s.meta, _cast(s.task(key)), key)
-    _need(len(traces) == 1, f"jit: got {len(traces)} traces for two calls, wants 1")
+        run(s.meta, cast(s.task(key)), key)
+    need(len(traces) == 1, f"jit: got {len(traces)} traces for two calls, wants 1")
     return "1 trace"
 
 
 def same_key_same_value(s: Subject) -> str:
     """7. The same key gives the same value, bit for bit."""
     first, second = (s.value_and_grad(s.meta, s.episode, s.key) for _ in range(2))
-    _need(_gap(first, second) == 0.0, "key: the same key gave two different values")
+    need(distance(first, second) == 0.0, "key: the same key gave two different values")
     return "bit for bit"
 
 
@@ -190,10 +104,8 @@ def support_order_is_irrelevant(s: Subject) -> str:
     n = s.episode.support.targets.shape[0]
     order = jax.random.permutation(s.key, n)
     moved = jax.tree.map(lambda x: x[order], s.episode.support)
-    gap = _gap(_predict(s, s.episode._replace(support=moved)), _predict(s, s.episode))
-    _need(
-        gap <= s.options["atol"], f"support: its order moves predictions by {gap:.2e}"
-    )
+    gap = distance(predict(s, s.episode._replace(support=moved)), predict(s, s.episode))
+    need(gap <= s.options["atol"], f"support: its order moves predictions by {gap:.2e}")
     return f"moves by {gap:.1e}"
 
 
@@ -210,14 +122,14 @@ def padding_is_invisible(s: Subject) -> str:
     """9. Rows with zero targets change no loss, no gradient and no prediction."""
     support, query = map(_padded, s.episode)
     n = s.episode.query.targets.shape[0]
-    seen = _predict(s, Episode(support, query))[:n]
-    gap = _gap(seen, _predict(s, s.episode))
-    _need(gap <= s.options["atol"], f"padding: moves predictions by {gap:.2e}")
+    seen = predict(s, Episode(support, query))[:n]
+    gap = distance(seen, predict(s, s.episode))
+    need(gap <= s.options["atol"], f"padding: moves predictions by {gap:.2e}")
     if s.options["random_loss"]:
         return f"moves predictions by {gap:.1e}"
     plain = s.value_and_grad(s.meta, s.episode, s.key)
-    loss_gap = _gap(s.value_and_grad(s.meta, Episode(support, query), s.key), plain)
-    _need(loss_gap <= s.options["atol"], f"padding: moves the loss by {loss_gap:.2e}")
+    loss_gap = distance(s.value_and_grad(s.meta, Episode(support, query), s.key), plain)
+    need(loss_gap <= s.options["atol"], f"padding: moves the loss by {loss_gap:.2e}")
     return f"moves by {max(gap, loss_gap):.1e}"
 
 
@@ -229,15 +141,15 @@ def classes_are_exchangeable(s: Subject) -> str:
         support._replace(targets=support.targets[:, order]),
         query._replace(targets=query.targets[:, order]),
     )
-    gap = _gap(_predict(s, moved), _predict(s, s.episode)[:, order])
-    _need(gap <= s.options["atol"], f"classes: not equivariant, by {gap:.2e}")
+    gap = distance(predict(s, moved), predict(s, s.episode)[:, order])
+    need(gap <= s.options["atol"], f"classes: not equivariant, by {gap:.2e}")
     return f"differ by {gap:.1e}"
 
 
 def _scores(s: Subject, meta: Meta, task: Task) -> np.ndarray:
     keys = jax.random.split(s.key, s.options["episodes"])
     sampling, adapting = jax.vmap(jax.random.split, out_axes=1)(keys)
-    episodes = _cast(jax.jit(jax.vmap(task))(sampling))
+    episodes = cast(jax.jit(jax.vmap(task))(sampling))
     return np.asarray(s.score(meta, episodes, adapting))
 
 
@@ -252,7 +164,7 @@ def it_learns(s: Subject) -> str:
     @jax.jit
     def fit(state):
         def sample(key):
-            return _cast(s.task(key))
+            return cast(s.task(key))
 
         steps = s.options["train_steps"]
         return train.fit(trainer, sample, state, s.key, steps=steps, batch=8)[0]
@@ -261,7 +173,7 @@ def it_learns(s: Subject) -> str:
     after = _scores(s, fit(state).meta, s.task)
     gain, half = train.interval(better * (after - before))
     text = f"{before.mean():.3f} -> {after.mean():.3f}, paired gain {gain:.3f} ± {half:.3f}"
-    _need(gain > half, f"learning: no gain on the probe task: {text}")
+    need(gain > half, f"learning: no gain on the probe task: {text}")
     return text
 
 
@@ -281,7 +193,7 @@ def random_labels_give_chance(s: Subject) -> str:
     # a false alarm once in a thousand runs of a right learner (and the key is fixed)
     band = scipy.stats.t.ppf(0.9995, len(scores) - 1) * scipy.stats.sem(scores)
     off = abs(scores.mean() - 1 / ways)
-    _need(
+    need(
         off <= band,
         f"labels: {scores.mean():.3f} with random labels, not {1 / ways:.3f}",
     )
@@ -292,7 +204,7 @@ def queries_are_independent(s: Subject) -> str:
     """13. A query's prediction ignores the other queries, unless declared transductive."""
     moved = float(train.query_dependence(s.learner, s.meta, s.episode, s.key))
     declared = s.options["transductive"]
-    _need(
+    need(
         (moved > 1e-5) == declared,
         f"queries: a prediction moves by {moved:.2e} with the other queries, "
         f"and transductive={declared} was declared",

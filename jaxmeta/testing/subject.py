@@ -1,0 +1,104 @@
+"""What the laws look at, and the programs they share."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxmeta import metrics, train
+from jaxmeta.core import Episode, Key, Meta, MetaLearner, PyTree, Task
+
+
+class LawBroken(AssertionError):
+    """A learner broke a law of the contract; the text says which, where, by how much."""
+
+
+class Subject(NamedTuple):
+    """What the laws look at.
+
+    Attributes:
+      learner: the method under test.
+      task: its distribution of tasks.
+      episode: one draw.
+      meta: the learner's initial `Meta`, in the precision of the check.
+      key: for everything random.
+      options: the keyword arguments of `check_learner`.
+      value_and_grad: `(meta, episode, key) -> (loss, metrics, grads)`, compiled. The
+        three compiled functions are shared by the laws: compiling is what takes time.
+      predict: `(meta, episode, key) -> outputs`, compiled.
+      score: `(meta, episodes, keys) -> scores`, compiled.
+    """
+
+    learner: MetaLearner
+    task: Task
+    episode: Episode
+    meta: Meta
+    key: Key
+    options: dict
+    value_and_grad: Callable
+    predict: Callable
+    score: Callable
+
+
+def subject(learner: MetaLearner, task: Task, key: Key, options: dict) -> Subject:
+    """Draws an episode, initialises the learner and prepares what the laws share."""
+    init_key, episode_key, key = jax.random.split(key, 3)
+    episode = cast(task(episode_key))
+    meta = cast(learner.init(init_key, episode))
+    metric = metrics.accuracy if options["classification"] else metrics.mse
+
+    def predict(meta, episode, key):
+        return train.predictions(learner, meta, episode, key)
+
+    def score(meta, episodes, keys):
+        def one(episode, key):
+            return metric(predict(meta, episode, key), episode.query.targets)
+
+        return jax.vmap(one)(episodes, keys)
+
+    compiled = map(jax.jit, (value_and_grad(learner), predict, score))
+    return Subject(learner, task, episode, meta, key, options, *compiled)
+
+
+def cast(tree: PyTree) -> PyTree:
+    """Floats to the widest precision that is switched on."""
+    wide = jnp.zeros(()).dtype
+    return jax.tree.map(
+        lambda x: x.astype(wide) if jnp.issubdtype(x.dtype, jnp.floating) else x, tree
+    )
+
+
+def distance(a: PyTree, b: PyTree) -> float:
+    """The largest difference between two trees, relative to the larger of 1 and |b|."""
+    gaps = jax.tree.map(
+        lambda x, y: jnp.max(
+            jnp.abs(x - y) / jnp.maximum(1.0, jnp.abs(y)), initial=0.0
+        ),
+        a,
+        b,
+    )
+    return max((float(g) for g in jax.tree.leaves(gaps)), default=0.0)
+
+
+def need(good: bool, text: str) -> None:
+    """Breaks the law at hand unless `good`."""
+    if not good:
+        raise LawBroken(text)
+
+
+def value_and_grad(learner: MetaLearner):
+    """`(meta, episode, key) -> (loss, metrics, grads)` of a learner, not compiled."""
+    def run(meta, episode, key):
+        def loss(params):
+            return learner.loss(meta._replace(params=params), episode, key)
+
+        (value, aux), grads = jax.value_and_grad(loss, has_aux=True)(meta.params)
+        return value, aux.metrics, grads
+
+    return run
+
+
+def predict(s: Subject, episode: Episode):
+    """The subject's predictions for the queries of an episode, by the shared program."""
+    return s.predict(s.meta, episode, s.key)
