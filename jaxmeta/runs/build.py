@@ -1,80 +1,19 @@
 """Recipe -> learner, tasks, trainer. All checks are made before anything compiles."""
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import optax
 
-from jaxmeta import learners, losses, models, train
-from jaxmeta.core import Key, MetaLearner, Model
+from jaxmeta import learners, losses, train
+from jaxmeta.core import Key, MetaLearner
 from jaxmeta.runs.check import check
 from jaxmeta.runs.errors import ConfigError, did_you_mean, one_line
+from jaxmeta.runs.methods import METHODS as METHODS
+from jaxmeta.runs.methods import Options, make_inner, make_net
 from jaxmeta.runs.recipes import Recipe
 from jaxmeta.runs.sources import SOURCES, Tasks, make_tasks, train_sizes
 from jaxmeta.train.trainer import Trainer, TrainState
-
-
-class Method(NamedTuple):
-    """A learner of the command line.
-
-    Attributes:
-      summary: one line for `jaxmeta list`.
-      make: `(net, recipe, options) -> MetaLearner`; `net(outputs)` is the model with
-        a head, `net(None)` the model without one.
-      steps: whether it adapts by inner steps, so that its score can be drawn over them.
-      head: whether its number of ways is fixed when it is trained.
-      regression: whether it can do regression.
-    """
-
-    summary: str
-    make: Callable[..., MetaLearner]
-    steps: bool = True
-    head: bool = True
-    regression: bool = True
-
-
-class Options(NamedTuple):
-    """What a learner is built with, for training or for the test."""
-
-    outputs: int
-    steps: int
-    inner_batch: int | None
-    loss: Callable
-
-
-METHODS: dict[str, Method] = {
-    "maml": Method(
-        "learns an initialisation, by the gradient through the inner loop",
-        lambda net, r, o: learners.maml(
-            net(o.outputs), _inner(r), steps=o.steps, order=r.order, task_loss=o.loss
-        ),
-    ),
-    "anil": Method(
-        "MAML whose inner loop moves the head alone",
-        lambda net, r, o: learners.anil(
-            net(o.outputs), _inner(r), steps=o.steps, order=r.order, task_loss=o.loss
-        ),
-    ),
-    "reptile": Method(
-        "moves towards the adapted weights; first order",
-        lambda net, r, o: learners.reptile(
-            net(o.outputs),
-            _inner(r),
-            steps=o.steps,
-            inner_batch=o.inner_batch,
-            task_loss=o.loss,
-        ),
-    ),
-    "protonet": Method(
-        "compares with the class means in a learned feature space",
-        lambda net, r, o: learners.protonet(net(None)),
-        steps=False,
-        head=False,
-        regression=False,
-    ),
-}
-"""Every learner by name: one row each."""
 
 
 class Job(NamedTuple):
@@ -158,20 +97,10 @@ def make_learner(recipe: Recipe, steps: int, ways: int, support: int) -> MetaLea
     options = Options(1 if regression else ways, steps, batch, loss)
     method = METHODS[recipe.learner]
     if method.steps and steps == 0:
-        return learners.maml(make_net(recipe)(options.outputs), _inner(recipe), steps=0)
+        return learners.maml(
+            make_net(recipe)(options.outputs), make_inner(recipe), steps=0
+        )
     return method.make(make_net(recipe), recipe, options)
-
-
-def make_net(recipe: Recipe) -> Callable[[int | None], Model]:
-    """The network of a recipe, given its number of outputs."""
-    if recipe.model == "mlp":
-        return lambda outputs: models.mlp(outputs, hidden=recipe.hidden)
-    return lambda outputs: models.conv4(
-        outputs,
-        filters=recipe.filters,
-        norm=None if recipe.norm == "none" else recipe.norm,
-        downsample=recipe.downsample,
-    )
 
 
 def make_outer(recipe: Recipe) -> optax.GradientTransformation:
@@ -189,12 +118,6 @@ def make_outer(recipe: Recipe) -> optax.GradientTransformation:
     return (
         optax.chain(optax.clip_by_global_norm(recipe.clip), tx) if recipe.clip else tx
     )
-
-
-def _inner(recipe: Recipe) -> optax.GradientTransformation:
-    if recipe.inner == "adam":
-        return optax.adam(recipe.inner_rate, b1=0.0)
-    return optax.sgd(recipe.inner_rate)
 
 
 def init_state(job: Job, key: Key) -> TrainState:
