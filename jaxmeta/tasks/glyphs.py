@@ -85,11 +85,14 @@ class _Glyphs:
     size: int
 
     def __call__(self, key: Key) -> Episode:
-        # All random numbers in two calls, since each takes a second to compile.
+        # All random numbers in two calls, each for one row of them: a call that asks for
+        # several axes takes XLA two seconds to compile on a CPU, a row takes 0.3.
         shape_key, hand_key = jax.random.split(key)
         each = self.shots + self.queries
-        shapes = jax.random.uniform(shape_key, (self.ways, STROKES, TRAITS))
-        hands = jax.random.normal(hand_key, (self.ways, each, JITTERS))
+        shapes = jax.random.uniform(shape_key, (self.ways * STROKES * TRAITS,))
+        shapes = shapes.reshape(self.ways, STROKES, TRAITS)
+        hands = jax.random.normal(hand_key, (self.ways * each * JITTERS,))
+        hands = hands.reshape(self.ways, each, JITTERS)
         characters = jax.vmap(invent)(shapes)
         redraw = jax.vmap(draw, (0, None, None))
         x = jax.vmap(redraw, (0, 0, None))(hands, characters, self.size)

@@ -29,9 +29,10 @@ def choose(key: Key, n: int | Array, k: int) -> Array:
       [0, 1, 2, 3]
     """
     left = jnp.asarray(n, jnp.int32)[..., None] - jnp.arange(k, dtype=jnp.int32)
-    # All random numbers in one call: compiling one takes longer than what follows.
-    ranks = jax.random.randint(key, left.shape, 0, left, jnp.int32)
-    return jnp.vectorize(_unrank, signature="(k)->(k)")(ranks)
+    # In one call and in one row: each call costs compile time, several axes cost more.
+    ranks = jax.random.randint(key, (left.size,), 0, left.ravel(), jnp.int32)
+    unrank = jnp.vectorize(_unrank, signature="(k)->(k)")
+    return unrank(ranks.reshape(left.shape))
 
 
 def _unrank(ranks: Array) -> Array:

@@ -1,0 +1,81 @@
+"""Grouping by class keeps every example, in order, under its own name."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jaxmeta.data import (
+    DataError,
+    from_classes,
+    from_counts,
+    from_labels,
+    make_splits,
+    merge,
+    take_classes,
+)
+
+
+def rows(data, name):
+    c = data.names.index(name)
+    return data.inputs[data.starts[c] : data.starts[c] + data.counts[c]].tolist()
+
+
+@settings(max_examples=50, deadline=None)
+@given(labels=st.lists(st.integers(-3, 9), min_size=1, max_size=40))
+def test_labels_are_grouped_in_order(labels):
+    data = from_labels(np.arange(len(labels)), labels)
+    assert data.starts.dtype == data.counts.dtype == np.int32
+    for label in set(labels):
+        want = [i for i, other in enumerate(labels) if other == label]
+        assert rows(data, str(label)) == want
+    assert data.counts.sum() == len(labels)
+
+
+def test_taking_and_merging_classes():
+    data = from_classes({"a": [1, 2], "b": [3], "c": [4, 5, 6]})
+    back = merge(take_classes(data, ["c"]), take_classes(data, ["b", "a"]))
+    assert back.names == ("c", "b", "a")
+    assert all(rows(back, name) == rows(data, name) for name in "abc")
+
+
+def one(name, value=0):
+    return from_counts(np.array([value]), [1], (name,))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: from_classes({}), "classes: got none"),
+        (lambda: from_classes({"a": []}), "class 'a': got no examples"),
+        (
+            lambda: from_classes({"a": [[1, 2]], "b": [[1]]}),
+            r"class 'b': got examples int64\[1\], want int64\[2\] as in class 'a'",
+        ),
+        (
+            lambda: from_labels([1, 2], [0]),
+            r"labels: got int64\[1\], want integers \[2\]",
+        ),
+        (lambda: from_labels([1], [0.5]), "labels: got float64"),
+        (lambda: from_labels([1], [2], ["a"]), "labels: got 2 to 2, want 0 to 0"),
+        (
+            lambda: from_counts(np.zeros(3), [1], ("a",)),
+            "counts: got a sum of 1, want 3",
+        ),
+        (lambda: from_counts(np.zeros(2), [1, 1], ("a", "a")), "names: got 'a' twice"),
+        (lambda: take_classes(one("a"), ["b"]), "class 'b': not one of the 1 classes"),
+        (lambda: merge(one("a"), one("a")), "names: got 'a' twice"),
+        (
+            lambda: make_splits(one("a"), one("b"), one("a")),
+            r"splits: class 'a' is in both train and test \(1 in common\)",
+        ),
+        (
+            lambda: make_splits(one("a"), one("b", 0.5), one("c")),
+            r"splits: val: got examples float64\[\], want int64\[\]",
+        ),
+    ],
+)
+def test_errors_are_one_line_that_names_the_culprit(make, message):
+    with pytest.raises(DataError, match=message) as error:
+        make()
+    assert "\n" not in str(error.value)
