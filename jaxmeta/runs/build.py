@@ -96,7 +96,7 @@ def make_learner(recipe: Recipe, steps: int, ways: int, support: int) -> MetaLea
     loss = losses.mse if regression else losses.cross_entropy
     options = Options(1 if regression else ways, steps, batch, loss)
     method = METHODS[recipe.learner]
-    if method.steps and steps == 0:
+    if steps == 0 and recipe.learner in ("reptile", "imaml"):
         return learners.maml(
             make_net(recipe)(options.outputs), make_inner(recipe), steps=0
         )
@@ -151,13 +151,18 @@ def _check_combination(recipe: Recipe) -> None:
         )
     if not source.images and recipe.model == "conv4":
         raise ConfigError("model", recipe.model, f"mlp: {recipe.dataset} has no images")
+    if recipe.model == "conv4" and recipe.downsample == "pool" and recipe.size < 16:
+        wants = "an integer >= 16: conv4 halves the image four times"
+        raise ConfigError("size", recipe.size, wants)
     ways = train_sizes(recipe)[0]
     if method.head and not source.regression and ways != recipe.ways:
         raise ConfigError(
             "train_ways", ways, f"{recipe.ways}: the head of {recipe.learner} is fixed"
         )
-    if method.steps and recipe.inner_steps < 1 and recipe.learner == "reptile":
+    if recipe.inner_steps < 1 and recipe.learner in ("reptile", "lstm_meta_learner"):
         raise ConfigError("inner_steps", recipe.inner_steps, "an integer >= 1")
+    if recipe.learner == "lstm_meta_learner" and recipe.inner_rate >= 1:
+        raise ConfigError("inner_rate", recipe.inner_rate, "below 1, as a gate is")
     if recipe.task_chunk and recipe.tasks % recipe.task_chunk:
         raise ConfigError(
             "task_chunk", recipe.task_chunk, f"a divisor of tasks = {recipe.tasks}"

@@ -11,11 +11,13 @@ from jaxmeta.runs.recipes import RECIPES, Recipe
 _AT_LEAST = {
     **dict.fromkeys(("size", "shots", "queries", "train_shots", "train_queries"), 1),
     **dict.fromkeys(("ways", "train_ways", "episodes", "validate_episodes"), 2),
-    **dict.fromkeys(("filters", "inner_batch", "steps", "tasks", "halve_every"), 1),
+    **dict.fromkeys(
+        ("filters", "context", "inner_batch", "steps", "tasks", "halve_every"), 1
+    ),
     **dict.fromkeys(("chunk", "task_chunk", "checkpoint_every"), 1),
     **dict.fromkeys(("inner_steps", "eval_inner_steps", "validate_every", "seed"), 0),
 }
-_POSITIVE = ("inner_rate", "rate", "clip")
+_POSITIVE = ("inner_rate", "lam", "rate", "clip")
 _LARGEST_SEED = 2**32 - 1
 
 

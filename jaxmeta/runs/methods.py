@@ -1,5 +1,6 @@
 """What each learner of the command line is, and how a recipe becomes one."""
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -8,6 +9,7 @@ import optax
 from jaxmeta import learners, models
 from jaxmeta.core import MetaLearner, Model
 from jaxmeta.runs.recipes import Recipe
+from jaxmeta.runs.unrolled import UNROLLED, make_inner
 
 
 class Method(NamedTuple):
@@ -39,26 +41,12 @@ class Options(NamedTuple):
 
 
 METHODS: dict[str, Method] = {
-    "maml": Method(
-        "learns an initialisation, by the gradient through the inner loop",
-        lambda net, r, o: learners.maml(
-            net(o.outputs),
-            make_inner(r),
-            steps=o.steps,
-            order=r.order,
-            task_loss=o.loss,
-        ),
-    ),
-    "anil": Method(
-        "MAML whose inner loop moves the head alone",
-        lambda net, r, o: learners.anil(
-            net(o.outputs),
-            make_inner(r),
-            steps=o.steps,
-            order=r.order,
-            task_loss=o.loss,
-        ),
-    ),
+    **{
+        name: Method(
+            summary, make, head=name != "proto_maml", regression=name != "proto_maml"
+        )
+        for name, (summary, make) in UNROLLED.items()
+    },
     "reptile": Method(
         "moves towards the adapted weights; first order",
         lambda net, r, o: learners.reptile(
@@ -113,8 +101,50 @@ METHODS: dict[str, Method] = {
             ),
         )
     },
+    "mann": Method(
+        "writes examples into a memory and recalls them; labels by sequence",
+        lambda net, r, o: learners.mann(net(None)),
+        steps=False,
+        regression=False,
+    ),
+    "snail": Method(
+        "reads the support set as a sequence, by attention and causal convolution",
+        lambda net, r, o: learners.snail(net(None)),
+        steps=False,
+        regression=False,
+    ),
+    "lstm_meta_learner": Method(
+        "learns the optimiser, an LSTM for every weight, and where it starts",
+        lambda net, r, o: learners.lstm_meta_learner(
+            net(o.outputs),
+            steps=o.steps,
+            inner_batch=o.inner_batch,
+            input_bias=_around(r.inner_rate),
+            task_loss=o.loss,
+        ),
+        steps=False,
+    ),
+    "cnp": Method(
+        "a conditional neural process: regression that says how sure it is",
+        lambda net, r, o: learners.cnp(
+            models.mlp(None, hidden=r.hidden),
+            models.mlp(2 * o.outputs, hidden=r.hidden),
+            attention=r.attention,
+            keys=None
+            if r.attention == "none"
+            else models.mlp(None, hidden=r.hidden[:2]),
+            min_std=0.01,
+        ),
+        steps=False,
+    ),
 }
 """Every learner by name: one row each."""
+
+
+def _around(rate: float) -> tuple[float, float]:
+    """Where a gate starts whose sigmoid is a learning rate."""
+    middle = math.log(rate / (1 - rate))
+    return middle - 0.5, middle + 0.5
 
 
 def make_net(recipe: Recipe) -> Callable[[int | None], Model]:
@@ -145,10 +175,3 @@ def make_maps(recipe: Recipe) -> Model:
 
 def _norm(recipe: Recipe):
     return None if recipe.norm == "none" else recipe.norm
-
-
-def make_inner(recipe: Recipe) -> optax.GradientTransformation:
-    """The optimiser of the inner loop."""
-    if recipe.inner == "adam":
-        return optax.adam(recipe.inner_rate, b1=0.0)
-    return optax.sgd(recipe.inner_rate)

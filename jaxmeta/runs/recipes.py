@@ -74,6 +74,12 @@ class Recipe:
     """Support examples an inner step draws (reptile); None: all of them."""
     order: Literal["second", "first"] = "second"
     """Differentiate through the inner gradient, or hold it constant."""
+    lam: float = 2.0
+    """Strength of imaml's proximal term."""
+    context: int = 5
+    """Length of cavia's context vector."""
+    attention: Literal["none", "dot", "multihead"] = "none"
+    """How cnp reads its context: the mean of all of it, or by attention."""
 
     # The outer loop.
     steps: int = 1000
@@ -128,6 +134,23 @@ _OMNIGLOT = Recipe(
     dataset="omniglot", rotations=True, episodes=1000, validate_episodes=300,
 )  # fmt: skip
 
+_SINUSOID = Recipe(
+    name="sinusoid-maml",
+    summary="Finn et al. 2017: 10-shot regression; published mse 0.85 +- 0.14",
+    dataset="sinusoid", shots=10, queries=10, learner="maml", model="mlp",
+    inner_rate=0.01, steps=20_000, tasks=25, schedule="cosine", episodes=1000,
+    chunk=500,
+)  # fmt: skip
+
+_OMNIGLOT_MAML = replace(
+    _OMNIGLOT,
+    name="omniglot-maml-5w1s",
+    summary="Finn et al. 2017: 5-way 1-shot, stride-2 conv4; published 98.7 %",
+    learner="maml", norm="batch", downsample="stride", train_queries=1, queries=1,
+    inner_rate=0.4, inner_steps=1, eval_inner_steps=3, steps=6000, tasks=32,
+    schedule="cosine",
+)  # fmt: skip
+
 _ALL = (
     _GLYPHS,
     replace(
@@ -138,12 +161,35 @@ _ALL = (
         train_queries=3, inner_rate=0.4, inner_steps=1, eval_inner_steps=3,
         steps=500, tasks=16, clip=10.0,
     ),
-    Recipe(
-        name="sinusoid-maml",
-        summary="Finn et al. 2017: 10-shot regression; published mse 0.85 +- 0.14",
-        dataset="sinusoid", shots=10, queries=10, learner="maml", model="mlp",
-        inner_rate=0.01, steps=20_000, tasks=25, schedule="cosine", episodes=1000,
-        chunk=500,
+    _SINUSOID,
+    *(
+        replace(_SINUSOID, name=f"sinusoid-{learner}", learner=learner, **options)
+        for learner, options in {
+            "anil": dict(
+                summary="Raghu et al. 2020: MAML that adapts its head alone",
+            ),
+            "boil": dict(
+                summary="Oh et al. 2021: MAML that adapts all but its head",
+            ),
+            "meta_sgd": dict(
+                summary="Li et al. 2017: learned rates; published mse 0.53 +- 0.09",
+            ),
+            "meta_curvature": dict(
+                summary="Park and Oliva 2019: learned maps of the gradient",
+            ),
+            "maml_plus_plus": dict(
+                summary="Antoniou et al. 2019: rates per step, multi-step loss",
+                inner_steps=5,
+            ),
+            "cavia": dict(
+                summary="Zintgraf et al. 2019: 5 context parameters; published 0.19",
+                inner_rate=1.0, context=5,
+            ),
+            "imaml": dict(
+                summary="Rajeswaran et al. 2019: the implicit gradient, 16 steps",
+                inner_rate=0.02, inner_steps=16, lam=0.5,
+            ),
+        }.items()
     ),
     Recipe(
         name="sinusoid-reptile",
@@ -201,21 +247,47 @@ _ALL = (
         learner="relation_network", train_queries=10, steps=6000, tasks=1,
         schedule="cosine", clip=0.5,
     ),
-    replace(
-        _OMNIGLOT,
-        name="omniglot-maml-5w1s",
-        summary="Finn et al. 2017: 5-way 1-shot, stride-2 conv4; published 98.7 %",
-        learner="maml", norm="batch", downsample="stride", train_queries=1,
-        queries=1, inner_rate=0.4, inner_steps=1, eval_inner_steps=3, steps=6000,
-        tasks=32, schedule="cosine",
-    ),
-    replace(
-        _OMNIGLOT,
-        name="omniglot-anil-5w1s",
-        summary="Raghu et al. 2020: MAML that adapts its head alone",
-        learner="anil", norm="batch", downsample="stride", train_queries=1,
-        queries=1, inner_rate=0.4, inner_steps=1, eval_inner_steps=3, steps=6000,
-        tasks=32, schedule="cosine",
+    _OMNIGLOT_MAML,
+    *(
+        replace(
+            _OMNIGLOT_MAML,
+            name=f"omniglot-{learner}-5w1s",
+            learner=learner,
+            **options,
+        )
+        for learner, options in {
+            "anil": dict(
+                summary="Raghu et al. 2020: MAML that adapts its head alone",
+            ),
+            "boil": dict(
+                summary="Oh et al. 2021: MAML that adapts all but its head",
+                inner_rate=0.5, eval_inner_steps=1,
+            ),
+            "meta_sgd": dict(
+                summary="Li et al. 2017: learned rates, one step; published 99.5 %",
+                eval_inner_steps=1,
+            ),
+            "meta_curvature": dict(
+                summary="Park and Oliva 2019: learned maps of the gradient",
+            ),
+            "maml_plus_plus": dict(
+                summary="Antoniou et al. 2019: 5 steps; published 99.5 %",
+                inner_rate=0.1, inner_steps=5, eval_inner_steps=5, tasks=8,
+            ),
+            "cavia": dict(
+                summary="Zintgraf et al. 2019: 100 context parameters by FiLM",
+                inner_rate=1.0, inner_steps=2, eval_inner_steps=2, context=100,
+                tasks=16,
+            ),
+            "imaml": dict(
+                summary="Rajeswaran et al. 2019: 16 steps; published 99.2 %",
+                inner_rate=0.1, inner_steps=16, eval_inner_steps=16, lam=2.0, tasks=8,
+            ),
+            "proto_maml": dict(
+                summary="Triantafillou et al. 2020: a head of prototypes, 3 steps",
+                inner_rate=0.01, inner_steps=3, eval_inner_steps=3, tasks=8,
+            ),
+        }.items()
     ),
     replace(
         _OMNIGLOT,
@@ -225,6 +297,42 @@ _ALL = (
         train_queries=1, queries=1, inner="adam", inner_rate=1e-3, inner_steps=5,
         inner_batch=10, eval_inner_steps=50, steps=6000, tasks=5, optimiser="sgd",
         rate=1.0, schedule="linear",
+    ),
+    replace(
+        _OMNIGLOT,
+        name="omniglot-snail-5w1s",
+        summary="Mishra et al. 2018: attention, causal convolutions; published 99.1 %",
+        learner="snail", train_queries=3, steps=5000, tasks=8, schedule="cosine",
+        clip=1.0,
+    ),
+    replace(
+        _OMNIGLOT,
+        name="omniglot-mann-5w1s",
+        summary="Santoro et al. 2016: with a conv4 embedding; 2nd instance 82.8 %",
+        learner="mann", filters=32, train_queries=9, steps=10_000, tasks=8,
+        schedule="cosine", clip=10.0,
+    ),
+    replace(
+        _OMNIGLOT,
+        name="omniglot-lstm_meta_learner-5w1s",
+        summary="Ravi and Larochelle 2017: a learned optimiser, 5 steps from a rate of 0.1",
+        learner="lstm_meta_learner", filters=16, norm="batch", downsample="stride",
+        train_queries=3, inner_rate=0.1, inner_steps=5, steps=5000, tasks=8,
+        schedule="cosine", clip=0.25,
+    ),
+    Recipe(
+        name="sinusoid-cnp",
+        summary="Garnelo et al. 2018: means with their standard deviations",
+        dataset="sinusoid", shots=10, queries=10, learner="cnp", model="mlp",
+        hidden=(128, 128, 128), steps=20_000, tasks=25, schedule="cosine",
+        episodes=1000, chunk=500,
+    ),
+    Recipe(
+        name="sinusoid-attentive_cnp",
+        summary="Kim et al. 2019: eight heads of attention over the context",
+        dataset="sinusoid", shots=10, queries=10, learner="cnp", model="mlp",
+        hidden=(128, 128, 128), attention="multihead", steps=20_000, tasks=25,
+        schedule="cosine", episodes=1000, chunk=500,
     ),
     Recipe(
         name="folder-protonet-5w1s",

@@ -1,0 +1,113 @@
+"""Someone's own images: read like the training images, classified, counted."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+from jaxmeta import tasks
+from jaxmeta.runs import ConfigError
+from jaxmeta.runs.adapt import adapt
+from jaxmeta.runs.folder import RunFolder, create
+
+from .conftest import TINY
+
+
+def write(root, batch, names, paper):
+    """Drawings as a person has them: 40 x 40, dark on light or light on dark."""
+    per_class = len(batch.inputs) // len(names)
+    for i, image in enumerate(np.asarray(batch.inputs)[..., 0]):
+        folder = root / names[i // per_class]
+        folder.mkdir(parents=True, exist_ok=True)
+        pixels = np.uint8(255 * (1 - image if paper else image))
+        drawing = Image.fromarray(pixels).resize((40, 40))
+        drawing.save(folder / f"{i:02d}.png")
+
+
+@pytest.fixture(scope="module")
+def drawings(tmp_path_factory):
+    """Three characters, dark on light: `support/` and `query/`."""
+    root = tmp_path_factory.mktemp("drawings")
+    episode = jax.jit(tasks.glyphs(3, 2, 4, size=28))(jax.random.key(5))
+    write(root / "support", episode.support, ["a", "b", "c"], paper=True)
+    write(root / "query", episode.query, ["a", "b", "c"], paper=True)
+    write(root / "dark/support", episode.support, ["a", "b", "c"], paper=False)
+    write(root / "dark/query", episode.query, ["a", "b", "c"], paper=False)
+    return root
+
+
+def test_a_line_an_image_and_the_accuracy(finished, drawings):
+    lines, notes = [], []
+    found = adapt(
+        finished[0],
+        drawings / "support",
+        drawings / "query",
+        say=lines.append,
+        note=notes.append,
+    )
+    assert len(lines) == len(found) == 12
+    path, label, probability = lines[0].split("\t")
+    assert path.endswith("query/a/00.png") and label in "abc"
+    assert 1 / 3 <= float(probability) <= 1
+    assert "3 classes, 6 support and 12 query images, 12x12 grey" in notes[0]
+    assert "turned to light on dark (judged by the support)" in notes[0]
+    right = sum(p.label == p.path.parent.name for p in found)
+    assert notes[1] == f"accuracy {100 * right / 12:.2f} % of 12 images"
+    assert right > 6  # chance is 4
+
+
+def test_dark_or_light_paper_is_all_the_same(finished, drawings):
+    light = adapt(finished[0], drawings / "support", drawings / "query", say=str)
+    dark = adapt(
+        finished[0], drawings / "dark/support", drawings / "dark/query", say=str
+    )
+    assert [p.label for p in light] == [p.label for p in dark]
+
+
+def test_flat_query_has_no_accuracy(finished, drawings):
+    notes = []
+    flat = drawings / "query/a"
+    found = adapt(finished[0], drawings / "support", flat, say=str, note=notes.append)
+    assert len(found) == 4 and len(notes) == 1
+
+
+def test_bad_folders_are_named(finished, drawings, tmp_path):
+    support, query, run = drawings / "support", drawings / "query", finished[0]
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "one/a").mkdir(parents=True)
+    Image.new("L", (9, 9)).save(tmp_path / "one/a/x.png")
+    (tmp_path / "broken/a").mkdir(parents=True)
+    (tmp_path / "broken/b").mkdir(parents=True)
+    for name in "ab":
+        (tmp_path / "broken" / name / "x.png").write_bytes(b"no image")
+    (tmp_path / "other/z").mkdir(parents=True)
+    Image.new("L", (9, 9)).save(tmp_path / "other/z/x.png")
+    cases = [
+        (tmp_path / "nowhere", query, "support: got"),
+        (tmp_path / "empty", query, "support: got"),
+        (tmp_path / "one", query, "support: got 1 class folder, wants 2 or more"),
+        (tmp_path / "broken", query, "support: got an unusable image"),
+        (support, tmp_path / "nowhere", "query: got"),
+        (support, tmp_path / "empty", "query: got .* without an image"),
+        (support, tmp_path / "other", "query: got class 'z', wants .* a, b, c"),
+    ]
+    for given, asked, message in cases:
+        with pytest.raises(ConfigError, match=message) as caught:
+            adapt(run, given, asked)
+        assert "\n" not in str(caught.value)
+
+
+def test_a_fixed_head_wants_its_number_of_classes(drawings, tmp_path):
+    recipe = dataclasses.replace(TINY, learner="maml", ways=4)
+    create(RunFolder(tmp_path), recipe, "0")
+    with pytest.raises(ConfigError, match="support: got 3 class folders, wants 4"):
+        adapt(tmp_path, drawings / "support", drawings / "query")
+
+
+def test_regression_has_no_images(drawings, tmp_path):
+    recipe = dataclasses.replace(TINY, dataset="sinusoid", learner="maml")
+    create(RunFolder(tmp_path), recipe, "0")
+    with pytest.raises(ConfigError, match="run: got a run on sinusoid"):
+        adapt(tmp_path, drawings / "support", drawings / "query")
