@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import re
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -23,6 +24,12 @@ from jaxmeta.data.images import check_size, decode_all
 DRAWINGS = 20
 MAX_BYTES = 2**20  # of one drawing, unpacked; real ones have a few hundred
 VERSION = 1  # of the way from files to arrays; a new one makes old caches useless
+
+# What a damaged zip file raises; RuntimeError: it claims to be encrypted.
+ZIP_ERRORS = (
+    OSError, ValueError, RuntimeError, EOFError, struct.error, zlib.error,
+    zipfile.BadZipFile,
+)  # fmt: skip
 
 
 def omniglot(
@@ -172,7 +179,7 @@ def _list(source: Path, part: str) -> dict[str, list[str]]:
         try:
             with zipfile.ZipFile(source) as archive:
                 infos = archive.infolist()
-        except (OSError, ValueError, zipfile.BadZipFile) as error:
+        except ZIP_ERRORS as error:
             raise _damaged(source, error) from None
         members = [info.filename for info in infos]
         large = [info.filename for info in infos if info.file_size > MAX_BYTES]
@@ -198,10 +205,7 @@ def _open(drawings: list[tuple[Path, str]]) -> Iterator[tuple[str, Path | bytes]
                 if source not in archives:
                     archives[source] = zipfile.ZipFile(source)
                 content = archives[source].read(member)
-            except (
-                OSError, ValueError, RuntimeError, EOFError, zlib.error,
-                zipfile.BadZipFile,
-            ) as error:  # fmt: skip
+            except ZIP_ERRORS as error:
                 raise _damaged(source, error) from None
             yield f"{source}:{member}", content
     finally:
