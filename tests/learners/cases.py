@@ -73,8 +73,10 @@ CASES: dict[str, Case] = {
         checks=dict(classification=False),
     ),
     "mann": Case(
-        lambda: jm.mann(body(), hidden=16, slots=12, width=6, heads=2),
-        checks=dict(set_learner=False),
+        lambda: jm.mann(jm.models.flat(), hidden=16, slots=12, width=8, heads=1),
+        # learning to bind labels takes longer than learning to compare
+        task=probe(2, 3, 3, noise=1, loudness=1.0),
+        checks=dict(set_learner=False, train_steps=300),
     ),
     "snail": Case(
         lambda: jm.snail(body(), filters=8, attention=((8, 8), (8, 8))),

@@ -1,0 +1,123 @@
+"""MANN: one sequence, two ways to look at it."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxmeta as jm
+from jaxmeta.functional.sequence import presented
+from jaxmeta.learners.mann import instance_accuracy, memory_network
+from jaxmeta.metrics import accuracy_by_instance
+from jaxmeta.testing import probe
+
+KEY = jax.random.key(0)
+SIZES = dict(hidden=6, slots=9, width=4, heads=2)
+
+
+@pytest.fixture(scope="module")
+def trained():
+    """An untrained network in float64, and one episode."""
+    with jax.enable_x64(True):
+        network = memory_network(jm.models.flat(), **SIZES)
+        episode = jax.tree.map(lambda x: x.astype("float64"), probe(3, 2, 2)(KEY))
+        meta = network.learner.init(KEY, episode)
+        yield network, jax.tree.map(lambda x: x.astype("float64"), meta), episode
+
+
+def test_a_query_is_the_next_element_of_the_sequence(trained, x64):
+    network, meta, (support, query) = trained
+    learner = network.learner
+    fast = jax.jit(learner.adapt)(meta, support, KEY)
+    outputs = jax.jit(learner.predict)(meta, fast, query.inputs)
+    order, _ = presented(support, KEY)
+    sequence = jax.jit(network.sequence)
+    for i in range(3):
+        both = jax.tree.map(lambda a, b: jnp.append(a, b[i : i + 1], 0), order, query)  # noqa: B023
+        np.testing.assert_allclose(outputs[i], sequence(meta, both)[-1], rtol=1e-10)
+
+
+def test_labels_come_one_step_late(trained, x64):
+    network, meta, (support, _) = trained
+    sequence = jax.jit(lambda t: network.sequence(meta, support._replace(targets=t)))
+    before = sequence(support.targets)
+    after = sequence(support.targets.at[2].set(support.targets[4]))
+    np.testing.assert_array_equal(after[:3], before[:3])
+    assert (np.abs(after - before)[3:].max(-1) > 1e-9).all()
+
+
+def test_memory_is_written_in_adapting_and_kept_in_predicting(trained, x64):
+    network, meta, (support, query) = trained
+    fast = network.learner.adapt(meta, support, KEY)
+    rows = fast.memory.rows
+    assert rows.shape == (9, 4) and fast.read.shape == (8,)
+    assert int((np.abs(rows).max(-1) > 1e-3).sum()) >= 6  # as many as examples
+    alone = network.learner.predict(meta, fast, query.inputs[2:3])
+    together = network.learner.predict(meta, fast, query.inputs)
+    np.testing.assert_allclose(alone[0], together[2], rtol=1e-12)
+
+
+def test_loss_is_the_likelihood_of_every_step(trained, x64):
+    network, meta, episode = trained
+    value, aux = jax.jit(network.learner.loss)(meta, episode, KEY)
+    order, _ = jax.random.split(KEY)
+    both = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), *episode)
+    batch, _ = presented(both, order)
+    outputs = network.sequence(meta, batch)
+    chosen = jax.nn.log_softmax(outputs)[jnp.arange(12), batch.targets.argmax(-1)]
+    np.testing.assert_allclose(value, -chosen.mean(), rtol=1e-10)
+    assert sorted(aux.metrics) == ["accuracy", "instance_1", "instance_2"]
+    by_instance = instance_accuracy(network, meta, episode, order)
+    assert by_instance.shape == (4,)
+    np.testing.assert_allclose(by_instance[:2], [aux.metrics["instance_1"],
+                                                 aux.metrics["instance_2"]])  # fmt: skip
+
+
+def test_accuracy_by_instance_counts_classes():
+    labels = jnp.eye(3)[jnp.array([0, 1, 0, 2, 2, 0])]
+    hits = jnp.array([1, 0, 0, 1, 1, 1])  # instances 1, 1, 2, 1, 2, 3
+    outputs = jnp.where(hits[:, None] == 1, labels, jnp.roll(labels, 1, -1))
+    got = accuracy_by_instance(outputs, labels, 4)
+    np.testing.assert_allclose(got, [2 / 3, 1 / 2, 1, 0], rtol=1e-6)
+    padded = [jnp.insert(x, 2, 0.0, axis=0) for x in (outputs, labels)]
+    np.testing.assert_array_equal(accuracy_by_instance(*padded, 4), got)
+    with pytest.raises(ValueError, match="instances: got 0"):
+        accuracy_by_instance(outputs, labels, 0)
+
+
+def test_order_is_random_but_blind_to_padding():
+    batch = jm.Batch(jnp.arange(6.0), jnp.eye(6) + 0.0)
+    padding = jnp.array([0, 2, 5])
+    padded = jm.Batch(
+        jnp.insert(batch.inputs, padding, -1.0),
+        jnp.insert(batch.targets, padding, 0.0, axis=0),
+    )
+    plain, real = presented(batch, KEY)
+    assert real.all() and sorted(plain.inputs.tolist()) == [0, 1, 2, 3, 4, 5]
+    seen, real = presented(padded, KEY)
+    assert real.tolist() == [False] * 3 + [True] * 6
+    np.testing.assert_array_equal(seen.inputs[3:], plain.inputs)
+    keys = jax.random.split(KEY, 3000)
+    first = jax.vmap(lambda key: presented(batch, key)[0].inputs[0])(keys)
+    counts = np.bincount(np.asarray(first, int), minlength=6)
+    assert ((counts - 500) ** 2 / 500).sum() < 20.5  # chi-squared, 5 dof, p = 0.001
+
+
+def test_other_ways_are_refused():
+    learner = jm.mann(jm.models.flat(), **SIZES)
+    meta = learner.init(KEY, probe(3)(KEY))
+    with pytest.raises(ValueError, match="targets: got 4 ways, wants 3"):
+        learner.adapt(meta, probe(4)(KEY).support, KEY)
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        (dict(heads=5, slots=4), "heads: got 5, wants 1 to 4"),
+        (dict(hidden=0), "hidden: got 0"),
+        (dict(decay=1.0), "decay: got 1.0"),
+    ],
+)
+def test_bad_sizes(options, text):
+    with pytest.raises(ValueError, match=text):
+        jm.mann(jm.models.flat(), **options)
