@@ -4,8 +4,6 @@ import math
 from collections.abc import Callable
 from typing import NamedTuple
 
-import optax
-
 from jaxmeta import learners, models
 from jaxmeta.core import MetaLearner, Model
 from jaxmeta.runs.recipes import Recipe

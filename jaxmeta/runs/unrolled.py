@@ -6,7 +6,7 @@ import optax
 
 from jaxmeta import learners, rules
 from jaxmeta.core import MetaLearner
-from jaxmeta.runs.recipes import Recipe
+from jaxmeta.runs.recipe import Recipe
 
 PUBLISHED_EPOCHS = 100
 """MAML++'s schedules count epochs; a run of any length is cut in so many."""
@@ -52,7 +52,7 @@ def _maml_plus_plus(net, r: Recipe, o) -> MetaLearner:
         steps=o.steps,
         sets=max(r.inner_steps, 1),
         epoch=max(r.steps // PUBLISHED_EPOCHS, 1),
-        first_order_epochs=0 if r.order == "second" else PUBLISHED_EPOCHS + 1,
+        first_order_epochs=0 if r.order == "second" else r.steps,
         task_loss=o.loss,
     )
 
