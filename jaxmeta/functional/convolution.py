@@ -169,9 +169,9 @@ def max_pool(x: jax.Array) -> jax.Array:
     """Maximum over 2x2 windows with a stride of 2; an odd last row or column is dropped.
 
     Comparing strided slices is several times faster on CPU than `lax.reduce_window`. It
-    is also exact where reshaping and `max` is not: differentiated under `jit` and
-    `vmap` that one can compare two roundings of one number, and loses gradients. On ties
-    the gradient goes to one entry.
+    compares with a select, never for equality with a maximum that the compiler may have
+    computed a second time and rounded otherwise, which loses gradients. On ties the
+    gradient goes to one entry.
 
     Args:
       x: `[n, height, width, channels]`.
@@ -202,7 +202,9 @@ def avg_pool(x: jax.Array) -> jax.Array:
     Array([[3., 5.]], dtype=float32)
     """
     h, w = x.shape[1] // 2 * 2, x.shape[2] // 2 * 2
-    return sum(x[:, i:h:2, j:w:2] for i in (0, 1) for j in (0, 1)) / 4
+    a, b = x[:, 0:h:2, 0:w:2], x[:, 0:h:2, 1:w:2]
+    c, d = x[:, 1:h:2, 0:w:2], x[:, 1:h:2, 1:w:2]
+    return (a + b + c + d) / 4
 
 
 def _larger(a, b):
@@ -355,14 +357,15 @@ def _choose(impl, cpu, tasks, dtype, window, stride, out, channels, filters):
     if impl != "auto":
         return impl
     if not cpu:
-        # libraries have every gradient of a dense convolution, and of grouped ones none
+        # libraries are fast for dense convolutions and slow for grouped ones
         return "xla" if tasks == 1 else "dot"
     if channels == 1:
         return "outer"
-    points = out[0] * out[1] * out[2]
-    if wino and min(channels, filters) >= 16 and points >= 500 and min(out[1:]) >= 5:
+    large = out[0] * out[1] * out[2] >= 500 and min(out[1:]) >= 5
+    if wino and large and min(channels, filters) >= 16:
         return "winograd"
-    return "dot"
+    # XLA's own loops know float32 only, and no groups
+    return "xla" if tasks == 1 and dtype == jnp.float32 else "dot"
 
 
 def _forward(x, w, *, tasks, cpu, stride, pads, size, window, impl):
@@ -379,7 +382,7 @@ def _input_gradient(g, w, *, tasks, cpu, stride, pads, size, window, impl):
     how = _choose(
         impl, cpu, tasks, g.dtype, window, stride, out, w.shape[3], w.shape[2]
     )
-    if how == "xla" and (stride > 1 or not cpu):
+    if how == "xla" and (impl == "xla" or not cpu or stride == 1):
         shape = jax.ShapeDtypeStruct((g.shape[0], *size, w.shape[2]), g.dtype)
         return jax.linear_transpose(lambda x: _xla(x, w, stride, pads), shape)(g)[0]
     if stride > 1:
@@ -387,7 +390,7 @@ def _input_gradient(g, w, *, tasks, cpu, stride, pads, size, window, impl):
     pads = tuple((k - 1 - a, k - 1 - b) for k, (a, b) in zip(window, pads, strict=True))
     if how == "winograd":
         return _winograd(g, _flip(w), pads)
-    how = {"dot": _dot, "xla": _xla, "outer": _outer}[how]
+    how = _outer if how == "outer" else _dot
     return how(g, _flip(w), 1, pads)
 
 
@@ -397,7 +400,7 @@ def _kernel_gradient(x, g, *, tasks, cpu, stride, pads, size, window, impl):
     )
     if how == "winograd":
         return _winograd_kernel(x, g, pads)
-    if how == "xla":
+    if how == "xla" and (impl == "xla" or not cpu):
         shape = jax.ShapeDtypeStruct((*window, x.shape[3], g.shape[3]), x.dtype)
         return jax.linear_transpose(lambda w: _xla(x, w, stride, pads), shape)(g)[0]
     return _dot_kernel(x, g, window, stride, pads)

@@ -219,8 +219,8 @@ def test_pooling_survives_jit_of_vmap_of_grad():
         wanted = np.asarray(pooled_gradients(max_pool, jnp.float64, vmap=False))
     got = pooled_gradients(max_pool, jnp.float32, vmap=True)[0]
     assert np.abs(got - wanted).max() < 1e-4 * np.abs(wanted).max()
-    # For the record and not asserted: reshaping and `max` is wrong by a third of the
-    # largest entry on jaxlib 0.10.2, CPU.
+    # For the record and not asserted: seen wrong by a third of the largest entry on
+    # jaxlib 0.10.2, CPU, in other networks of this form.
     other = pooled_gradients(reshape_pool, jnp.float32, vmap=True)[0]
     print(np.abs(other - wanted).max() / np.abs(wanted).max())
 
