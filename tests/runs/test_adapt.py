@@ -88,7 +88,7 @@ def test_bad_folders_are_named(finished, drawings, tmp_path):
         (tmp_path / "nowhere", query, "support: got"),
         (tmp_path / "empty", query, "support: got"),
         (tmp_path / "one", query, "support: got 1 class folder, wants 2 or more"),
-        (tmp_path / "broken", query, "support: got an unusable image"),
+        (tmp_path / "broken", query / "a", "support: got an unusable image"),
         (support, tmp_path / "nowhere", "query: got"),
         (support, tmp_path / "empty", "query: got .* without an image"),
         (support, tmp_path / "other", "query: got class 'z', wants .* a, b, c"),
