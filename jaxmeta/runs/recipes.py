@@ -34,7 +34,7 @@ _OMNIGLOT_MAML = replace(
     name="omniglot-maml-5w1s",
     summary="Finn et al. 2017: 5-way 1-shot, stride-2 conv4; published 98.7 %",
     learner="maml", norm="batch", downsample="stride", train_queries=1, queries=1,
-    inner_rate=0.4, inner_steps=1, eval_inner_steps=3, steps=6000, tasks=32,
+    inner_rate=0.4, inner_steps=1, eval_inner_steps=3, steps=5000, tasks=32,
     schedule="cosine",
 )  # fmt: skip
 
