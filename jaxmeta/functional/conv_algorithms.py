@@ -1,0 +1,203 @@
+"""Ways to compute a convolution and its two gradients, for one kernel.
+
+Everywhere `x` is `[n, height, width, channels]`, `w` `[kh, kw, channels, filters]`, `g` a
+gradient of the outputs, and `pads` `((top, bottom), (left, right))`.
+
+Lavin and Gray 2015, Fast Algorithms for Convolutional Neural Networks,
+https://arxiv.org/abs/1509.09308 (the F(2x2, 3x3) algorithm).
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+_NHWC = ("NHWC", "HWIO", "NHWC")
+
+
+def out_size(size, window, stride, pads):
+    sizes = zip(size, window, pads, strict=True)
+    return tuple((n + low + high - k) // stride + 1 for n, k, (low, high) in sizes)
+
+
+def xla(x, w, stride, pads):
+    return lax.conv_general_dilated(
+        x, w, (stride, stride), pads, dimension_numbers=_NHWC
+    )
+
+
+def flip(w):
+    return w[::-1, ::-1].swapaxes(2, 3)
+
+
+def patches(x, window, stride, pads, out):
+    # stacking before the channel axis moves whole rows of channels; joining along it
+    # would branch on every element
+    (h, w), (kh, kw) = out, window
+    x = jnp.pad(x, ((0, 0), *pads, (0, 0)))
+    cols = [x[:, :, j : j + stride * (w - 1) + 1 : stride] for j in range(kw)]
+    x = jnp.stack(cols, 3)
+    rows = [x[:, i : i + stride * (h - 1) + 1 : stride] for i in range(kh)]
+    return jnp.stack(rows, 3).reshape(x.shape[0] * h * w, -1)
+
+
+def dot(x, w, stride, pads):
+    out = out_size(x.shape[1:3], w.shape[:2], stride, pads)
+    p = patches(x, w.shape[:2], stride, pads, out)
+    return (p @ w.reshape(-1, w.shape[3])).reshape(x.shape[0], *out, w.shape[3])
+
+
+def dot_kernel(x, g, window, stride, pads):
+    p = patches(x, window, stride, pads, g.shape[1:3])
+    return (p.T @ g.reshape(-1, g.shape[3])).reshape(*window, x.shape[3], g.shape[3])
+
+
+def outer(x, w, stride, pads):
+    # one channel: a matrix product over the window alone is slower than its terms
+    h, wd = out_size(x.shape[1:3], w.shape[:2], stride, pads)
+    x = jnp.pad(x, ((0, 0), *pads, (0, 0)))
+    y = 0.0
+    for i, j in np.ndindex(w.shape[:2]):
+        rows = slice(i, i + stride * (h - 1) + 1, stride)
+        y = y + x[:, rows, j : j + stride * (wd - 1) + 1 : stride] * w[i, j]
+    return y
+
+
+def dot_input(g, w, stride, pads, size):
+    # stride s: each of the s^2 phases of the image is a convolution of g by every s-th
+    # tap of the flipped kernel; one product yields them all as channels
+    s, (kh, kw, ci, co) = stride, w.shape
+    mh, mw = -(-kh // s), -(-kw // s)
+    w = jnp.pad(w, ((0, mh * s - kh), (0, mw * s - kw), (0, 0), (0, 0)))
+    w = w.reshape(mh, s, mw, s, ci, co).transpose(0, 2, 5, 1, 3, 4)[::-1, ::-1]
+    w = w.reshape(mh, mw, co, s * s * ci)
+    full = tuple((m - 1, m - 1) for m in (mh, mw))
+    d = dot(g, w, 1, full)
+    n, h, wd = d.shape[:3]
+    d = d.reshape(n, h, wd, s, s, ci).transpose(0, 1, 3, 2, 4, 5)
+    d = d.reshape(n, h * s, wd * s, ci)
+    # row r of d is row r - top of the image; rows no window reaches are zero
+    zero = jnp.zeros((), d.dtype)
+    edge = [
+        (-p[0], n + p[0] - m, 0)
+        for p, n, m in zip(pads, size, d.shape[1:3], strict=True)
+    ]
+    return lax.pad(d, zero, ((0, 0, 0), *edge, (0, 0, 0)))
+
+
+# F(2x2, 3x3): y = A^T [(G w G^T) * (B^T x B)] A on tiles of 4x4 that overlap by 2
+_G = np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]])
+_GG = np.kron(_G, _G)  # [16, 9]
+
+
+def tiles(x, pads, out):
+    th, tw = -(-out[0] // 2), -(-out[1] // 2)
+    (top, _), (left, _) = pads
+    below, right = 2 * th + 2 - x.shape[1] - top, 2 * tw + 2 - x.shape[2] - left
+    edge = ((0, 0, 0), (top, below, 0), (left, right, 0), (0, 0, 0))
+    x = lax.pad(x, jnp.zeros((), x.dtype), edge)
+
+    def bt(d):
+        return d[0] - d[2], d[1] + d[2], d[2] - d[1], d[1] - d[3]
+
+    at = [slice(a, a + 2 * th - 1, 2) for a in range(4)]
+    to = [slice(b, b + 2 * tw - 1, 2) for b in range(4)]
+    columns = [bt([x[:, at[a], to[b]] for a in range(4)]) for b in range(4)]
+    rows = [bt([columns[b][a] for b in range(4)]) for a in range(4)]
+    return [v.reshape(-1, v.shape[3]) for row in rows for v in row]
+
+
+def winograd(x, w, pads):
+    out = out_size(x.shape[1:3], (3, 3), 1, pads)
+    n, th, tw, co = x.shape[0], -(-out[0] // 2), -(-out[1] // 2), w.shape[3]
+    u = high(jnp.asarray(_GG, w.dtype), w.reshape(9, -1)).reshape(16, *w.shape[2:])
+    # sixteen products, not one batched: each tile is read while it is in the cache
+    cut = tiles(x, pads, out)
+    m = [(v @ u[k]).reshape(n, th, tw, co) for k, v in enumerate(cut)]
+
+    def at(m):
+        return m[0] + m[1] + m[2], m[1] - m[2] - m[3]
+
+    columns = [at([m[4 * a + b] for a in range(4)]) for b in range(4)]
+    rows = [jnp.stack(at([columns[b][a] for b in range(4)]), 3) for a in range(2)]
+    y = jnp.stack(rows, 2).reshape(n, 2 * th, 2 * tw, co)
+    return y[:, : out[0], : out[1]]
+
+
+def winograd_kernel(x, g, pads):
+    out = g.shape[1:3]
+    g = jnp.pad(g, ((0, 0), (0, out[0] % 2), (0, out[1] % 2), (0, 0)))
+
+    def a(g):
+        return g[0], g[0] + g[1], g[0] - g[1], -g[1]
+
+    columns = [a([g[:, i::2, j::2] for i in range(2)]) for j in range(2)]
+    rows = [a([columns[j][i] for j in range(2)]) for i in range(4)]
+    d = [v.reshape(-1, v.shape[3]) for row in rows for v in row]
+    u = [v.T @ e for v, e in zip(tiles(x, pads, out), d, strict=True)]
+    u = jnp.stack(u).reshape(16, -1)
+    return high(jnp.asarray(_GG.T, g.dtype), u).reshape(3, 3, x.shape[3], g.shape[3])
+
+
+def high(a, b):
+    return jnp.matmul(a, b, precision=lax.Precision.HIGHEST)
+
+
+# the choice, at lowering: by then the platform and the number of tasks are known
+
+
+def _choose(impl, cpu, tasks, dtype, window, stride, out, channels, filters):
+    """One of "xla", "dot", "winograd", "outer", by measurement; see `conv`."""
+    wino = window == (3, 3) and stride == 1 and dtype in (jnp.float32, jnp.float64)
+    if impl == "winograd" and not wino:
+        return "dot"
+    if impl != "auto":
+        return impl
+    if not cpu:
+        # libraries are fast for dense convolutions and slow for grouped ones
+        return "xla" if tasks == 1 else "dot"
+    if channels == 1:
+        return "outer"
+    large = out[0] * out[1] * out[2] >= 500 and min(out[1:]) >= 5
+    if wino and large and min(channels, filters) >= 16:
+        return "winograd"
+    # XLA's own loops know float32 only, and no groups
+    return "xla" if tasks == 1 and dtype == jnp.float32 else "dot"
+
+
+def forward(x, w, *, tasks, cpu, stride, pads, size, window, impl):
+    out = (x.shape[0], *out_size(size, window, stride, pads))
+    how = _choose(impl, cpu, tasks, x.dtype, window, stride, out, *w.shape[2:])
+    if how == "winograd":
+        return winograd(x, w, pads)
+    how = {"dot": dot, "xla": xla, "outer": outer}[how]
+    return how(x, w, stride, pads)
+
+
+def input_gradient(g, w, *, tasks, cpu, stride, pads, size, window, impl):
+    out = (g.shape[0], *size)
+    how = _choose(
+        impl, cpu, tasks, g.dtype, window, stride, out, w.shape[3], w.shape[2]
+    )
+    if how == "xla" and (impl == "xla" or not cpu or stride == 1):
+        shape = jax.ShapeDtypeStruct((g.shape[0], *size, w.shape[2]), g.dtype)
+        return jax.linear_transpose(lambda x: xla(x, w, stride, pads), shape)(g)[0]
+    if stride > 1:
+        return dot_input(g, w, stride, pads, size)
+    pads = tuple((k - 1 - a, k - 1 - b) for k, (a, b) in zip(window, pads, strict=True))
+    if how == "winograd":
+        return winograd(g, flip(w), pads)
+    how = outer if how == "outer" else dot
+    return how(g, flip(w), 1, pads)
+
+
+def kernel_gradient(x, g, *, tasks, cpu, stride, pads, size, window, impl):
+    how = _choose(
+        impl, cpu, tasks, x.dtype, window, stride, g.shape[:3], x.shape[3], g.shape[3]
+    )
+    if how == "winograd":
+        return winograd_kernel(x, g, pads)
+    if how == "xla" and (impl == "xla" or not cpu):
+        shape = jax.ShapeDtypeStruct((*window, x.shape[3], g.shape[3]), x.dtype)
+        return jax.linear_transpose(lambda w: xla(x, w, stride, pads), shape)(g)[0]
+    return dot_kernel(x, g, window, stride, pads)
