@@ -66,7 +66,7 @@ _ALL = (
             ),
             "maml_plus_plus": dict(
                 summary="Antoniou et al. 2019: rates per step, multi-step loss",
-                inner_steps=5,
+                inner_steps=5, clip=10.0,
             ),
             "cavia": dict(
                 summary="Zintgraf et al. 2019: 5 context parameters",
@@ -96,35 +96,35 @@ _ALL = (
         _OMNIGLOT,
         name="omniglot-matching_network-5w1s",
         summary="Vinyals et al. 2016: cosine attention at T = 0.1; published 98.1 %",
-        learner="matching_network", train_ways=20, train_queries=5, steps=3000, tasks=1,
+        learner="matching_network", train_ways=20, train_queries=5, steps=2000, tasks=1,
         schedule="cosine",
     ),
     replace(
         _OMNIGLOT,
         name="omniglot-r2d2-5w1s",
         summary="Bertinetto et al. 2019: ridge regression on 64 features",
-        learner="r2d2", train_ways=20, train_queries=5, steps=3000, tasks=1,
+        learner="r2d2", train_ways=20, train_queries=5, steps=2000, tasks=1,
         schedule="cosine",
     ),
     replace(
         _OMNIGLOT,
         name="omniglot-metaoptnet-5w1s",
         summary="Lee et al. 2019: a support vector machine on 64 features",
-        learner="metaoptnet", train_ways=20, train_queries=5, steps=3000, tasks=1,
+        learner="metaoptnet", train_ways=20, train_queries=5, steps=2000, tasks=1,
         schedule="cosine",
     ),
     replace(
         _OMNIGLOT,
         name="omniglot-simple_shot-5w1s",
         summary="Wang et al. 2019, trained by episodes: a control",
-        learner="simple_shot", train_ways=20, train_queries=5, steps=3000, tasks=1,
+        learner="simple_shot", train_ways=20, train_queries=5, steps=2000, tasks=1,
         schedule="cosine",
     ),
     replace(
         _OMNIGLOT,
         name="omniglot-baseline_plus_plus-5w1s",
         summary="Chen et al. 2019, trained by episodes: a control",
-        learner="baseline_plus_plus", train_ways=20, train_queries=5, steps=3000, tasks=1,
+        learner="baseline_plus_plus", train_ways=20, train_queries=5, steps=2000, tasks=1,
         schedule="cosine",
     ),
     replace(
@@ -140,6 +140,8 @@ _ALL = (
             _OMNIGLOT_MAML,
             name=f"omniglot-{learner}-5w1s",
             learner=learner,
+            # a short schedule, so that the whole family can be compared in an hour
+            steps=1000,
             **options,
         )
         for learner, options in {
