@@ -68,7 +68,9 @@ def compile_chunk(job: Job, state: TrainState, key: jax.Array):
 
     @functools.partial(jax.jit, donate_argnums=0)
     def chunk(state, task, key, last):
-        trainer = until(job.trainer, last)
+        # chunks start at multiples of their length, a continued run's too
+        whole = recipe.steps % steps == 0
+        trainer = job.trainer if whole else until(job.trainer, last)
         return train.fit(trainer, task, state, key, steps=steps, batch=recipe.tasks)
 
     start = time.perf_counter()
