@@ -1,0 +1,92 @@
+"""The README's table of methods, from the `result.json` of finished runs.
+
+    jaxmeta train omniglot-maml-5w1s --data OMNIGLOT --out runs/maml
+    python benchmarks/accuracy.py runs/maml        # keeps the result, writes the table
+
+Every row is a recipe that anyone can run; the kept files are the runs' own.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+HERE = Path(__file__).parent
+KEPT = HERE / "results" / "accuracy"
+README = HERE.parent / "README.md"
+BEGIN, END = "<!-- methods: begin -->", "<!-- methods: end -->"
+
+PAPERS = {
+    "maml": "[Finn 2017](https://arxiv.org/abs/1703.03400)",
+    "anil": "[Raghu 2020](https://arxiv.org/abs/1909.09157)",
+    "boil": "[Oh 2021](https://arxiv.org/abs/2008.08882)",
+    "reptile": "[Nichol 2018](https://arxiv.org/abs/1803.02999)",
+    "meta_sgd": "[Li 2017](https://arxiv.org/abs/1707.09835)",
+    "maml_plus_plus": "[Antoniou 2019](https://arxiv.org/abs/1810.09502)",
+    "meta_curvature": "[Park 2019](https://arxiv.org/abs/1902.03356)",
+    "cavia": "[Zintgraf 2019](https://arxiv.org/abs/1810.03642)",
+    "imaml": "[Rajeswaran 2019](https://arxiv.org/abs/1909.04630)",
+    "proto_maml": "[Triantafillou 2020](https://arxiv.org/abs/1903.03096)",
+    "protonet": "[Snell 2017](https://arxiv.org/abs/1703.05175)",
+    "matching_network": "[Vinyals 2016](https://arxiv.org/abs/1606.04080)",
+    "relation_network": "[Sung 2018](https://arxiv.org/abs/1711.06025)",
+    "r2d2": "[Bertinetto 2019](https://arxiv.org/abs/1805.08136)",
+    "metaoptnet": "[Lee 2019](https://arxiv.org/abs/1904.03758)",
+    "baseline_plus_plus": "[Chen 2019](https://arxiv.org/abs/1904.04232), a control",
+    "simple_shot": "[Wang 2019](https://arxiv.org/abs/1911.04623), a control",
+    "cnp": "[Garnelo 2018](https://arxiv.org/abs/1807.01613), "
+    "[Kim 2019](https://arxiv.org/abs/1901.05761)",
+    "mann": "[Santoro 2016](https://arxiv.org/abs/1605.06065)",
+    "snail": "[Mishra 2018](https://arxiv.org/abs/1707.03141)",
+    "lstm_meta_learner": "[Ravi 2017](https://openreview.net/forum?id=rJY0-Kcll)",
+}
+
+
+def keep(run: Path) -> None:
+    """Copies a run's result among the kept ones, under the recipe's name."""
+    result = json.loads((run / "result.json").read_text())
+    KEPT.mkdir(parents=True, exist_ok=True)
+    target = KEPT / f"{result['recipe']}.json"
+    target.write_text(json.dumps(result, indent=2) + "\n")
+
+
+def cell(result: dict) -> str:
+    """`98.44 ± 0.19 %`, or an mse, with what it took."""
+    if "accuracy" in result:
+        value = f"{100 * result['accuracy']:.2f} ± {100 * result['ci95']:.2f} %"
+    else:
+        value = f"{result['mse']:.3f} ± {result['ci95']:.3f}"
+    word = " (t)" if result["transductive"] else ""
+    return f"{value}{word}, {result['steps']:,} x {result['tasks']}"
+
+
+def table() -> str:
+    """One row a learner; what was not run says so."""
+    results = [json.loads(p.read_text()) for p in sorted(KEPT.glob("*.json"))]
+    lines = [
+        "| `jm.` | paper | Omniglot 5-way 1-shot accuracy | sinusoid 10-shot mse |",
+        "|---|---|---|---|",
+    ]
+    for learner, paper in PAPERS.items():
+        cells = []
+        for data in ("omniglot", "sinusoid"):
+            rows = [
+                r for r in results if r["learner"] == learner and r["dataset"] == data
+            ]
+            cells.append("<br>".join(map(cell, rows)) or "not measured")
+        lines.append(f"| `{learner}` | {paper} | {cells[0]} | {cells[1]} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("runs", nargs="*", type=Path, help="folders of finished runs")
+    for run in parser.parse_args().runs:
+        keep(run)
+    text = README.read_text()
+    before, rest = text.split(BEGIN)
+    _, after = rest.split(END)
+    README.write_text(f"{before}{BEGIN}\n{table()}\n{END}{after}")
+
+
+if __name__ == "__main__":
+    main()
