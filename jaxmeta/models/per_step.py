@@ -100,6 +100,8 @@ def per_step(
         chosen, buffers = jax.tree.map(lambda x: x[k], (chosen, meta.buffers))
         now = Meta(tree.combine(chosen, rest), buffers)
         outputs, new = model.apply(now, inputs, train=train, key=key)
+        if not tree.leaves(meta.buffers):
+            return outputs, new
         return outputs, jax.tree.map(lambda b, x: b.at[k].set(x), meta.buffers, new)
 
     return PerStep(init, apply)
