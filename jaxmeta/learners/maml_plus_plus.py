@@ -125,9 +125,14 @@ def maml_plus_plus(
         )
     sets = max(steps, 1) if sets is None else sets
     weights = None
-    if multi_step_epochs and steps:
-        weights = multi_step_weights(
-            steps, epochs=multi_step_epochs, epoch=epoch, afterwards="last"
+    if multi_step_epochs:
+        # zero steps have no weights, but the same `Meta`: the outer step is in it
+        weights = (
+            multi_step_weights(
+                steps, epochs=multi_step_epochs, epoch=epoch, afterwards="last"
+            )
+            if steps
+            else lambda t: jnp.zeros(0)
         )
     second_from = first_order_epochs * epoch
     return maml(

@@ -160,3 +160,16 @@ def test_more_steps_at_test_time_use_the_same_parameters():
 def test_bad_options_are_named(build, message):
     with pytest.raises(ValueError, match=message):
         build()
+
+
+def test_meta_does_not_depend_on_the_steps():
+    """A run's parameters serve at any number of test steps, none included."""
+    task = jm.testing.probe()
+    episode = task(jax.random.key(0))
+    model = jm.models.mlp(3, hidden=(4,))
+    trained, untouched = (
+        jm.maml_plus_plus(model, steps=k, sets=2, first_order_epochs=0) for k in (2, 0)
+    )
+    meta = trained.init(jax.random.key(1), episode)
+    outputs = jm.train.predictions(untouched, meta, episode, jax.random.key(2))
+    assert outputs.shape == episode.query.targets.shape
