@@ -73,8 +73,10 @@ _ALL = (
                 inner_rate=1.0, context=5,
             ),
             "imaml": dict(
-                summary="Rajeswaran et al. 2019: the implicit gradient, 16 steps",
-                inner_rate=0.02, inner_steps=16, lam=0.5,
+                summary="Rajeswaran et al. 2019: the implicit gradient, 30 steps",
+                # SGD that is stable where the loss is steep is far from the minimum
+                # after 30 steps, and the implicit gradient is right at the minimum only
+                inner="adam", inner_rate=0.02, inner_steps=30, lam=2.0, clip=10.0,
             ),
         }.items()
     ),
