@@ -12,7 +12,7 @@ from jax import lax
 
 from jaxmeta import losses
 from jaxmeta.core import Batch, MetaLearner, Model
-from jaxmeta.functional.distances import cosine_similarity
+from jaxmeta.functional.distances import cosine_similarity, unit
 from jaxmeta.functional.prototypes import prototypes
 from jaxmeta.functional.unroll import unroll
 from jaxmeta.learners.embedding import embed, positive, scored
@@ -33,10 +33,11 @@ def baseline_plus_plus(
 
     The paper trains f by ordinary classification of all base classes, with the same kind
     of head. An episode does not know those classes, so `loss` is the episodic form of
-    it: the queries are classified by a head fitted to the support set, and the gradient
-    reaches f through the queries alone, the fitted head being a constant. For the
-    published training, pretrain with `jaxmeta.from_loss` and hand its `Meta` to `adapt`
-    and `predict`: `Meta` is that of the encoder.
+    it: the queries are classified by a head fitted to the support set, and the fitting
+    steps are constants (first order): the gradient reaches f through the queries, and
+    through W_0 where that is made of the support. For the published training, pretrain
+    with `jaxmeta.from_loss` and hand its `Meta` to `adapt` and `predict`: `Meta` is that
+    of the encoder.
 
     Args:
       model: the encoder f, `[n, ...] -> [n, d]`.
@@ -44,8 +45,9 @@ def baseline_plus_plus(
       steps: fine-tuning steps on the whole support set, >= 0; the paper takes 100
         epochs of batches of 4.
       scale: s > 0, the inverse temperature.
-      start: W_0: "means", the class means of the features (Qi et al. 2018,
-        arXiv:1712.07136), or "random", as published; the key of `adapt` draws it.
+      start: W_0, of unit length, on which a cosine's rate depends: "means", towards the
+        class means of the features (Qi et al. 2018, arXiv:1712.07136), or "random", as
+        published; the key of `adapt` draws it.
 
     Returns:
       A `MetaLearner` whose `fast` is W `[c, d]`.
@@ -67,19 +69,19 @@ def baseline_plus_plus(
         return scale * cosine_similarity(features, weights)
 
     def fit(features, targets, key):
-        features = lax.stop_gradient(features)
-        shape = (targets.shape[1], features.shape[1])
+        if start == "means":
+            weights = prototypes(features, targets)
+        else:
+            shape = (targets.shape[1], features.shape[1])
+            weights = jax.random.normal(key, shape, features.dtype)
+        batch = Batch(lax.stop_gradient(features), targets)
 
         def inner_loss(weights, batch, step):
             return losses.cross_entropy(classify(weights, batch.inputs), batch.targets)
 
-        if start == "means":
-            weights = prototypes(features, targets)
-        else:
-            weights = jax.random.normal(key, shape, features.dtype) / shape[1] ** 0.5
-        batch = Batch(features, targets)
-        out = unroll(inner_loss, weights, tx, batch, steps=steps, order="first")
-        return lax.stop_gradient(out.params)
+        return unroll(
+            inner_loss, unit(weights), tx, batch, steps=steps, order="first"
+        ).params
 
     def init(key, episode):
         return model.init(key, episode.support.inputs)
