@@ -89,6 +89,7 @@ def need(good: bool, text: str) -> None:
 
 def value_and_grad(learner: MetaLearner):
     """`(meta, episode, key) -> (loss, metrics, grads)` of a learner, not compiled."""
+
     def run(meta, episode, key):
         def loss(params):
             return learner.loss(meta._replace(params=params), episode, key)
