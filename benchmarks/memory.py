@@ -7,7 +7,7 @@ For one task, the meta-gradient of MAML is compiled under every `memory=`; the f
 XLA's own: `compiled.memory_analysis().temp_size_in_bytes`, all that is neither argument
 nor result. It depends on the shapes alone, not on the load of the machine; the seconds
 do. `--repeats 0` compiles only, and quickly: the code generator's effort does not
-change what is allocated.
+change what is allocated. It adds to the rows that FILE has from the same machine.
 """
 
 import argparse
@@ -91,7 +91,7 @@ def transformer_block_remat():
 
 
 PROBLEMS = {
-    "conv4": (conv4, (1, 2, 5, 10)),
+    "conv4": (conv4, (10, 0, 1, 2, 5)),
     "transformer": (transformer, (8,)),
     "transformer-block-remat": (transformer_block_remat, (8,)),
 }
@@ -184,19 +184,24 @@ def main():
     if options.table:
         print(table(json.loads(options.out.read_text())))
         return
-    result = {
+    machine = {
         "what": "temporary bytes of one task's meta-gradient, float32; median seconds",
         "device": jax.devices()[0].device_kind,
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
         "versions": {x: version(x) for x in ("jax", "jaxlib", "flax", "optax")},
-        "problems": {},
     }
+    result = json.loads(options.out.read_text()) if options.out.exists() else {}
+    if {name: result.get(name) for name in machine} != machine or options.repeats:
+        result = machine | {"problems": {}}
     for name in options.problem:
         build, counts = PROBLEMS[name]
         found = {"shapes": " ".join(build.__doc__.split()), "rows": []}
-        result["problems"][name] = found
+        found = result["problems"].setdefault(name, found)
+        done = {(row["steps"], row["memory"]) for row in found["rows"]}
         for steps in counts:
             for memory in MEMORY:
+                if (steps, memory) in done:
+                    continue
                 row = measure(build, steps, memory, options.repeats)
                 found["rows"].append(row)
                 print(name, row, flush=True)

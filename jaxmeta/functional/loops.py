@@ -47,7 +47,6 @@ def repeat(
     """
     count = stop - start
     flat = loop == "unroll" or (loop == "auto" and count == 1)
-    size = math.isqrt(count)
 
     def checkpoint(fn):
         policy = jax.checkpoint_policies.save_only_these_names(KEPT)
@@ -65,15 +64,26 @@ def repeat(
             outs.append(out)
         return carry, jax.tree.map(lambda *x: jnp.stack(x), *outs)
 
-    ks = jnp.arange(start, stop)
-    body = checkpoint(step) if remat else step
-    if levels == 1 or size == 1:
-        return run(body, carry, ks)
-    whole = count // size * size
+    size = math.isqrt(count - 1) + 1  # sqrt(K), rounded up
+    blocks = -(-count // size)
+    if levels == 1 or blocks == 1:
+        return run(checkpoint(step) if remat else step, carry, jnp.arange(start, stop))
+
+    # A remainder of one step would be a loop of one, which XLA dissolves and merges
+    # with its recomputation: the last block is filled up with steps that do nothing.
+    ks = jnp.arange(start, start + blocks * size)
+    filled = step if blocks * size == count else _until(stop, step, carry)
+    body = checkpoint(filled) if remat else filled
     block = checkpoint(lambda carry, ks: run(body, carry, ks))
-    carry, outs = run(block, carry, ks[:whole].reshape(-1, size))
-    outs = jax.tree.map(lambda x: x.reshape(whole, *x.shape[2:]), outs)
-    if whole == count:
-        return carry, outs
-    carry, rest = block(carry, ks[whole:])
-    return carry, jax.tree.map(lambda *x: jnp.concatenate(x), outs, rest)
+    carry, outs = run(block, carry, ks.reshape(blocks, size))
+    return carry, jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[:count], outs)
+
+
+def _until(stop: int, step: Step, carry: PyTree) -> Step:
+    """`step` for k < stop, and nothing after."""
+    _, out = jax.eval_shape(step, carry, jnp.array(0))
+
+    def nothing(carry, k):
+        return carry, jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), out)
+
+    return lambda carry, k: lax.cond(k < stop, step, nothing, carry, k)
