@@ -73,10 +73,11 @@ _ALL = (
                 inner_rate=1.0, context=5,
             ),
             "imaml": dict(
-                summary="Rajeswaran et al. 2019: the implicit gradient, 30 steps",
-                # SGD that is stable where the loss is steep is far from the minimum
-                # after 30 steps, and the implicit gradient is right at the minimum only
-                inner="adam", inner_rate=0.02, inner_steps=30, lam=2.0, clip=10.0,
+                summary="Rajeswaran et al. 2019: the implicit gradient, 160 steps",
+                # the implicit gradient is right at the minimum only, and SGD that is
+                # stable where the loss is steep needs many steps to get near it
+                inner_rate=0.003, inner_steps=160, lam=5.0, clip=1.0, steps=2500,
+                chunk=250,
             ),
         }.items()
     ),
