@@ -187,7 +187,7 @@ _ALL = (
         summary="Nichol et al. 2018: first order, 10 training shots; published 97.7 %",
         learner="reptile", norm="batch", downsample="stride", train_shots=10,
         train_queries=1, queries=1, inner="adam", inner_rate=1e-3, inner_steps=5,
-        inner_batch=10, eval_inner_steps=50, steps=6000, tasks=5, optimiser="sgd",
+        inner_batch=10, eval_inner_steps=50, steps=1500, tasks=5, optimiser="sgd",
         rate=1.0, schedule="linear",
     ),
     replace(
