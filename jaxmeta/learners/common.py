@@ -100,7 +100,7 @@ def unrolled(
         raise ValueError(
             f'order: got {order!r}, wants "second", "first" or a function of the step'
         )
-    if order != "first":
+    if steps and order != "first":
         check_differentiable(inner)
     if query_weights is not None and not callable(query_weights):
         query_weights = jnp.asarray(query_weights)

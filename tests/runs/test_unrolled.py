@@ -22,7 +22,8 @@ def drawn(name):
 
 
 RUNS = [RECIPES[f"sinusoid-{name}"] for name in UNROLLED if name != "proto_maml"]
-RUNS += [drawn(name) for name in UNROLLED]
+RUNS += [drawn(name) for name in (*UNROLLED, "reptile")]
+RUNS += [RECIPES["sinusoid-reptile"]]
 
 
 @pytest.mark.parametrize("recipe", RUNS, ids=lambda r: r.name)
