@@ -28,14 +28,20 @@ RESULT = Path(__file__).parent / "results" / "memory.json"
 MEMORY = ("store", "remat", "sqrt", "mixed")
 
 
-def conv4():
+def conv4(queries=75):
     """Omniglot, 5-way 5-shot, 15 queries a class: 25 and 75 images of 28x28."""
     images = lambda n: jax.ShapeDtypeStruct((n, 28, 28, 1), jnp.float32)  # noqa: E731
     labels = lambda n: jax.ShapeDtypeStruct((n, 5), jnp.float32)  # noqa: E731
     episode = jm.Episode(
-        jm.Batch(images(25), labels(25)), jm.Batch(images(75), labels(75))
+        jm.Batch(images(25), labels(25)), jm.Batch(images(queries), labels(queries))
     )
     return jm.models.conv4(5), optax.sgd(0.4), jm.losses.cross_entropy, episode
+
+
+def conv4_one_query():
+    """The same with 1 query a class: 25 and 5 images. The query pass is not unrolled, and
+    with 75 images it is what remains."""
+    return conv4(5)
 
 
 def sequences(n=16, tokens=64, features=16):
@@ -92,6 +98,7 @@ def transformer_block_remat():
 
 PROBLEMS = {
     "conv4": (conv4, (10, 0, 1, 2, 5)),
+    "conv4-one-query": (conv4_one_query, (10,)),
     "transformer": (transformer, (8,)),
     "transformer-block-remat": (transformer_block_remat, (8,)),
 }
