@@ -144,8 +144,7 @@ _ALL = (
             name=f"omniglot-{learner}-5w1s",
             learner=learner,
             # a short schedule, so that the whole family can be compared in an hour
-            steps=1000,
-            **options,
+            **({"steps": 1000} | options),
         )
         for learner, options in {
             "anil": dict(
@@ -174,6 +173,7 @@ _ALL = (
             "imaml": dict(
                 summary="Rajeswaran et al. 2019: 16 steps; published 99.2 %",
                 inner_rate=0.1, inner_steps=16, eval_inner_steps=16, lam=2.0, tasks=8,
+                steps=400,
             ),
             "proto_maml": dict(
                 summary="Triantafillou et al. 2020: a head of prototypes, 3 steps",
