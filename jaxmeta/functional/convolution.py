@@ -166,7 +166,7 @@ def conv_general_dilated(
 def max_pool(x: jax.Array) -> jax.Array:
     """Maximum over 2x2 windows with a stride of 2; an odd last row or column is dropped.
 
-    Comparing strided slices is several times faster on CPU than `lax.reduce_window`. It
+    Comparing strided slices is faster on a CPU than `lax.reduce_window`. It
     compares with a select, never for equality with a maximum that the compiler may have
     computed a second time and rounded otherwise, which loses gradients. On ties the
     gradient goes to one entry.

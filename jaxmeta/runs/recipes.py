@@ -59,7 +59,7 @@ _ALL = (
                 summary="Oh et al. 2021: MAML that adapts all but its head",
             ),
             "meta_sgd": dict(
-                summary="Li et al. 2017: learned rates; published mse 0.53 +- 0.09",
+                summary="Li et al. 2017: a learned rate for every parameter",
             ),
             "meta_curvature": dict(
                 summary="Park and Oliva 2019: learned maps of the gradient",
@@ -155,7 +155,7 @@ _ALL = (
                 inner_rate=0.5, eval_inner_steps=1,
             ),
             "meta_sgd": dict(
-                summary="Li et al. 2017: learned rates, one step; published 99.5 %",
+                summary="Li et al. 2017: a learned rate for every parameter, one step",
                 eval_inner_steps=1,
             ),
             "meta_curvature": dict(
@@ -216,14 +216,14 @@ _ALL = (
         name="sinusoid-cnp",
         summary="Garnelo et al. 2018: means with their standard deviations",
         dataset="sinusoid", shots=10, queries=10, learner="cnp", model="mlp",
-        hidden=(128, 128, 128), steps=20_000, tasks=25, schedule="cosine",
+        hidden=(128, 128, 128), steps=10_000, tasks=25, schedule="cosine",
         episodes=1000, chunk=500,
     ),
     Recipe(
         name="sinusoid-attentive_cnp",
         summary="Kim et al. 2019: eight heads of attention over the context",
         dataset="sinusoid", shots=10, queries=10, learner="cnp", model="mlp",
-        hidden=(128, 128, 128), attention="multihead", steps=20_000, tasks=25,
+        hidden=(128, 128, 128), attention="multihead", steps=10_000, tasks=25,
         schedule="cosine", episodes=1000, chunk=500,
     ),
     Recipe(

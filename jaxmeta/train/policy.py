@@ -2,7 +2,7 @@
 
 import jax
 
-from jaxmeta.core import Episode, Meta, MetaLearner
+from jaxmeta.core import Episode
 
 # Input values a task may have before it fills the machine on its own. Above it, a CPU
 # runs tasks one after another: each convolution is then dense, and its activations stay
@@ -10,18 +10,15 @@ from jaxmeta.core import Episode, Meta, MetaLearner
 CPU_TASK_ELEMENTS = 4096
 
 
-def task_chunk(learner: MetaLearner, meta: Meta, episodes: Episode) -> int:
+def task_chunk(episodes: Episode) -> int:
     """The number of tasks that are vmapped together, a divisor of how many there are.
 
     Args:
-      learner: the method (unused so far).
-      meta: its parameters.
       episodes: an `Episode` with a leading task axis.
 
     Returns:
       An integer from 1 to the number of tasks.
     """
-    del learner, meta
     leaves = jax.tree.leaves((episodes.support.inputs, episodes.query.inputs))
     tasks = leaves[0].shape[0]
     elements = sum(x.size for x in leaves) // tasks
