@@ -41,12 +41,16 @@ def implicit_gradient(
     lam: float | Array,
     cg_steps: int = 5,
     cg_tol: float = 1e-10,
+    damping: float = 0.0,
     step: int = 0,
 ) -> Implicit:
     """Pulls a gradient at the minimum back to the centre of its proximal term.
 
         phi = argmin_w L(w) + lam/2 ||w - theta||^2
         (I + H/lam) v = g,   H = grad^2 L(phi),   v = (d phi / d theta)^T g     (eq. 6)
+
+    With damping the system is I + H/(lam + damping): biased towards the first-order
+    gradient, and definite where L is more concave than `lam` allows.
 
     Conjugate gradient starts from v = g, so `cg_steps=0` is the first-order gradient
     and never zero. It solves exactly in as many steps as there are parameters, for a
@@ -60,13 +64,14 @@ def implicit_gradient(
       lam: strength of the proximal term, positive.
       cg_steps: at most so many steps, each one Hessian-vector product.
       cg_tol: stops at a residual of `cg_tol * ||g||`.
+      damping: added to `lam` in the system, not negative; 0 is exact.
       step: passed to `loss`.
 
     Returns:
       An `Implicit`: report its residual beside whatever is made of its gradient.
 
     Raises:
-      ValueError: for a `lam` that is not positive, or a negative `cg_steps`.
+      ValueError: for a `lam` that is not positive, or a negative `cg_steps` or `damping`.
 
     References:
       Rajeswaran et al. 2019, arXiv:1909.04630, eq. (6) and algorithm 2.
@@ -77,12 +82,12 @@ def implicit_gradient(
     >>> float(out.gradient)  # 5 / (1 + 4)
     1.0
     """
-    _check(lam, cg_steps)
+    _check(lam, cg_steps, damping)
 
     def system(v):
         grad = lambda w: jax.grad(loss)(w, batch, jnp.array(step))  # noqa: E731
         _, hv = jax.jvp(grad, (params,), (v,))
-        return jax.tree.map(lambda v, h: v + h / lam, v, hv)
+        return jax.tree.map(lambda v, h: v + h / (lam + damping), v, hv)
 
     v, _ = cg(system, cotangent, x0=cotangent, tol=cg_tol, maxiter=cg_steps)
     miss = optax.tree.norm(optax.tree.sub(system(v), cotangent))
@@ -100,6 +105,7 @@ def proximal_minimum(
     lam: float | Array,
     cg_steps: int = 5,
     cg_tol: float = 1e-10,
+    damping: float = 0.0,
 ) -> Unrolled:
     """Minimises a loss near `theta`; the derivative is the minimum's, not the path's.
 
@@ -122,13 +128,15 @@ def proximal_minimum(
       lam: strength of the proximal term, positive.
       cg_steps: conjugate-gradient steps in the backward pass.
       cg_tol: stops them at this relative residual.
+      damping: as in `implicit_gradient`.
 
     Returns:
       An `Unrolled`; its `params` carry the derivative, its `losses` (with the proximal
       term) and `state` none.
 
     Raises:
-      ValueError: for a `lam` that is not positive, or negative `steps` or `cg_steps`.
+      ValueError: for a `lam` that is not positive, or negative `steps`, `cg_steps` or
+        `damping`.
 
     References:
       Rajeswaran et al. 2019, arXiv:1909.04630, section 3 and lemma 1.
@@ -140,7 +148,7 @@ def proximal_minimum(
     >>> float(phi(jnp.array(4.0))), float(jax.grad(phi)(jnp.array(4.0)))
     (2.0, 0.5)
     """
-    _check(lam, cg_steps)
+    _check(lam, cg_steps, damping)
     last = max(steps - 1, 0)
     lam = jnp.asarray(lam, jnp.result_type(*jax.tree.leaves(theta)))
     bare, captured = hoist(loss, theta, batch, jnp.array(0))
@@ -175,7 +183,7 @@ def proximal_minimum(
         solved = implicit_gradient(
             lambda w, batch, k: bare(captured, w, batch, k),
             phi, batch, g,
-            lam=lam, cg_steps=cg_steps, cg_tol=cg_tol, step=last,
+            lam=lam, cg_steps=cg_steps, cg_tol=cg_tol, damping=damping, step=last,
         )  # fmt: skip
         # F(phi, given) = 0 is the stationarity of `near`; the implicit function theorem
         # pulls g back to -(dF/dgiven)^T u with u = (H + lam I)^-1 g. For theta that is
@@ -190,8 +198,10 @@ def proximal_minimum(
     return walked._replace(params=attach(walked.params, given))
 
 
-def _check(lam: float | Array, cg_steps: int) -> None:
+def _check(lam: float | Array, cg_steps: int, damping: float) -> None:
     if isinstance(lam, int | float) and not lam > 0:
         raise ValueError(f"lam: got {lam}, wants a positive number")
     if cg_steps < 0:
         raise ValueError(f"cg_steps: got {cg_steps}, wants an integer >= 0")
+    if not damping >= 0:
+        raise ValueError(f"damping: got {damping}, wants a number >= 0")

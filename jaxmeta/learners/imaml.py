@@ -24,6 +24,7 @@ def imaml(
     lam: float = 2.0,
     cg_steps: int = 5,
     cg_tol: float = 1e-10,
+    damping: float = 0.0,
     adapt_only: Callable[[str], bool] | None = None,
     task_loss: TaskLoss = losses.cross_entropy,
 ) -> MetaLearner:
@@ -46,6 +47,9 @@ def imaml(
         a term makes the system indefinite where L is concave.
       cg_steps: at most so many conjugate-gradient steps; 5 as published.
       cg_tol: stops them at this relative residual.
+      damping: added to `lam` in the system I + H/lam alone: networks are concave in
+        some directions, and where L is more concave than `lam` the exact system is
+        indefinite. 0 is exact; the authors' program adds 10.
       adapt_only: selects, by path, what the inner loop moves; all of it by default.
       task_loss: `(outputs, targets) -> scalar`, inner and outer.
 
@@ -71,6 +75,8 @@ def imaml(
         raise ValueError(f"lam: got {lam}, wants a positive number")
     if cg_steps < 0:
         raise ValueError(f"cg_steps: got {cg_steps}, wants an integer >= 0")
+    if not damping >= 0:
+        raise ValueError(f"damping: got {damping}, wants a number >= 0")
 
     def problem(meta: Meta, train: bool, key):
         """The inner loss; one key for all steps, or it would have no minimum."""
@@ -94,6 +100,7 @@ def imaml(
             lam=lam,
             cg_steps=cg_steps,
             cg_tol=cg_tol,
+            damping=damping,
         ).params
 
     def merged(meta: Meta, phi) -> Meta:

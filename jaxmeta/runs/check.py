@@ -58,6 +58,8 @@ def check(recipe: Recipe) -> Recipe:
         value = getattr(recipe, name)
         if value is not None and not (value > 0 and math.isfinite(value)):
             raise ConfigError(name, value, "a finite number > 0")
+    if not (recipe.damping >= 0 and math.isfinite(recipe.damping)):
+        raise ConfigError("damping", recipe.damping, "a finite number >= 0")
     if recipe.seed > _LARGEST_SEED:
         raise ConfigError("seed", recipe.seed, f"an integer <= {_LARGEST_SEED}")
     if not recipe.hidden or min(recipe.hidden) < 1:

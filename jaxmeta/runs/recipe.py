@@ -71,6 +71,8 @@ class Recipe:
     """Differentiate through the inner gradient, or hold it constant."""
     lam: float = 2.0
     """Strength of imaml's proximal term."""
+    damping: float = 0.0
+    """Added to lam where imaml solves for its gradient; 0 is exact."""
     context: int = 5
     """Length of cavia's context vector."""
     attention: Literal["none", "dot", "multihead"] = "none"

@@ -72,7 +72,12 @@ def _cavia(net, r: Recipe, o) -> MetaLearner:
 
 def _imaml(net, r: Recipe, o) -> MetaLearner:
     return learners.imaml(
-        net(o.outputs), make_inner(r), steps=o.steps, lam=r.lam, task_loss=o.loss
+        net(o.outputs),
+        make_inner(r),
+        steps=o.steps,
+        lam=r.lam,
+        damping=r.damping,
+        task_loss=o.loss,
     )
 
 

@@ -14,6 +14,8 @@ from jaxmeta.train.evaluate import query_dependence as query_dependence
 from jaxmeta.train.objective import episodic as episodic
 from jaxmeta.train.objective import from_loss as from_loss
 from jaxmeta.train.objective import meta_gradient as meta_gradient
+from jaxmeta.train.sharding import replicate as replicate
+from jaxmeta.train.sharding import task_mesh as task_mesh
 from jaxmeta.train.trainer import Trainer as Trainer
 from jaxmeta.train.trainer import TrainState as TrainState
 from jaxmeta.train.trainer import fit as fit

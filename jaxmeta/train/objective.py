@@ -1,13 +1,16 @@
 """Objectives: where the outer gradient is taken, and how tasks share the machine."""
 
+import functools
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.sharding import Mesh
 
 from jaxmeta.core import Array, Aux, Episode, Key, Meta, MetaLearner, Objective, PyTree
 from jaxmeta.train.policy import task_chunk
+from jaxmeta.train.sharding import exact_mean_over_mesh, mean_over_mesh
 
 
 def mean_over_tasks(tree: PyTree) -> PyTree:
@@ -15,7 +18,13 @@ def mean_over_tasks(tree: PyTree) -> PyTree:
     return jax.tree.map(lambda x: jnp.mean(x, 0), tree)
 
 
-def episodic(learner: MetaLearner, *, chunk: int | None = None) -> Objective:
+def episodic(
+    learner: MetaLearner,
+    *,
+    chunk: int | None = None,
+    mesh: Mesh | None = None,
+    exact: bool = False,
+) -> Objective:
     """The mean meta-gradient over a batch of tasks.
 
         g = 1/B sum_b  grad_params loss(meta, episode_b, key_b)
@@ -29,45 +38,61 @@ def episodic(learner: MetaLearner, *, chunk: int | None = None) -> Objective:
       chunk: tasks that are vmapped together; the chunks follow one another in a scan
         that carries the running sum, so memory is that of one chunk. `None` chooses
         (see `jaxmeta.train.policy`).
+      mesh: spreads the tasks over the devices of its axis "tasks" (`task_mesh`), with
+        one reduction an outer step. Keys belong to tasks, not to devices.
+      exact: one task at a time and one order of summation, so that the bits do not
+        depend on the mesh; memory grows with the number of tasks.
 
     Returns:
       An `Objective` whose batch is an `Episode` with a leading task axis.
 
     Raises:
-      ValueError: if `chunk` is below 1 or does not divide the number of tasks.
+      ValueError: if `chunk` is below 1 or does not divide the number of tasks (of one
+        device), or is given with `exact`; if the mesh does not divide it.
 
     >>> import jaxmeta as jm
     >>> objective = episodic(jm.protonet(jm.models.mlp(None)))
     """
     if chunk is not None and chunk < 1:
         raise ValueError(f"chunk: got {chunk}, wants an integer >= 1")
+    if exact and chunk not in (None, 1):
+        raise ValueError(f"chunk: got {chunk}, wants 1 with exact=True")
 
     def init(key: Key, episodes: Episode) -> Meta:
         return learner.init(key, jax.tree.map(lambda x: x[0], episodes))
 
-    def value_and_grad(meta: Meta, episodes: Episode, key: Key):
-        def one(episode, key):
-            def loss(params):
-                return learner.loss(meta._replace(params=params), episode, key)
+    def one(meta: Meta, task: tuple[Episode, Key]):
+        def loss(params):
+            return learner.loss(meta._replace(params=params), *task)
 
-            return jax.value_and_grad(loss, has_aux=True)(meta.params)
+        return jax.value_and_grad(loss, has_aux=True)(meta.params)
 
-        tasks = jax.tree.leaves(episodes)[0].shape[0]
-        size = chunk or task_chunk(episodes)
-        if tasks % size:
+    def mean(meta: Meta, tasks: tuple[Episode, Key]):
+        count = jax.tree.leaves(tasks)[0].shape[0]
+        size = chunk or task_chunk(tasks[0])
+        if count % size:
             raise ValueError(
-                f"chunk: got {size}, wants a divisor of the number of tasks {tasks}"
+                f"chunk: got {size}, wants a divisor of the number of tasks {count}"
             )
-        keys = jax.random.split(key, tasks)
-        if size == tasks:
-            return mean_over_tasks(jax.vmap(one)(episodes, keys))
-        return chunked_mean(one, (episodes, keys), tasks, size)
+        each = functools.partial(one, meta)
+        if size == count:
+            return mean_over_tasks(jax.vmap(each)(tasks))
+        return chunked_mean(each, tasks, count, size)
+
+    if exact:
+        over_tasks = exact_mean_over_mesh(one, mesh)
+    else:
+        over_tasks = mean if mesh is None else mean_over_mesh(mean, mesh)
+
+    def value_and_grad(meta: Meta, episodes: Episode, key: Key):
+        count = jax.tree.leaves(episodes)[0].shape[0]
+        return over_tasks(meta, (episodes, jax.random.split(key, count)))
 
     return Objective(init, value_and_grad)
 
 
 def chunked_mean(
-    one: Callable[..., PyTree], args: PyTree, tasks: int, size: int
+    one: Callable[[PyTree], PyTree], args: PyTree, tasks: int, size: int
 ) -> PyTree:
     """Mean of `one` over the tasks, `size` at a time: memory flat in their number."""
     parts = jax.tree.map(lambda x: x.reshape(tasks // size, size, *x.shape[1:]), args)
@@ -75,8 +100,8 @@ def chunked_mean(
     def part(some):
         if size == 1:
             # Not a vmap of one: that would make every convolution a grouped one.
-            return one(*jax.tree.map(lambda x: x[0], some))
-        return jax.tree.map(lambda x: x.sum(0), jax.vmap(one)(*some))
+            return one(jax.tree.map(lambda x: x[0], some))
+        return jax.tree.map(lambda x: x.sum(0), jax.vmap(one)(some))
 
     def body(total, some):
         return jax.tree.map(jnp.add, total, part(some)), None

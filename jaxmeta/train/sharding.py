@@ -1,0 +1,144 @@
+"""The task axis over several devices: tasks apart, one reduction an outer step."""
+
+from collections.abc import Callable, Sequence
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.flatten_util import ravel_pytree
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from jaxmeta.core import PyTree
+
+AXIS = "tasks"
+
+
+def task_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
+    """A mesh with one axis, "tasks".
+
+    Args:
+      devices: all devices of all processes by default.
+
+    Returns:
+      A `Mesh` for `episodic(..., mesh=...)`.
+
+    >>> task_mesh().axis_names
+    ('tasks',)
+    """
+    devices = jax.devices() if devices is None else devices
+    return jax.make_mesh(
+        (len(devices),), (AXIS,), axis_types=(AxisType.Auto,), devices=devices
+    )
+
+
+def replicate(tree: PyTree, mesh: Mesh) -> PyTree:
+    """Puts the same values on every device of a mesh, in every process.
+
+    Args:
+      tree: the same in every process.
+      mesh: from `task_mesh`.
+
+    Returns:
+      A tree of global arrays.
+    """
+    everywhere = NamedSharding(mesh, PartitionSpec())
+    return jax.device_put(tree, everywhere)
+
+
+def mean_over_mesh(
+    mean: Callable[..., PyTree], mesh: Mesh
+) -> Callable[[PyTree, PyTree], PyTree]:
+    """`mean(shared, tasks)`, each device taking its part of the tasks.
+
+    The results of all leaves travel in one buffer, so that an outer step costs one
+    all-reduce whatever the number of parameters.
+
+    Args:
+      mean: `(shared, tasks) -> tree`, the mean over the leading axis of `tasks`.
+      mesh: with an axis "tasks" whose size divides the number of tasks.
+
+    Returns:
+      A function of the same arguments and result.
+
+    >>> import jax.numpy as jnp
+    >>> mean = mean_over_mesh(lambda w, x: jnp.mean(w * x, 0), task_mesh())
+    >>> mean(jnp.float32(2.0), jnp.arange(4.0)).item()
+    3.0
+    """
+    return _shard(lambda *args: _pmean(mean(*args)), mesh)
+
+
+def exact_mean_over_mesh(
+    one: Callable[..., PyTree], mesh: Mesh | None
+) -> Callable[[PyTree, PyTree], PyTree]:
+    """The mean of `one(shared, task)`, whose bits do not depend on the mesh.
+
+    Tasks run one after another on each device, and the sum over all tasks is taken in
+    the order of the tasks, on every device alike. It gathers every task's result:
+    memory and traffic grow with the number of tasks.
+
+    Args:
+      one: `(shared, task) -> tree`.
+      mesh: with an axis "tasks" whose size divides the number of tasks, or `None`.
+
+    Returns:
+      A function `(shared, tasks) -> tree`.
+
+    >>> mean = exact_mean_over_mesh(lambda w, x: w * x, task_mesh())
+    >>> mean(jnp.float32(2.0), jnp.arange(4.0)).item()
+    3.0
+    """
+
+    def each(shared, tasks):
+        return lax.map(lambda task: one(shared, task), tasks)
+
+    def gathered(shared, tasks):
+        results, unravel = ravel_pytree(each(shared, tasks))
+        parts = jax.vmap(unravel)(lax.all_gather(results, AXIS))
+        return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), parts)
+
+    def add(total, x):
+        return jax.tree.map(jnp.add, total, x), None
+
+    # an all-gathered value counts as varying, although all devices hold the same
+    run = each if mesh is None else _shard(gathered, mesh, check_vma=False)
+
+    def mean(shared, tasks):
+        results = run(shared, tasks)
+        count = jax.tree.leaves(results)[0].shape[0]
+        first = jax.tree.map(lambda x: x[0], results)
+        rest = jax.tree.map(lambda x: x[1:], results)
+        return jax.tree.map(lambda x: x / count, lax.scan(add, first, rest)[0])
+
+    return mean
+
+
+def _shard(body, mesh, check_vma=True):
+    def varying(shared, tasks):
+        # The parameters must vary over the devices BEFORE anything differentiates
+        # them: the derivative of the implicit cast is a sum over devices, and an inner
+        # gradient step would see the sum of every device's gradient.
+        if check_vma:
+            shared = jax.tree.map(lambda x: lax.pcast(x, AXIS, to="varying"), shared)
+        return body(shared, tasks)
+
+    def sharded(shared, tasks):
+        count, size = jax.tree.leaves(tasks)[0].shape[0], mesh.shape[AXIS]
+        if count % size:
+            raise ValueError(
+                f"mesh: got {size} devices for {count} tasks, wants a divisor of them"
+            )
+        return jax.shard_map(
+            varying,
+            mesh=mesh,
+            in_specs=(PartitionSpec(), PartitionSpec(AXIS)),
+            out_specs=PartitionSpec(),
+            check_vma=check_vma,
+        )(shared, tasks)
+
+    return sharded
+
+
+def _pmean(tree):
+    flat, unravel = ravel_pytree(tree)
+    return unravel(lax.pmean(flat, AXIS))
