@@ -69,6 +69,27 @@ def entropy(prediction: Gaussian) -> Array:
     return jnp.log(prediction.std) + 0.5 * jnp.log(2 * jnp.pi * jnp.e)
 
 
+def kl_divergence(q: Gaussian, p: Gaussian) -> Array:
+    """How far `q` is from `p`, entry by entry; 0 if and only if they are equal.
+
+        KL(q || p) = log(s_p / s_q) + (s_q^2 + (m_q - m_p)^2) / (2 s_p^2) - 1/2
+
+    Args:
+      q: the distribution that the expectation is over.
+      p: the one it is compared with, of the same shape.
+
+    Returns:
+      The shape of the means, >= 0, in nats.
+
+    >>> standard, wide = Gaussian(jnp.zeros(1), jnp.ones(1)), Gaussian(jnp.ones(1), jnp.ones(1))
+    >>> kl_divergence(standard, wide).tolist()
+    [0.5]
+    """
+    ratio = q.std / p.std
+    gap = (q.mean - p.mean) / p.std
+    return -jnp.log(ratio) + 0.5 * (jnp.square(ratio) + jnp.square(gap) - 1)
+
+
 def sample(prediction: Gaussian, key: Key, samples: int) -> Array:
     """Draws `[samples, n, c]` from the distribution.
 

@@ -7,7 +7,7 @@ Few-Shot Learning, https://arxiv.org/abs/1711.06025.
 import jax
 import jax.numpy as jnp
 
-from jaxmeta.core import Array, Meta, MetaLearner, Model, Scalar
+from jaxmeta.core import Array, Key, Meta, MetaLearner, Model, PyTree, Scalar
 from jaxmeta.learners.embedding import embed, real_rows, scored
 from jaxmeta.models.relation import relation as relation_module
 
@@ -51,14 +51,9 @@ def relation_network(model: Model, *, relation: Model | None = None) -> MetaLear
         return Meta(meta.params[name], meta.buffers[name])
 
     def scores(meta, sums, maps, train=False, key=None):
-        c, q = sums.shape[0], maps.shape[0]
-        shape = (q, c, *maps.shape[1:])
-        pairs = jnp.concatenate(
-            [jnp.broadcast_to(sums, shape), jnp.broadcast_to(maps[:, None], shape)], -1
-        )
-        pairs = pairs.reshape(q * c, *pairs.shape[2:])
-        z, buffers = g.apply(part(meta, "relation"), pairs, train=train, key=key)
-        return jax.nn.sigmoid(z).reshape(q, c), buffers
+        head = part(meta, "relation")
+        z, buffers = relate(g, head, sums, maps, train=train, key=key)
+        return jax.nn.sigmoid(z), buffers
 
     def adapt(meta, support, key):
         maps, _ = model.apply(part(meta, "model"), support.inputs)
@@ -77,6 +72,29 @@ def relation_network(model: Model, *, relation: Model | None = None) -> MetaLear
         return scored(pair_mse, outputs, episode.query.targets, both)
 
     return MetaLearner(init, adapt, predict, loss)
+
+
+def relate(
+    relation: Model,
+    meta: Meta,
+    sums: Array,
+    maps: Array,
+    *,
+    train: bool,
+    key: Key | None,
+) -> tuple[Array, PyTree]:
+    """What the relation module says of every pair: z `[q, c]` for `q` maps, and buffers.
+
+    Its sigmoid is the relation score.
+    """
+    c, q = sums.shape[0], maps.shape[0]
+    shape = (q, c, *maps.shape[1:])
+    pairs = jnp.concatenate(
+        [jnp.broadcast_to(sums, shape), jnp.broadcast_to(maps[:, None], shape)], -1
+    )
+    pairs = pairs.reshape(q * c, *pairs.shape[2:])
+    z, buffers = relation.apply(meta, pairs, train=train, key=key)
+    return z.reshape(q, c), buffers
 
 
 def class_sums(maps: Array, targets: Array) -> Array:

@@ -13,3 +13,4 @@ from jaxmeta.rules.rates import meta_sgd as meta_sgd
 from jaxmeta.rules.smooth import adam as adam
 from jaxmeta.rules.smooth import clip_by_global_norm as clip_by_global_norm
 from jaxmeta.rules.smooth import momentum as momentum
+from jaxmeta.rules.svgd import svgd as svgd

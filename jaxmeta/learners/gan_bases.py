@@ -1,0 +1,129 @@
+"""The two learners that MetaGAN adds to, as the parts it needs of them."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import optax
+
+from jaxmeta import losses
+from jaxmeta.core import Array, Episode, Key, Meta, Model, PyTree, Rule
+from jaxmeta.functional.unroll import unroll
+from jaxmeta.learners.common import TaskLoss, learned
+from jaxmeta.learners.embedding import embed
+from jaxmeta.learners.relation_network import class_sums, pair_mse, relate
+from jaxmeta.models.relation import relation as relation_module
+from jaxmeta.rules import check_differentiable
+
+Unsupervised = Callable[[Array, Callable[[Array], Array]], Array]
+"""`(logits of the batch, judge: inputs -> logits) -> scalar`, added to the inner loss."""
+
+
+class Base(NamedTuple):
+    """A few-shot classifier with logits l_1..N, in training and in inference.
+
+    Attributes:
+      init: `(key, episode) -> Meta`.
+      train: `(meta, episode, extra, key) -> (fast, query logits, buffers)`.
+      adapt: `(meta, support, extra, key) -> fast`.
+      logits: `(meta, fast, inputs, train, key) -> logits [n, c]`.
+      loss: `(logits, targets) -> scalar`.
+      outputs: logits -> what the learner predicts.
+    """
+
+    init: Callable[[Key, Episode], Meta]
+    train: Callable[..., tuple[PyTree, Array, PyTree]]
+    adapt: Callable[..., PyTree]
+    logits: Callable[..., Array]
+    loss: Callable[[Array, Array], Array]
+    outputs: Callable[[Array], Array] = lambda logits: logits
+
+
+def maml_base(
+    model: Model,
+    inner: optax.GradientTransformation | Rule,
+    *,
+    steps: int,
+    order: str,
+    task_loss: TaskLoss | None,
+) -> Base:
+    """MAML, whose inner loss may have another term."""
+    if steps and order != "first":
+        check_differentiable(inner)
+    slow, loss = learned(inner), task_loss or losses.cross_entropy
+
+    def call(meta, phi, inputs, train, key):
+        return model.apply(Meta(phi, meta.buffers), inputs, train=train, key=key)
+
+    def run(meta, support, extra: Unsupervised | None, train, key):
+        params, tx = slow.open(meta.params)
+
+        def inner_loss(phi, batch, k):
+            at = jax.random.fold_in(key, k)
+            logits = call(meta, phi, batch.inputs, train, at)[0]
+            value = loss(logits, batch.targets)
+            if extra is None:
+                return value
+            return value + extra(logits, lambda x: call(meta, phi, x, train, at)[0])
+
+        return unroll(inner_loss, params, tx, support, steps=steps, order=order).params
+
+    def init(key, episode):
+        return slow.init(model.init(key, episode.support.inputs))
+
+    def train(meta, episode, extra, key):
+        phi = run(meta, episode.support, extra, True, key)
+        at = jax.random.fold_in(key, 2 * steps)
+        return phi, *call(meta, phi, episode.query.inputs, True, at)
+
+    def adapt(meta, support, extra, key):
+        return run(meta, support, extra, False, key)
+
+    def logits(meta, fast, inputs, train, key):
+        return call(meta, fast, inputs, train, key)[0]
+
+    return Base(init, train, adapt, logits, loss)
+
+
+def relation_base(
+    model: Model, relation: Model | None, *, task_loss: TaskLoss | None
+) -> Base:
+    """A relation network; l_k is what its module says before the sigmoid."""
+    g = relation_module() if relation is None else relation
+
+    def default_loss(logits, targets):
+        return pair_mse(jax.nn.sigmoid(logits), targets)
+
+    def part(meta: Meta, name: str) -> Meta:
+        return Meta(meta.params[name], meta.buffers[name])
+
+    def init(key, episode):
+        model_key, relation_key = jax.random.split(key)
+        base = model.init(model_key, episode.support.inputs)
+        maps = jax.eval_shape(model.apply, base, episode.support.inputs)[0]
+        shape = (1, *maps.shape[1:-1], 2 * maps.shape[-1])
+        head = g.init(relation_key, jax.ShapeDtypeStruct(shape, maps.dtype))
+        return Meta(
+            *({"model": a, "relation": b} for a, b in zip(base, head, strict=True))
+        )
+
+    def train(meta, episode, extra, key):
+        del extra  # there is no inner loop to be told
+        model_key, relation_key = jax.random.split(key)
+        found = embed(model, part(meta, "model"), episode, model_key)
+        sums = class_sums(found.support, episode.support.targets)
+        z, kept = relate(
+            g, part(meta, "relation"), sums, found.query, train=True, key=relation_key
+        )
+        return sums, z, {"model": found.buffers, "relation": kept}
+
+    def adapt(meta, support, extra, key):
+        maps, _ = model.apply(part(meta, "model"), support.inputs)
+        return class_sums(maps, support.targets)
+
+    def logits(meta, fast, inputs, train, key):
+        maps, _ = model.apply(part(meta, "model"), inputs, train=train, key=key)
+        head = part(meta, "relation")
+        return relate(g, head, fast, maps, train=train, key=key)[0]
+
+    return Base(init, train, adapt, logits, task_loss or default_loss, jax.nn.sigmoid)

@@ -1,0 +1,273 @@
+"""MetaGAN: sharper decision boundaries from examples that a generator makes up.
+
+Zhang, Che, Ghahramani, Bengio, Song 2018, MetaGAN: An Adversarial Approach to Few-Shot
+Learning, https://papers.nips.cc/paper/7504.
+"""
+
+import math
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import lax
+
+from jaxmeta import metrics
+from jaxmeta.core import Array, Aux, Meta, MetaLearner, Model, PyTree, Rule
+from jaxmeta.functional.adversarial import two_player
+from jaxmeta.learners.common import TaskLoss
+from jaxmeta.learners.embedding import real_rows
+from jaxmeta.learners.gan_bases import Base, Unsupervised, maml_base, relation_base
+from jaxmeta.models.conv4 import conv4
+from jaxmeta.models.generator import generator as generator_model
+from jaxmeta.tasks.semi import Semi, labelled
+
+
+def log_real(logits: Array) -> Array:
+    """log p(y <= N | x) of a classifier with a class N + 1, fake, of logit 0: `[n]`.
+
+        log sigmoid(log sum_k exp l_k)
+
+    Its sibling log p(y = N + 1 | x) is `-softplus(log sum_k exp l_k)`.
+
+    >>> jnp.exp(log_real(jnp.zeros((1, 1)))).tolist()
+    [0.5]
+    """
+    return jax.nn.log_sigmoid(jax.nn.logsumexp(logits, -1))
+
+
+def log_fake(logits: Array) -> Array:
+    """log p(y = N + 1 | x), `[n]`: with `log_real` the two halves of a probability of 1.
+
+    >>> jnp.exp(log_fake(jnp.zeros((1, 1)))).tolist()
+    [0.5]
+    """
+    return -jax.nn.softplus(jax.nn.logsumexp(logits, -1))
+
+
+def meta_gan(
+    model: Model,
+    inner: optax.GradientTransformation | Rule | None = None,
+    *,
+    base: Literal["maml", "relation"] = "maml",
+    lam_gan: float = 1.0,
+    generator: Model | None = None,
+    encoder: Model | None = None,
+    relation: Model | None = None,
+    latent: int = 16,
+    fakes: int = 5,
+    saturating: bool = False,
+    steps: int = 1,
+    order: Literal["second", "first"] = "second",
+    task_loss: TaskLoss | None = None,
+) -> MetaLearner:
+    """A few-shot classifier that must also tell examples from fakes of its task.
+
+        D: p(y | x), y = 1..N, N + 1,   l_{N+1} = 0
+        L_sup = E log p(y | x, y <= N),
+        L_unsup = E_real log p(y <= N | x) + E_fake log p(N + 1 | x)
+        max_D L_sup + lam_gan L_unsup,     min_G -lam_gan E_fake log p(y <= N | x)
+        fake = G(z, h),   h = mean_{i in S} E(x_i),   z ~ N(0, I)
+
+    The fakes are not good examples: a generator that fills the gaps between the classes
+    teaches the classifier where they end. L_sup is the base learner's own loss, kept
+    apart from L_unsup, so that `lam_gan=0` is the base learner, exactly.
+
+    "maml": the inner loop descends -(L_sup + lam_gan L_unsup) on the support set and
+    fakes; the outer losses are taken at the adapted weights, on queries and other fakes.
+    The generator is not adapted. "relation": l_k is the relation module's score.
+
+    `Meta.params` are `{"discriminator": ..., "generator": {"encoder", "generator"}}`; the
+    loss is a surrogate whose gradient moves each player by its own value. Rates per
+    player: `optax.partition({"discriminator": tx, "generator": tx}, players)`.
+
+    Semi-supervised (`jaxmeta.tasks.semi_supervised`): inputs that are `Semi` have their
+    unlabelled examples in E_real, in place of the labelled ones; a task without labels
+    has L_unsup alone.
+
+    Args:
+      model: the network, with a head for "maml"; feature maps for "relation".
+      inner: the inner optimiser of "maml".
+      base: the learner that is added to.
+      lam_gan: weight of everything adversarial.
+      generator: `[fakes, latent + d] -> examples`, reshaped to an example's shape;
+        `models.generator` of the images' size by default.
+      encoder: E, `[n, ...] -> [n, d]`, blind to the other examples; a small conv4
+        without norm by default. Pooling keeps G from copying the support set.
+      relation: the relation module of "relation".
+      latent: length of z; 100 in the public code.
+      fakes: made up in each pass.
+      saturating: the generator descends E log p(N + 1 | fake) instead: then the game has
+        one value, and the surrogate is `two_player`.
+      steps: inner steps of "maml".
+      order: of "maml".
+      task_loss: L_sup, `(logits, targets) -> scalar`; by default cross-entropy for
+        "maml", the squared error of pairs for "relation" (the paper has cross-entropy).
+
+    Returns:
+      A `MetaLearner`. Its `predict` gives the logits l_1..N, or relation scores.
+
+    Raises:
+      ValueError: for bad options.
+
+    >>> import jaxmeta as jm
+    >>> learner = jm.meta_gan(jm.models.conv4(5), optax.sgd(0.4), lam_gan=0.5)
+    """
+    if base not in ("maml", "relation"):
+        raise ValueError(f'base: got {base!r}, wants "maml" or "relation"')
+    if base == "maml" and inner is None:
+        raise ValueError('inner: got None, wants an optimiser where base is "maml"')
+    if lam_gan < 0:
+        raise ValueError(f"lam_gan: got {lam_gan}, wants a number >= 0")
+    for name, value in (("latent", latent), ("fakes", fakes)):
+        if value < 1:
+            raise ValueError(f"{name}: got {value}, wants an integer >= 1")
+    if base == "maml":
+        own: Base = maml_base(
+            model, inner, steps=steps, order=order, task_loss=task_loss
+        )
+    else:
+        own = relation_base(model, relation, task_loss=task_loss)
+    if encoder is None:
+        encoder = conv4(None, filters=16, downsample="stride", norm=None)
+
+    def made_by(inputs) -> Model:
+        if generator is not None:
+            return generator
+        if inputs.ndim != 4:
+            raise ValueError(
+                f"generator: got None, wants a model for inputs of shape {inputs.shape}"
+            )
+        return generator_model(inputs.shape[1], inputs.shape[3])
+
+    def generate(g: Meta, support, key) -> Array:
+        """Fakes of a task, `[fakes, ...]`, as its examples are."""
+        inputs, weights = _pooled(support)
+        found, _ = encoder.apply(_part(g, "encoder"), inputs, train=True)
+        h = weights @ found.reshape(found.shape[0], -1)
+        z = jax.random.normal(key, (fakes, latent), h.dtype)
+        code = jnp.concatenate([z, jnp.broadcast_to(h, (fakes, *h.shape))], -1)
+        images, _ = made_by(inputs).apply(_part(g, "generator"), code, train=True)
+        return images.reshape(fakes, *inputs.shape[1:])
+
+    def unsupervised(fake: Array, batch) -> Unsupervised | None:
+        """What a loss on `batch` is given beside L_sup: -lam_gan L_unsup."""
+        if not lam_gan:
+            return None
+
+        def term(logits, judge):
+            real = log_real_of(logits, batch, judge)
+            return -lam_gan * (real + jnp.mean(log_fake(judge(fake))))
+
+        return term
+
+    def init(key, episode):
+        inputs = labelled(episode.support.inputs)
+        keys = jax.random.split(key, 3)
+        classifier = own.init(
+            keys[0], episode._replace(support=_plain(episode.support))
+        )
+        code = encoder.init(keys[1], inputs)
+        found = jax.eval_shape(lambda: encoder.apply(code, inputs)[0])
+        width = math.prod(found.shape[1:])
+        like = jnp.zeros((fakes, latent + width), found.dtype)
+        maker = made_by(inputs).init(keys[2], like)
+        return Meta(
+            *(
+                {"discriminator": a, "generator": {"encoder": b, "generator": c}}
+                for a, b, c in zip(classifier, code, maker, strict=True)
+            )
+        )
+
+    def adapt(meta, support, key):
+        making, adapting = jax.random.split(key)
+        d, g = _part(meta, "discriminator"), _part(meta, "generator")
+        fake = generate(g, support, making) if lam_gan else None
+        return own.adapt(d, _plain(support), unsupervised(fake, support), adapting)
+
+    def predict(meta, fast, inputs):
+        d = _part(meta, "discriminator")
+        return own.outputs(own.logits(d, fast, labelled(inputs), False, None))
+
+    def loss(meta, episode, key):
+        making, remaking, key, judging = jax.random.split(key, 4)
+        d, g = _part(meta, "discriminator"), _part(meta, "generator")
+        support, query = episode
+        plain = episode._replace(support=_plain(support), query=_plain(query))
+        # G learns from the outer fakes alone
+        fake = lax.stop_gradient(generate(g, support, making)) if lam_gan else None
+        fast, logits, buffers = own.train(d, plain, unsupervised(fake, support), key)
+        targets = query.targets
+        value = own.loss(logits, targets)
+        report = metrics.summary(logits, targets)
+        kept = {"discriminator": buffers, "generator": meta.buffers["generator"]}
+        if not lam_gan:
+            return value, Aux(report, kept)
+
+        def judge(classifier, x):
+            at, adapted = classifier
+            return own.logits(Meta(at, d.buffers), adapted, x, True, judging)
+
+        def fakes_of(params):
+            return generate(Meta(params, g.buffers), support, remaking)
+
+        def told(params, classifier):
+            """E log p(N + 1 | fake): the part of the value that both players move."""
+            return jnp.mean(log_fake(judge(classifier, fakes_of(params))))
+
+        def fooled(params, classifier):
+            return jnp.mean(log_real(judge(classifier, fakes_of(params))))
+
+        classifier = (d.params, fast)
+        real = log_real_of(logits, query, lambda x: judge(classifier, x))
+        unsup = -real
+        if saturating:
+            unsup += two_player(told, g.params, classifier)
+        else:
+            unsup -= told(lax.stop_gradient(g.params), classifier)
+            unsup -= fooled(g.params, lax.stop_gradient(classifier))
+        report |= {"real": jnp.exp(real)}
+        return value + lam_gan * unsup, Aux(report, kept)
+
+    return MetaLearner(init, adapt, predict, loss)
+
+
+def log_real_of(logits: Array, batch, judge) -> Array:
+    """E log p(y <= N | x) over the real rows, or over the unlabelled examples."""
+    if isinstance(batch.inputs, Semi):
+        return jnp.mean(log_real(judge(batch.inputs.unlabelled)))
+    return _mean(log_real(logits), real_rows(batch.targets))
+
+
+def players(params: PyTree) -> PyTree:
+    """Who owns each parameter, as labels for `optax.partition`: rates per player.
+
+    >>> players({"discriminator": {"w": 1.0}, "generator": {"w": 1.0}})
+    {'discriminator': {'w': 'discriminator'}, 'generator': {'w': 'generator'}}
+    """
+    return {
+        name: jax.tree.map(lambda _, n=name: n, part) for name, part in params.items()
+    }
+
+
+def _part(meta: Meta, name: str) -> Meta:
+    return Meta(meta.params[name], meta.buffers[name])
+
+
+def _plain(batch):
+    """The labelled examples of a batch alone."""
+    return batch._replace(inputs=labelled(batch.inputs))
+
+
+def _mean(values: Array, mask: Array) -> Array:
+    total = mask.sum()
+    return jnp.sum(values * mask) / jnp.where(total > 0, total, 1.0)
+
+
+def _pooled(support) -> tuple[Array, Array]:
+    """What the set encoder sees, and the weight of each in its mean: no padding."""
+    if isinstance(support.inputs, Semi):
+        inputs = support.inputs.unlabelled
+        return inputs, jnp.full(inputs.shape[0], 1 / inputs.shape[0], inputs.dtype)
+    real = real_rows(support.targets)
+    return support.inputs, real / jnp.maximum(real.sum(), 1.0)

@@ -1,0 +1,259 @@
+"""PLATIPUS: MAML whose initialisation is a distribution.
+
+Finn, Xu, Levine 2018, Probabilistic Model-Agnostic Meta-Learning,
+https://arxiv.org/abs/1806.02817.
+"""
+
+import math
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import lax
+
+from jaxmeta import losses, metrics
+from jaxmeta.core import Array, Aux, Meta, MetaLearner, Model, PyTree, Rule
+from jaxmeta.functional import predictive as pr
+from jaxmeta.functional.gaussian import Gaussian, kl_divergence
+from jaxmeta.functional.unroll import unroll
+from jaxmeta.learners.common import TaskLoss
+from jaxmeta.learners.probabilistic import Probabilistic, log_noise, mixture
+from jaxmeta.rules import as_rule, check_differentiable
+
+
+def platipus_process(
+    model: Model,
+    inner: optax.GradientTransformation | Rule,
+    *,
+    steps: int = 5,
+    order: Literal["second", "first"] = "second",
+    memory: Literal["store", "remat", "sqrt"] = "store",
+    task_loss: TaskLoss = losses.cross_entropy,
+    kl_weight: float = 1e-6,
+    init_std: float = 0.02,
+    init_gamma: float = 0.01,
+    noise: float | None = None,
+    samples: int = 10,
+    train_samples: int = 1,
+) -> Probabilistic:
+    """`platipus`, with its predictive distribution beside the learner.
+
+    Args:
+      model: as in `platipus`; so are the other arguments.
+      inner: likewise.
+
+    Returns:
+      A `Probabilistic`.
+    """
+    for name, value in (("samples", samples), ("train_samples", train_samples)):
+        if value < 1:
+            raise ValueError(f"{name}: got {value}, wants an integer >= 1")
+    for name, value in (("kl_weight", kl_weight), ("init_std", init_std)):
+        if value < 0:
+            raise ValueError(f"{name}: got {value}, wants a number >= 0")
+    if order not in ("second", "first"):
+        raise ValueError(f'order: got {order!r}, wants "second" or "first"')
+    if steps and order == "second":
+        check_differentiable(inner)
+    rule = as_rule(inner)
+
+    def apply(meta, weights, inputs, train, key):
+        return model.apply(Meta(weights, meta.buffers), inputs, train=train, key=key)
+
+    def inner_loss(meta, train, key):
+        def loss(weights, batch, k=0):
+            at = jax.random.fold_in(key, k)
+            outputs, _ = apply(meta, weights, batch.inputs, train, at)
+            return task_loss(outputs, batch.targets)
+
+        return loss
+
+    def infer(meta, batch, gamma, log_std, train, key) -> Gaussian:
+        """N(mu - gamma grad L(mu; batch), std^2): one step is the whole network."""
+        mean = meta.params["mean"]
+        at = lax.stop_gradient(mean) if order == "first" else mean
+        grads = jax.grad(inner_loss(meta, train, key))(at, batch)
+        if order == "first":
+            grads = lax.stop_gradient(grads)
+        moved = jax.tree.map(lambda m, r, g: m - r * g, mean, gamma, grads)
+        return Gaussian(moved, jax.tree.map(jnp.exp, log_std))
+
+    def prior(meta, support, train, key):
+        return infer(
+            meta, support, meta.params["gamma_p"], meta.params["log_std_p"], train, key
+        )
+
+    def adapted(meta, start: Gaussian, support, train, key) -> PyTree:
+        """theta ~ start by reparametrisation, then steps on the support set."""
+        drawing, descending = jax.random.split(key)
+        theta = _draw(start, drawing)
+        tx = rule.make(meta.params.get("rule", ()))
+        loss = inner_loss(meta, train, descending)
+        return unroll(
+            loss, theta, tx, support, steps=steps, order=order, memory=memory
+        ).params
+
+    def init(key, episode):
+        return warm_start(
+            model.init(key, episode.support.inputs),
+            inner,
+            init_std=init_std,
+            init_gamma=init_gamma,
+            noise=noise,
+        )
+
+    def adapt(meta, support, key):
+        drawing, inferring = jax.random.split(key)
+        start = prior(meta, support, False, inferring)
+        keys = jax.random.split(drawing, samples)
+        return jax.vmap(lambda k: adapted(meta, start, support, False, k))(keys)
+
+    def predictive(meta, fast, inputs):
+        outputs = jax.vmap(lambda phi: apply(meta, phi, inputs, False, None)[0])(fast)
+        return mixture(outputs, meta.params)
+
+    def predict(meta, fast, inputs):
+        return pr.point(predictive(meta, fast, inputs))
+
+    def loss(meta, episode, key):
+        support, query = episode
+        params, (key, inferring) = meta.params, jax.random.split(key)
+        q = infer(meta, query, params["gamma_q"], params["log_std_q"], True, inferring)
+
+        def one(key):
+            phi = adapted(meta, q, support, True, key)
+            at = jax.random.fold_in(key, steps)
+            outputs, buffers = apply(meta, phi, query.inputs, True, at)
+            if noise is None:
+                return task_loss(outputs, query.targets), outputs, buffers
+            alone = mixture(outputs[None], params)
+            return pr.nll(alone, query.targets), outputs, buffers
+
+        if train_samples == 1:
+            value, outputs, buffers = one(key)
+        else:
+            found = jax.vmap(one)(jax.random.split(key, train_samples))
+            value, outputs, buffers = jax.tree.map(lambda x: x.mean(0), found)
+        report = metrics.summary(outputs, query.targets)
+        if kl_weight:
+            p = prior(meta, support, True, inferring)
+            divergence = sum(
+                jnp.sum(kl_divergence(Gaussian(*each[:2]), Gaussian(*each[2:])))
+                for each in zip(*map(jax.tree.leaves, (*q, *p)), strict=True)
+            )
+            report["kl"] = divergence
+            value = value + kl_weight * divergence
+        return value, Aux(report, buffers)
+
+    return Probabilistic(MetaLearner(init, adapt, predict, loss), predictive)
+
+
+def platipus(
+    model: Model, inner: optax.GradientTransformation | Rule, **options
+) -> MetaLearner:
+    """Variational MAML: what a few examples leave open is drawn from a distribution.
+
+        q(theta | S, Q) = N(mu - gamma_q grad L(mu; Q), v_q)      training
+        p(theta | S)    = N(mu - gamma_p grad L(mu; S), s^2)      test
+        phi = theta - alpha grad L(theta; S),  K times            a draw of theta, adapted
+        min  E_q L(phi; Q) + kl_weight KL(q || p)
+
+    At test `samples` draws of p(theta | S) are adapted, and their predictions averaged.
+    The gradient flows through the inner loop, the draw and both inference steps. L is a
+    mean over examples and KL a sum over parameters: `kl_weight` = 1 / (number of
+    queries) is the bound of the paper, which a large network's KL swamps; the public
+    code has 1e-6. With zero variances, zero gammas and no KL it is MAML.
+
+    `Meta.params` are `{"mean", "log_std_p", "log_std_q", "gamma_p", "gamma_q"}`, and
+    "log_noise" and "rule" where there are any: standard deviations per weight, step
+    sizes per array. Start from a trained MAML with `warm_start`.
+
+    Args:
+      model: the network.
+      inner: the inner optimiser.
+      **options: `steps`: K >= 0. `order`: "second", or "first", which holds all inner
+        gradients constant, those of inference too. `memory`: see
+        `jaxmeta.functional.unroll`. `task_loss`: `(outputs, targets) -> scalar`, inner,
+        and outer too in classification. `kl_weight`: as above; 0 leaves the term out.
+        `init_std`, `init_gamma`: where all standard deviations and step sizes start.
+        `noise`: for regression, where the learned standard deviation of the targets
+        starts; the outer loss is then the normal likelihood, while the inner one stays
+        `task_loss`; `None` is classification. `samples`: draws at test.
+        `train_samples`: draws in training.
+
+    Returns:
+      A `MetaLearner` whose `fast` are adapted parameters `[samples, ...]`, and whose
+      outputs are means, or log-probabilities. `platipus_process` also gives the
+      distribution.
+
+    Raises:
+      ValueError: for bad hyper-parameters.
+
+    >>> import jaxmeta as jm
+    >>> learner = jm.platipus(jm.models.mlp(5), optax.sgd(0.1), steps=1, samples=4)
+    """
+    return platipus_process(model, inner, **options).learner
+
+
+def warm_start(
+    meta: Meta,
+    inner: optax.GradientTransformation | Rule,
+    *,
+    init_std: float = 0.02,
+    init_gamma: float = 0.01,
+    noise: float | None = None,
+) -> Meta:
+    """PLATIPUS's start from a trained MAML's `Meta`, with the options of `platipus`.
+
+    Args:
+      meta: of `maml(model, inner)`, or of the model itself.
+      inner: the inner optimiser; a learned rule keeps what it has learned.
+      init_std: standard deviation of every weight; 0 is none, for ever.
+      init_gamma: step size of both inference networks.
+      noise: as in `platipus`.
+
+    Returns:
+      A `Meta` for `platipus(model, inner)`.
+
+    >>> start = warm_start(Meta({"w": jnp.ones(2)}), optax.sgd(0.1))
+    >>> sorted(start.params)
+    ['gamma_p', 'gamma_q', 'log_std_p', 'log_std_q', 'mean']
+    """
+    learned = isinstance(inner, Rule)
+    ruled = (
+        learned
+        and isinstance(meta.params, dict)
+        and set(meta.params) == {"model", "rule"}
+    )
+    mean = meta.params["model"] if ruled else meta.params
+
+    def like(value: float, shape=None) -> PyTree:
+        return jax.tree.map(
+            lambda x: jnp.full(x.shape if shape is None else shape, value, x.dtype),
+            mean,
+        )
+
+    log_std = like(math.log(init_std) if init_std else -math.inf)
+    params = {
+        "mean": mean,
+        "log_std_p": log_std,
+        "log_std_q": log_std,
+        "gamma_p": like(init_gamma, ()),
+        "gamma_q": like(init_gamma, ()),
+        **log_noise(noise),
+    }
+    if learned:
+        params["rule"] = meta.params["rule"] if ruled else inner.init(mean)
+    return Meta(params, meta.buffers)
+
+
+def _draw(start: Gaussian, key: Array) -> PyTree:
+    """m + s e for every array, e ~ N(0, 1)."""
+    means, treedef = jax.tree.flatten(start.mean)
+    keys = jax.random.split(key, len(means))
+    drawn = [
+        m + s * jax.random.normal(k, m.shape, m.dtype)
+        for k, m, s in zip(keys, means, jax.tree.leaves(start.std), strict=True)
+    ]
+    return jax.tree.unflatten(treedef, drawn)
