@@ -1,10 +1,12 @@
 """Folders of image files, one folder a class."""
 
 import os
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 
 from jaxmeta.data.arrays import Dataset, Splits, from_counts, make_splits
+from jaxmeta.data.duplicates import find_duplicates
 from jaxmeta.data.errors import DataError
 from jaxmeta.data.images import Mode, load_images
 
@@ -70,7 +72,8 @@ def image_folder_splits(
       invert: as in `image_folder`.
 
     Returns:
-      `Splits`.
+      `Splits`. An image that is, pixel for pixel, in two of them is worth a warning
+      that names it.
 
     Raises:
       DataError: as in `image_folder`, or a class name in two of the three.
@@ -84,7 +87,14 @@ def image_folder_splits(
         image_folder(Path(root) / name, size=size, mode=mode, invert=invert)
         for name in Splits._fields
     )
-    return make_splits(*parts)
+    splits = make_splits(*parts)
+    twice = find_duplicates(splits)
+    if twice:
+        warnings.warn(
+            f"{root}: {len(twice)} images are in two splits, first {twice[0]}",
+            stacklevel=2,
+        )
+    return splits
 
 
 def list_classes(root: str | os.PathLike[str]) -> dict[str, list[Path]]:
