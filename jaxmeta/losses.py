@@ -41,6 +41,55 @@ def cross_entropy(outputs: Array, targets: Array) -> Scalar:
     return -jnp.sum(targets * log_p) / _nonzero(targets.sum())
 
 
+def over_present(outputs: Array, targets: Array) -> Array:
+    """Takes out of scores the classes that no target names, such as padded columns.
+
+        z_ic -> z_ic if sum_j t_jc > 0, else a number so low that no softmax sees it
+
+    Where `targets` are not one-hot rows (regression) nothing changes.
+
+    Args:
+      outputs: scores or logits `[n, c]`.
+      targets: `[m, c]`, of the support set: a class that is not in it cannot be known.
+
+    Returns:
+      `[n, c]`.
+
+    >>> over_present(jnp.zeros((1, 2)), jnp.array([[1.0, 0.0]])).argmax().tolist()
+    0
+    """
+    one_hot = jnp.all((targets == 0) | (targets == 1)) & jnp.all(targets.sum(-1) <= 1)
+    absent = one_hot & (targets.sum(0) == 0) & jnp.any(targets != 0)
+    # finite, and far enough from the largest number that a softmax cannot overflow
+    return jnp.where(absent, jnp.finfo(outputs.dtype).min / 4, outputs)
+
+
+def present_cross_entropy(outputs: Array, targets: Array) -> Scalar:
+    """Cross-entropy of a softmax over the classes that occur in `targets` alone.
+
+    The task loss for episodes of varying ways (`tasks.meta_dataset`): with it a network
+    of 50 outputs learns a task of 7 classes as a network of 7 outputs would.
+
+        L = -sum_{i,c} t_ic log softmax_{c present}(z_i)_c / sum_{i,c} t_ic
+
+    Args:
+      outputs: logits `[n, c]`.
+      targets: one-hot rows `[n, c]`; rows and columns of zeros are padding.
+
+    Returns:
+      A scalar, in nats per (real) example.
+
+    Raises:
+      ValueError: if the shapes differ.
+
+    >>> target = jnp.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
+    >>> round(float(present_cross_entropy(jnp.zeros((2, 3)), target)), 4)  # log 2
+    0.6931
+    """
+    _check_same_shape(outputs, targets)
+    return cross_entropy(over_present(outputs, targets), targets)
+
+
 def nll(outputs: Array, targets: Array) -> Scalar:
     """Mean negative log-likelihood for outputs that already are log-probabilities.
 

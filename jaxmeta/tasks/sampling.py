@@ -17,8 +17,9 @@ def choose(key: Key, n: int | Array, k: int) -> Array:
 
     Args:
       key: a random key.
-      n: how many there are to choose from, at least `k`; an array asks for a sample,
-        independent of the others, for each of its elements.
+      n: how many there are to choose from; an array asks for a sample, independent of
+        the others, for each of its elements. Where `n < k` the first `n` are an ordered
+        sample of all, and the others mean nothing.
       k: how many to choose.
 
     Returns:
@@ -29,6 +30,7 @@ def choose(key: Key, n: int | Array, k: int) -> Array:
       [0, 1, 2, 3]
     """
     left = jnp.asarray(n, jnp.int32)[..., None] - jnp.arange(k, dtype=jnp.int32)
+    left = jnp.maximum(left, 1)
     # In one call and in one row: each call costs compile time, several axes cost more.
     ranks = jax.random.randint(key, (left.size,), 0, left.ravel(), jnp.int32)
     unrank = jnp.vectorize(_unrank, signature="(k)->(k)")

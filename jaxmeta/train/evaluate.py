@@ -11,8 +11,10 @@ import scipy.stats
 from jax import lax
 from jax.tree_util import Partial
 
-from jaxmeta import metrics
+from jaxmeta import losses, metrics
 from jaxmeta.core import Array, Episode, Key, Meta, MetaLearner, Task
+from jaxmeta.functional.predictive import Predictive
+from jaxmeta.train.calibration import statistics, summarise
 
 
 class Evaluation(NamedTuple):
@@ -28,6 +30,13 @@ class Evaluation(NamedTuple):
       episodes: how many.
       transductive: whether a query's prediction depends on the other queries, as
         measured on the first episode.
+      nll: mean negative log-likelihood of the queries, in nats; this and what follows
+        is `None` without `predictive`.
+      nlls: `[episodes]`; two learners are compared in pairs by them.
+      entropy: mean entropy of the predictions, in nats.
+      ece: expected calibration error over all queries of all episodes: of confidences
+        in classification, of the quantiles in regression (`train.calibration`).
+      coverage: fraction of the targets in the central 90 % band; regression alone.
     """
 
     mean: float
@@ -36,6 +45,11 @@ class Evaluation(NamedTuple):
     metric: str
     episodes: int
     transductive: bool
+    nll: float | None = None
+    nlls: np.ndarray | None = None
+    entropy: float | None = None
+    ece: float | None = None
+    coverage: float | None = None
 
     def __str__(self) -> str:
         word = ", transductive" if self.transductive else ""
@@ -60,9 +74,18 @@ def interval(scores: np.ndarray) -> tuple[float, float]:
 
 
 def predictions(learner: MetaLearner, meta: Meta, episode: Episode, key: Key) -> Array:
-    """Adapts to the support set and predicts the query set: `[n, c]`."""
+    """Adapts to the support set and predicts the query set: `[n, c]`.
+
+    Classes without a support example (the padded columns of an episode of few ways) are
+    never predicted: their scores are made lower than all others.
+    """
     fast = learner.adapt(meta, episode.support, key)
-    return learner.predict(meta, fast, episode.query.inputs)
+    return _predicted(learner, meta, fast, episode)
+
+
+def _predicted(learner: MetaLearner, meta: Meta, fast, episode: Episode) -> Array:
+    outputs = learner.predict(meta, fast, episode.query.inputs)
+    return losses.over_present(outputs, episode.support.targets)
 
 
 def query_dependence(
@@ -93,7 +116,9 @@ def query_dependence(
 
 
 @functools.lru_cache(maxsize=64)
-def _evaluator(learner: MetaLearner, metric: Callable, chunk: int):
+def _evaluator(
+    learner: MetaLearner, metric: Callable, chunk: int, predictive: Callable | None
+):
     """Compiled once for a learner and a metric, however often it is evaluated."""
 
     @jax.jit
@@ -101,8 +126,13 @@ def _evaluator(learner: MetaLearner, metric: Callable, chunk: int):
         def one(key):
             sampling, adapting = jax.random.split(key)
             episode = task(sampling)
-            outputs = predictions(learner, meta, episode, adapting)
-            return metric(outputs, episode.query.targets)
+            fast = learner.adapt(meta, episode.support, adapting)
+            outputs = _predicted(learner, meta, fast, episode)
+            score = metric(outputs, episode.query.targets)
+            if predictive is None:
+                return score, {}
+            belief = predictive(meta, fast, episode.query.inputs)
+            return score, statistics(belief, episode)
 
         return lax.map(one, keys, batch_size=None if chunk == 1 else chunk)
 
@@ -119,6 +149,7 @@ def evaluate(
     episodes: int = 600,
     metric: Callable[[Array, Array], Array] | None = None,
     chunk: int = 1,
+    predictive: Callable[..., Predictive] | None = None,
 ) -> Evaluation:
     """Adapts to `episodes` tasks and scores the predictions on their queries.
 
@@ -134,6 +165,9 @@ def evaluate(
       metric: `(outputs, targets) -> scalar`; by default accuracy where the targets are
         one-hot rows, else mse.
       chunk: episodes run side by side; memory grows with it, results do not change.
+      predictive: `(meta, fast, inputs) -> Predictive`, what the learner believes, as
+        the probabilistic learners offer it and `learners.probabilistic.classifier` makes
+        it of logits: then likelihood, entropy, calibration and coverage are reported.
 
     Returns:
       An `Evaluation`.
@@ -156,15 +190,16 @@ def evaluate(
     first = task(sampling)
     if metric is None:
         metric = metrics.accuracy if _one_hot(first.query.targets) else metrics.mse
-    score, dependence = _evaluator(learner, metric, chunk)
+    score, dependence = _evaluator(learner, metric, chunk, predictive)
     # a task of our own is a pytree whose images are arguments of the program; any
     # other callable is compiled in
     task = task if isinstance(task, Partial) else Partial(task)
-    scores = np.asarray(score(meta, task, keys))
+    scores, found = jax.tree.map(np.asarray, score(meta, task, keys))
     moved = float(dependence(meta, first, adapting))
     mean, ci95 = interval(scores)
     name = getattr(metric, "__name__", type(metric).__name__)
-    return Evaluation(mean, ci95, scores, name, episodes, moved > 1e-3)
+    beliefs = {} if predictive is None else summarise(found)
+    return Evaluation(mean, ci95, scores, name, episodes, moved > 1e-3, **beliefs)
 
 
 def _one_hot(targets: Array) -> bool:

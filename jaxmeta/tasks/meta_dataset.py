@@ -1,0 +1,222 @@
+"""Episodes of any size in one compiled shape: ways, shots and imbalance are drawn.
+
+Triantafillou et al. 2020, Meta-Dataset: A Dataset of Datasets for Learning to Learn from
+Few Examples, https://arxiv.org/abs/1903.03096, section 3.2.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.tree_util import Partial
+
+from jaxmeta.core import Array, Batch, Episode, Key
+from jaxmeta.data.arrays import Dataset
+from jaxmeta.tasks.checks import at_least_one
+from jaxmeta.tasks.sampling import choose
+
+
+def meta_dataset(
+    data: Dataset,
+    *,
+    min_ways: int = 5,
+    max_ways: int = 50,
+    max_queries: int = 10,
+    max_support: int = 500,
+    max_contribution: int = 100,
+    hierarchy: Callable[[str], str] | None = None,
+    normalise: Callable[[Array], Array] | None = None,
+) -> Partial:
+    """Builds episodes of varying ways and shots, by the rules of Meta-Dataset.
+
+        ways ~ U{min_ways, ..., min(max_ways, classes)}, classes uniformly
+        q = min(max_queries, min_c floor(n_c / 2))                 queries of each class
+        |S| = min(max_support, sum_c ceil(b min(max_contribution, n_c - q))),  b ~ U(0, 1]
+        k_c = min(floor(R_c (|S| - ways)) + 1, n_c - q)            shots of class c
+        R_c ~ n_c exp(a_c) / sum n_c' exp(a_c'),  a_c ~ U(log 1/2, log 2)
+
+    where `n_c` is the number of examples of class `c`. With a `hierarchy` (Omniglot: the
+    alphabet) a group is drawn first, each group equally likely, then classes of that
+    group alone, as many as `U{min_ways, ..., min(max_ways, its classes)}`.
+
+    Every episode has the same shapes, so all sizes share one compiled program. What is
+    not there is padding: rows of zero targets, and zero columns for the classes from
+    `ways` on. A prediction for a class without support is never right; `evaluate`
+    takes such columns out (`losses.over_present`).
+
+    Args:
+      data: the examples, grouped by class; each class has 2 or more.
+      min_ways: fewest classes in an episode.
+      max_ways: most classes, and the width of the targets.
+      max_queries: most queries of a class.
+      max_support: most support examples of an episode, and the rows of the support.
+      max_contribution: what one class can add to the size of the support, at most.
+      hierarchy: name of a class -> name of its group. For Omniglot
+        `lambda name: name.split("/")[0]`.
+      normalise: a function applied to the gathered examples `[m, ...]`.
+
+    Returns:
+      A task, `key -> Episode`: support `[max_support, ...]` and `[max_support, max_ways]`,
+      query `[max_ways * max_queries, ...]` likewise. Real support rows come first, class
+      by class; query row `i` is example `i % max_queries` of class `i // max_queries`.
+
+    Raises:
+      ValueError: a number below 1, bounds that contradict each other, a class with one
+        example, or a group (or a data set) with fewer than `min_ways` classes.
+
+    References:
+      Triantafillou et al. 2020, https://arxiv.org/abs/1903.03096.
+
+    Example:
+      >>> from jaxmeta.data import from_counts
+      >>> data = from_counts(np.zeros((90, 4)), [9] * 10, tuple("abcdefghij"))
+      >>> task = meta_dataset(data, max_ways=8, max_queries=3, max_support=40)
+      >>> jax.tree.map(jnp.shape, task(jax.random.key(0)).support)
+      Batch(inputs=(40, 4), targets=(40, 8))
+    """
+    sizes = _Sizes(min_ways, max_ways, max_queries, max_support, max_contribution)
+    at_least_one(**sizes._asdict())
+    order, starts, counts = _groups(data, hierarchy)
+    _check(data, sizes, counts, hierarchy)
+    deepest = min(max_support + max_queries, int(np.max(data.counts)))
+    return Partial(
+        _MetaDataset(sizes, deepest, normalise),
+        jnp.asarray(data.inputs),
+        jnp.asarray(data.starts, jnp.int32),
+        jnp.asarray(data.counts, jnp.int32),
+        *(jnp.asarray(x, jnp.int32) for x in (order, starts, counts)),
+    )
+
+
+class _Sizes(NamedTuple):
+    min_ways: int
+    max_ways: int
+    max_queries: int
+    max_support: int
+    max_contribution: int
+
+
+@dataclass(frozen=True)
+class _MetaDataset:
+    """The static half of a task, compared by value: an equal task is compiled once."""
+
+    sizes: _Sizes
+    deepest: int  # examples of one class that an episode can use
+    normalise: Callable[[Array], Array] | None
+
+    def __call__(
+        self,
+        inputs: Array,
+        starts: Array,
+        counts: Array,
+        order: Array,
+        group_starts: Array,
+        group_counts: Array,
+        key: Key,
+    ) -> Episode:
+        size = self.sizes
+        group_key, ways_key, class_key, shot_key, row_key = jax.random.split(key, 5)
+        group = jax.random.randint(group_key, (), 0, len(group_counts))
+        there = group_counts[group]
+        most = jnp.minimum(size.max_ways, there)
+        ways = jax.random.randint(ways_key, (), size.min_ways, most + 1)
+        slots = jnp.arange(size.max_ways)
+        drawn = choose(class_key, there, size.max_ways)
+        real = slots < ways
+        classes = order[group_starts[group] + jnp.where(real, drawn, 0)]
+
+        n = counts[classes]
+        shots, queries = composition(shot_key, n, real, size)
+        rows = choose(row_key, n, self.deepest) + starts[classes][:, None]
+
+        # Query i is draw i of its class, support example j is draw queries + j.
+        label, draw = jnp.divmod(
+            jnp.arange(size.max_ways * size.max_queries), size.max_queries
+        )
+        query = self._batch(inputs, rows, label, draw, real[label] & (draw < queries))
+        ends = jnp.cumsum(shots)
+        row = jnp.arange(size.max_support)
+        label = jnp.minimum(jnp.searchsorted(ends, row, side="right"), len(slots) - 1)
+        draw = row - (ends - shots)[label] + queries
+        return Episode(self._batch(inputs, rows, label, draw, row < ends[-1]), query)
+
+    def _batch(self, inputs, rows, label, draw, real) -> Batch:
+        """Gathers `rows[label, draw]` where `real`; the rest is zeros."""
+        chosen = jnp.where(real, rows[label, jnp.minimum(draw, self.deepest - 1)], 0)
+        flat = inputs.reshape(len(inputs), -1)
+        x = flat.at[chosen].get(mode="promise_in_bounds")
+        x = x.reshape(len(chosen), *inputs.shape[1:])
+        if x.dtype == jnp.uint8:
+            x = x.astype(jnp.float32) / 255
+        x = x if self.normalise is None else self.normalise(x)
+        x = jnp.where(real.reshape(-1, *(1,) * (x.ndim - 1)), x, 0)
+        eye = jnp.eye(self.sizes.max_ways, dtype=jnp.float32)
+        return Batch(x, jnp.where(real[:, None], eye[label], 0))
+
+
+def composition(key: Key, n: Array, real: Array, sizes: _Sizes) -> tuple[Array, Array]:
+    """Draws how many examples of each class an episode has.
+
+    Args:
+      key: a random key.
+      n: examples of each class, `[max_ways]`.
+      real: which classes are in the episode.
+      sizes: the bounds.
+
+    Returns:
+      Shots of each class, `[max_ways]`, 0 where not real; and the queries of each.
+    """
+    size_key, weight_key = jax.random.split(key)
+    fewest = jnp.min(jnp.where(real, n, jnp.iinfo(n.dtype).max))
+    queries = jnp.minimum(sizes.max_queries, fewest // 2)
+    left = n - queries
+    # floor(b x) + 1 with b in [0, 1) is ceil(b x) with b in (0, 1]: at least one each
+    adds = jax.random.uniform(size_key) * jnp.minimum(sizes.max_contribution, left)
+    total = jnp.sum(jnp.where(real, jnp.floor(adds).astype(n.dtype) + 1, 0))
+    total = jnp.minimum(total, sizes.max_support)
+
+    log_2 = float(np.log(2))
+    weight = jnp.exp(
+        jax.random.uniform(weight_key, n.shape, minval=-log_2, maxval=log_2)
+    )
+    weight = jnp.where(real, n * weight, 0)
+    free = total - jnp.sum(real.astype(n.dtype))  # once every class has one
+    shots = jnp.floor(weight / weight.sum() * free).astype(n.dtype) + 1
+    return jnp.where(real, jnp.minimum(shots, left), 0), queries
+
+
+def _groups(data: Dataset, hierarchy) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Classes in the order of their groups; where each group starts, how many it has."""
+    if hierarchy is None:
+        return np.arange(len(data.names)), np.array([0]), np.array([len(data.names)])
+    names = np.array([hierarchy(name) for name in data.names])
+    order = np.argsort(names, kind="stable")
+    _, starts, counts = np.unique(names[order], return_index=True, return_counts=True)
+    return order, starts, counts
+
+
+def _check(data: Dataset, sizes: _Sizes, groups: np.ndarray, hierarchy) -> None:
+    """Refuses, before anything compiles, what the data set cannot give."""
+    if sizes.min_ways > sizes.max_ways:
+        raise ValueError(
+            f"min_ways must be <= max_ways {sizes.max_ways}, got {sizes.min_ways}"
+        )
+    if sizes.max_support < sizes.max_ways:
+        raise ValueError(
+            f"max_support must be >= max_ways {sizes.max_ways}, got {sizes.max_support}"
+        )
+    if groups.min() < sizes.min_ways:
+        what = "the data set" if hierarchy is None else "a group"
+        raise ValueError(
+            f"min_ways must be <= {groups.min()}, the classes of {what}, "
+            f"got {sizes.min_ways}"
+        )
+    scarce = np.flatnonzero(np.asarray(data.counts) < 2)
+    if len(scarce):
+        raise ValueError(
+            f"class {data.names[scarce[0]]!r} has {data.counts[scarce[0]]} examples, "
+            "needs 2: a shot and a query"
+        )
