@@ -64,6 +64,73 @@ def accuracy_by_instance(outputs: Array, targets: Array, instances: int) -> Arra
     return hit @ at / losses._nonzero(at.sum(0))
 
 
+def calibration_bins(probabilities: Array, targets: Array, bins: int = 15) -> Array:
+    """Sorts predictions by their confidence: what a calibration error is made of.
+
+    Tables of several episodes may be added.
+
+    Args:
+      probabilities: `[n, c]`, rows of sum 1.
+      targets: one-hot rows `[n, c]`; rows of zeros are padding and are not counted.
+      bins: of equal width on [0, 1].
+
+    Returns:
+      `[bins, 3]`: how many predictions, the sum of their confidences (largest
+      probabilities), and how many are right.
+
+    Raises:
+      ValueError: if the shapes differ, or `bins < 1`.
+
+    >>> calibration_bins(jnp.array([[0.9, 0.1]]), jnp.array([[1.0, 0.0]]), 2).tolist()[1]
+    [1.0, 0.8999999761581421, 1.0]
+    """
+    losses._check_same_shape(probabilities, targets)
+    if bins < 1:
+        raise ValueError(f"bins: got {bins}, wants an integer >= 1")
+    real = (targets.sum(-1) > 0).astype(probabilities.dtype)
+    confidence = probabilities.max(-1)
+    hit = (probabilities.argmax(-1) == targets.argmax(-1)).astype(confidence.dtype)
+    at = jnp.clip((confidence * bins).astype("int32"), 0, bins - 1)
+    rows = jnp.stack([jnp.ones_like(hit), confidence, hit], 1) * real[:, None]
+    return jnp.zeros((bins, 3), rows.dtype).at[at].add(rows)
+
+
+def calibration_error(table: Array) -> Scalar:
+    """Expected calibration error of a table of `calibration_bins`.
+
+        ECE = sum_b n_b / n |accuracy_b - confidence_b|
+
+    References:
+      Guo et al. 2017, arXiv:1706.04599, eq. 3.
+
+    >>> round(float(calibration_error(jnp.array([[10.0, 9.0, 8.0]]))), 4)
+    0.1
+    """
+    count, confidence, hits = jnp.asarray(table).T
+    return jnp.sum(jnp.abs(hits - confidence)) / losses._nonzero(count.sum())
+
+
+def ece(probabilities: Array, targets: Array, bins: int = 15) -> Scalar:
+    """Expected calibration error: how far confidence is from accuracy.
+
+    Args:
+      probabilities: `[n, c]`, rows of sum 1.
+      targets: one-hot rows `[n, c]`; rows of zeros are padding.
+      bins: of equal width. Few predictions in many bins look worse than they are: over
+        episodes, add the tables of `calibration_bins`.
+
+    Returns:
+      A scalar in [0, 1].
+
+    Raises:
+      ValueError: as `calibration_bins`.
+
+    >>> round(float(ece(jnp.full((4, 2), 0.5), jnp.eye(2)[jnp.array([0, 0, 1, 1])])), 4)
+    0.0
+    """
+    return calibration_error(calibration_bins(probabilities, targets, bins))
+
+
 mse = losses.mse
 
 
