@@ -100,8 +100,7 @@ def exact_mean_over_mesh(
     def add(total, x):
         return jax.tree.map(jnp.add, total, x), None
 
-    # an all-gathered value counts as varying, although all devices hold the same
-    run = each if mesh is None else _shard(gathered, mesh, check_vma=False)
+    run = each if mesh is None else _shard(gathered, mesh)
 
     def mean(shared, tasks):
         results = run(shared, tasks)
@@ -113,27 +112,22 @@ def exact_mean_over_mesh(
     return mean
 
 
-def _shard(body, mesh, check_vma=True):
-    def varying(shared, tasks):
-        # The parameters must vary over the devices BEFORE anything differentiates
-        # them: the derivative of the implicit cast is a sum over devices, and an inner
-        # gradient step would see the sum of every device's gradient.
-        if check_vma:
-            shared = jax.tree.map(lambda x: lax.pcast(x, AXIS, to="varying"), shared)
-        return body(shared, tasks)
-
+def _shard(body, mesh):
     def sharded(shared, tasks):
         count, size = jax.tree.leaves(tasks)[0].shape[0], mesh.shape[AXIS]
         if count % size:
             raise ValueError(
                 f"mesh: got {size} devices for {count} tasks, wants a divisor of them"
             )
+        # Checked shard_map casts the parameters to vary over the devices, and the
+        # derivative of that cast is a sum over devices: an inner gradient step would
+        # see the sum of every device's gradient. Unchecked, there is no such cast.
         return jax.shard_map(
-            varying,
+            body,
             mesh=mesh,
             in_specs=(PartitionSpec(), PartitionSpec(AXIS)),
             out_specs=PartitionSpec(),
-            check_vma=check_vma,
+            check_vma=False,
         )(shared, tasks)
 
     return sharded
