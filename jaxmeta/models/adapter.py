@@ -29,7 +29,9 @@ def from_nnx(build: Callable[[nnx.Rngs], nnx.Module]) -> Model:
         `module(inputs, rngs=...)` if its `__call__` takes `rngs`.
 
     Returns:
-      A `Model`. In `apply`, `train` switches `module.train()` and `module.eval()`.
+      A `Model`. In `apply`, `train` switches `module.train()` and `module.eval()`; it
+      may be a function from a submodule's path ("block1/norm") to a boolean, where a
+      `False` holds for all that is inside.
 
     >>> model = from_nnx(lambda rngs: nnx.Linear(3, 2, rngs=rngs))
     >>> meta = model.init(jax.random.key(0), jnp.zeros((1, 3)))
@@ -72,7 +74,7 @@ def from_nnx_for(build: Callable[[nnx.Rngs, PyTree], nnx.Module]) -> Model:
         # `Meta(params)` has () for buffers, which nnx would count as a leaf
         buffers = meta.buffers or {}
         module = nnx.merge(graphdef, meta.params, _fresh(random, key), buffers)
-        module.train() if train else module.eval()
+        _set_mode(module, train)
         outputs = module(inputs, rngs=nnx.Rngs(key)) if takes_rngs else module(inputs)
         rest = nnx.state(module, nnx.Not(nnx.Any(nnx.Param, nnx.RngState)))
         return outputs, nnx.to_pure_dict(rest)
@@ -107,6 +109,8 @@ def from_linen(module: nn.Module) -> Model:
         return Meta(variables.pop("params", {}), variables)
 
     def apply(meta, inputs, *, train=False, key=None):
+        if callable(train):
+            raise TypeError("train: got a function of the path, wants a boolean")
         outputs, buffers = module.apply(
             {"params": meta.params, **meta.buffers},
             inputs,
@@ -117,6 +121,15 @@ def from_linen(module: nn.Module) -> Model:
         return outputs, dict(buffers)
 
     return Model(init, apply)
+
+
+def _set_mode(module: nnx.Module, train: bool | Callable[[str], bool]) -> None:
+    """Training or inference, for the whole module or part by part."""
+    module.train() if train else module.eval()
+    if callable(train):
+        for path, part in nnx.iter_modules(module):
+            if path and not train("/".join(map(str, path))):
+                part.eval()
 
 
 def _shapes(inputs: PyTree) -> PyTree:
