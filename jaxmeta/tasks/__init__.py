@@ -1,6 +1,7 @@
 """Distributions over tasks: `key -> Episode`, on device, traceable by `jax.jit`."""
 
 from jaxmeta.tasks.ambiguous import ambiguous as ambiguous
+from jaxmeta.tasks.augmented import augmented as augmented
 from jaxmeta.tasks.few_shot import few_shot as few_shot
 from jaxmeta.tasks.glyphs import glyphs as glyphs
 from jaxmeta.tasks.meta_dataset import meta_dataset as meta_dataset
@@ -9,3 +10,4 @@ from jaxmeta.tasks.semi import Semi as Semi
 from jaxmeta.tasks.semi import semi_supervised as semi_supervised
 from jaxmeta.tasks.sine_or_line import sine_or_line as sine_or_line
 from jaxmeta.tasks.sinusoid import sinusoid as sinusoid
+from jaxmeta.tasks.stream import stream as stream
