@@ -139,6 +139,30 @@ def winograd_kernel(x, g, pads):
     return high(jnp.asarray(_GG.T, g.dtype), u).reshape(3, 3, x.shape[3], g.shape[3])
 
 
+# a device that has one core to itself works on what its cache holds
+
+
+def block_size(n, cpu):
+    """Images a block: all, or a few where the CPU is split into several devices."""
+    if not cpu or jax.local_device_count() == 1:
+        return n
+    return max((d for d in range(3, 7) if n % d == 0), default=n)
+
+
+def in_blocks(f, size, *arrays):
+    """`f` on blocks of the images of `arrays`, one after another: `[blocks, ...]`."""
+    n = arrays[0].shape[0]
+    if size == n:
+        return f(*arrays)[None]
+    parts = [a.reshape(n // size, size, *a.shape[1:]) for a in arrays]
+    return lax.map(lambda some: f(*some), parts)
+
+
+def winograd_in_blocks(x, w, pads, size):
+    y = in_blocks(lambda x: winograd(x, w, pads), size, x)
+    return y.reshape(x.shape[0], *y.shape[2:])
+
+
 def high(a, b):
     return jnp.matmul(a, b, precision=lax.Precision.HIGHEST)
 
@@ -169,7 +193,7 @@ def forward(x, w, *, tasks, cpu, stride, pads, size, window, impl):
     out = (x.shape[0], *out_size(size, window, stride, pads))
     how = _choose(impl, cpu, tasks, x.dtype, window, stride, out, *w.shape[2:])
     if how == "winograd":
-        return winograd(x, w, pads)
+        return winograd_in_blocks(x, w, pads, block_size(x.shape[0], cpu))
     how = {"dot": dot, "xla": xla, "outer": outer}[how]
     return how(x, w, stride, pads)
 
@@ -186,7 +210,7 @@ def input_gradient(g, w, *, tasks, cpu, stride, pads, size, window, impl):
         return dot_input(g, w, stride, pads, size)
     pads = tuple((k - 1 - a, k - 1 - b) for k, (a, b) in zip(window, pads, strict=True))
     if how == "winograd":
-        return winograd(g, flip(w), pads)
+        return winograd_in_blocks(g, flip(w), pads, block_size(g.shape[0], cpu))
     how = outer if how == "outer" else dot
     return how(g, flip(w), 1, pads)
 
@@ -196,7 +220,8 @@ def kernel_gradient(x, g, *, tasks, cpu, stride, pads, size, window, impl):
         impl, cpu, tasks, x.dtype, window, stride, g.shape[:3], x.shape[3], g.shape[3]
     )
     if how == "winograd":
-        return winograd_kernel(x, g, pads)
+        size = block_size(x.shape[0], cpu)
+        return in_blocks(lambda x, g: winograd_kernel(x, g, pads), size, x, g).sum(0)
     if how == "xla" and (impl == "xla" or not cpu):
         shape = jax.ShapeDtypeStruct((*window, x.shape[3], g.shape[3]), x.dtype)
         return jax.linear_transpose(lambda w: xla(x, w, stride, pads), shape)(g)[0]

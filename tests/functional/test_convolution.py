@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from jax import lax
 
+from jaxmeta.functional import conv_algorithms
 from jaxmeta.functional.convolution import (
     avg_pool,
     conv,
@@ -240,3 +241,27 @@ def test_errors(change, message):
     case = {"x": jnp.zeros((1, 4, 4, 1)), "w": jnp.zeros((3, 3, 1, 1)), **change}
     with pytest.raises(ValueError, match=message):
         conv(case.pop("x"), case.pop("w"), **case)
+
+
+@pytest.mark.parametrize("size", [1, 3])
+def test_blocks_of_images_change_nothing(x64, size):
+    keys = jax.random.split(jax.random.key(0), 3)
+    x = jax.random.normal(keys[0], (6, 5, 5, 2))
+    w = jax.random.normal(keys[1], (3, 3, 2, 3))
+    g = jax.random.normal(keys[2], (6, 5, 5, 3))
+    pads = ((1, 1), (1, 1))
+    whole = conv_algorithms.winograd(x, w, pads)
+    blocks = conv_algorithms.winograd_in_blocks(x, w, pads, size)
+    np.testing.assert_allclose(blocks, whole, atol=1e-13)
+    kernel = functools.partial(conv_algorithms.winograd_kernel, pads=pads)
+    parts = conv_algorithms.in_blocks(kernel, size, x, g)
+    assert parts.shape[0] == 6 // size
+    np.testing.assert_allclose(parts.sum(0), kernel(x, g), atol=1e-13)
+
+
+def test_only_a_split_cpu_works_in_blocks(monkeypatch):
+    assert conv_algorithms.block_size(75, cpu=True) == 75
+    monkeypatch.setattr(jax, "local_device_count", lambda: 2)
+    assert conv_algorithms.block_size(75, cpu=True) == 5
+    assert conv_algorithms.block_size(7, cpu=True) == 7
+    assert conv_algorithms.block_size(75, cpu=False) == 75
