@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from jaxmeta.core import MetaLearner
 from jaxmeta.learners.baseline_plus_plus import baseline_plus_plus as baseline_plus_plus
+from jaxmeta.learners.bmaml import bmaml as bmaml
 from jaxmeta.learners.cavia import cavia as cavia
 from jaxmeta.learners.cnp import cnp as cnp
 from jaxmeta.learners.imaml import imaml as imaml
@@ -16,8 +17,11 @@ from jaxmeta.learners.maml_plus_plus import multi_step_weights as multi_step_wei
 from jaxmeta.learners.mann import mann as mann
 from jaxmeta.learners.matching_network import matching_network as matching_network
 from jaxmeta.learners.meta_curvature import meta_curvature as meta_curvature
+from jaxmeta.learners.meta_gan import meta_gan as meta_gan
 from jaxmeta.learners.meta_sgd import meta_sgd as meta_sgd
+from jaxmeta.learners.meta_transfer import meta_transfer as meta_transfer
 from jaxmeta.learners.metaoptnet import metaoptnet as metaoptnet
+from jaxmeta.learners.platipus import platipus as platipus
 from jaxmeta.learners.proto_maml import proto_maml as proto_maml
 from jaxmeta.learners.protonet import protonet as protonet
 from jaxmeta.learners.r2d2 import lrd2 as lrd2
@@ -37,6 +41,7 @@ LEARNERS: dict[str, Callable[..., MetaLearner]] = {
     "cavia": cavia,
     "imaml": imaml,
     "proto_maml": proto_maml,
+    "meta_transfer": meta_transfer,
     "reptile": reptile,
     "protonet": protonet,
     "matching_network": matching_network,
@@ -49,5 +54,8 @@ LEARNERS: dict[str, Callable[..., MetaLearner]] = {
     "mann": mann,
     "snail": snail,
     "lstm_meta_learner": lstm_meta_learner,
+    "platipus": platipus,
+    "bmaml": bmaml,
+    "meta_gan": meta_gan,
 }
 """Every method by name; the contract test and the command line read this table."""

@@ -47,6 +47,9 @@ CASES: dict[str, Case] = {
     ),
     "imaml": Case(lambda: jm.imaml(head(), optax.sgd(0.2), steps=8, lam=1.0)),
     "proto_maml": Case(lambda: jm.proto_maml(body(), optax.sgd(0.05), steps=2)),
+    "meta_transfer": Case(
+        lambda: jm.meta_transfer(body(), optax.sgd(0.3), steps=2)
+    ),
     "reptile": Case(
         lambda: jm.reptile(head(), optax.sgd(0.3), steps=4),
         checks=dict(tx=optax.sgd(0.5)),
@@ -84,5 +87,25 @@ CASES: dict[str, Case] = {
     ),
     "lstm_meta_learner": Case(
         lambda: jm.lstm_meta_learner(head(), steps=2, hidden=4, input_bias=(-1.0, 0.0))
+    ),
+    "platipus": Case(
+        lambda: jm.platipus(head(), optax.sgd(0.3), steps=2, kl_weight=1e-4, samples=3)
+    ),
+    "bmaml": Case(
+        lambda: jm.bmaml(head(), optax.sgd(1.0), particles=3, steps=2),
+        # the chaser's distance is small where the inner steps are
+        checks=dict(train_steps=150),
+    ),
+    "meta_gan": Case(
+        lambda: jm.meta_gan(
+            head(),
+            optax.sgd(0.3),
+            steps=2,
+            lam_gan=0.3,
+            generator=jm.models.mlp(8, hidden=(8,)),
+            encoder=body(),
+            latent=3,
+            fakes=4,
+        )
     ),
 }

@@ -1,0 +1,129 @@
+"""Meta-transfer learning: a pretrained extractor, moved a little; a classifier that adapts.
+
+Sun, Liu, Chua, Schiele 2019, Meta-Transfer Learning for Few-Shot Learning,
+https://arxiv.org/abs/1812.02391.
+"""
+
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from jaxmeta import losses, tree
+from jaxmeta.core import Batch, Episode, Meta, MetaLearner, Model, Rule
+from jaxmeta.learners.common import TaskLoss
+from jaxmeta.learners.maml import maml
+from jaxmeta.models.heads import linear_head
+from jaxmeta.models.scale_shift import scale_shift
+
+
+def meta_transfer(
+    model: Model,
+    inner: optax.GradientTransformation | Rule,
+    *,
+    pretrained: Meta | None = None,
+    head: Model | None = None,
+    steps: int = 20,
+    order: Literal["second", "first"] = "second",
+    memory: Literal["store", "remat", "sqrt", "mixed"] = "store",
+    task_loss: TaskLoss = losses.cross_entropy,
+) -> MetaLearner:
+    """Meta-transfer learning: scale and shift a frozen extractor, adapt the classifier.
+
+        e = f(x; (W * S1), b + S2)                                        (eq. 5)
+        theta_0 = theta,  theta_{k+1} = theta_k - alpha grad L(theta_k; e_S)   (eq. 3)
+        min_{S1, S2, theta}  E_task L(theta_K; e_Q)                       (eqs. 4, 6)
+
+    It is MAML of the classifier, on features of `models.scale_shift(model)`: an episode
+    is embedded once, the inner loop sees features. With `order="first"` the inner
+    gradients are constants, and S1, S2 learn through the query features alone (what the
+    authors' PyTorch code computes); "second" differentiates through the support
+    features, too. For more steps at test time build it with another `steps`: `Meta`
+    stays the same.
+
+    Args:
+      model: the feature extractor, `[n, ...] -> [n, ...]`; with running norms
+        (`norm="batch_running"`), or predictions are transductive.
+      inner: the inner optimiser of the classifier, or a learned rule.
+      pretrained: the extractor's parameters and buffers, from `transfer.supervised`
+        say; leaves that `model` does not have are left out.
+      head: the classifier; by default `models.linear_head` for as many classes as the
+        targets have.
+      steps: K >= 0; 20 in training and 100 at test as published.
+      order: "second" or "first".
+      memory: see `jaxmeta.functional.unroll`.
+      task_loss: `(outputs, targets) -> scalar`, inner and outer.
+
+    Returns:
+      A `MetaLearner` with params `{"model": {"scale", "shift"}, "head"}`, the frozen
+      extractor in its buffers, and the adapted classifier as its `fast`.
+
+    Raises:
+      ValueError: for bad hyper-parameters; at `init`, if `pretrained` does not fit
+        `model`, or the head has buffers.
+
+    References:
+      Sun et al. 2019, arXiv:1812.02391. For the hard-task meta-batch see
+      `jaxmeta.transfer.hard_tasks`.
+
+    >>> import jaxmeta as jm
+    >>> extractor = jm.models.conv4(None, norm="batch_running")
+    >>> learner = jm.meta_transfer(extractor, optax.sgd(0.01), order="first")
+    """
+    if order not in ("second", "first"):
+        raise ValueError(f'order: got {order!r}, wants "second" or "first"')
+    extractor = scale_shift(model, pretrained=pretrained)
+
+    def classifier(ways: int = 1) -> MetaLearner:
+        # a linear head's width is that of its parameters: `ways` counts at init alone
+        top = linear_head(ways) if head is None else head
+        return maml(
+            top, inner, steps=steps, order=order, memory=memory, task_loss=task_loss
+        )
+
+    classifier()  # refuses bad hyper-parameters now, not at the first trace
+
+    def embed(meta: Meta, inputs):
+        return extractor.apply(_body(meta), inputs)[0]
+
+    def init(key, episode):
+        body_key, head_key = jax.random.split(key)
+        body = extractor.init(body_key, episode.support.inputs)
+        found = jax.eval_shape(extractor.apply, body, episode.support.inputs)[0]
+        support = Batch(jnp.zeros(found.shape, found.dtype), episode.support.targets)
+        ways = support.targets.shape[-1]
+        top = classifier(ways).init(head_key, Episode(support, support))
+        if tree.leaves(top.buffers):
+            raise ValueError("head: got one with buffers, wants parameters only")
+        return Meta({"model": body.params, "head": top.params}, body.buffers)
+
+    def adapt(meta, support, key):
+        seen = support._replace(inputs=embed(meta, support.inputs))
+        return classifier().adapt(_top(meta), seen, key)
+
+    def predict(meta, fast, inputs):
+        return classifier().predict(_top(meta), fast, embed(meta, inputs))
+
+    def loss(meta, episode, key):
+        both = jax.tree.map(
+            lambda s, q: jnp.concatenate([s, q]), *(batch.inputs for batch in episode)
+        )
+        features = embed(meta, both)
+        n = episode.support.targets.shape[0]
+        seen = Episode(
+            Batch(features[:n], episode.support.targets),
+            Batch(features[n:], episode.query.targets),
+        )
+        value, aux = classifier().loss(_top(meta), seen, key)
+        return value, aux._replace(buffers=None)  # the extractor stays what it is
+
+    return MetaLearner(init, adapt, predict, loss)
+
+
+def _body(meta: Meta) -> Meta:
+    return meta._replace(params=meta.params["model"])
+
+
+def _top(meta: Meta) -> Meta:
+    return Meta(meta.params["head"])

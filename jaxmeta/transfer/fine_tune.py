@@ -1,0 +1,196 @@
+"""Fine-tuning: a new task's loss, and a term that remembers the old one."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import optax
+from jax import lax
+
+from jaxmeta import losses, metrics, tree
+from jaxmeta.core import (
+    Array,
+    Aux,
+    Batch,
+    Key,
+    Meta,
+    MetaLearner,
+    Model,
+    Objective,
+    PyTree,
+    Scalar,
+)
+from jaxmeta.models.heads import split_head, with_head
+from jaxmeta.tasks.domains import DomainPair
+from jaxmeta.transfer.freeze import Select, frozen
+from jaxmeta.transfer.supervised import gradient_of, smoother
+
+
+class Seen(NamedTuple):
+    """What a feature loss may look at.
+
+    Attributes:
+      params: all of the network's parameters, the classifier's under "head".
+      inputs: of the labelled examples.
+      features: theirs, `[n, ...]`.
+      other: features of the unlabelled examples of a `DomainPair`, else `None`.
+    """
+
+    params: PyTree
+    inputs: PyTree
+    features: Array
+    other: Array | None
+
+
+FeatureLoss = Callable[[Seen], Scalar]
+
+
+def fine_tune(
+    extractor: Model,
+    head: Model,
+    *,
+    lam: float = 0.0,
+    feature_loss: FeatureLoss | None = None,
+    freeze: Select | None = None,
+    smoothing: float = 0.0,
+    task_loss: Callable[[Array, Array], Scalar] = losses.cross_entropy,
+) -> Objective:
+    """The fine-tuning objective: classify, and do not stray.
+
+        L = L_cls(head(f(x)), y) + lam L_feat
+
+    L_feat is `l2_sp`, `distillation`, `feature_gap`, or any function of what was `Seen`.
+    Frozen parts have no gradient and their norms stand still; freeze them in the
+    optimiser, too (`transfer.freeze`), or its weight decay moves them. With the whole
+    extractor frozen L_feat is a constant, and asking for it is an error.
+
+    Args:
+      extractor: f, without a classifier; `inference_mode(f)` keeps all its statistics.
+      head: the classifier, see `models.linear_head`.
+      lam: weight of the feature loss, >= 0.
+      feature_loss: L_feat.
+      freeze: which parameters of `with_head(extractor, head)` are frozen, by path.
+      smoothing: of the labels, in [0, 1).
+      task_loss: L_cls, `(outputs, targets) -> scalar`.
+
+    Returns:
+      An `Objective` for a `Batch`, or a `tasks.domains.DomainPair` whose unlabelled
+      examples the gap is measured to. Its `Meta` is that of `with_head(extractor,
+      head)`; `transplant` fills it with pretrained parameters.
+
+    Raises:
+      ValueError: for bad numbers, or `lam > 0` without a feature loss; when traced, for
+        `lam > 0` with an extractor that is all frozen.
+
+    References:
+      Li et al. 2018, arXiv:1802.01483, for L2-SP and feature maps.
+
+    >>> import jaxmeta as jm
+    >>> objective = fine_tune(jm.models.conv4(None), jm.models.linear_head(5))
+    """
+    if not lam >= 0:
+        raise ValueError(f"lam: got {lam}, wants a number >= 0")
+    if lam and feature_loss is None:
+        raise ValueError(f"lam: got {lam} without a feature_loss, wants 0 or one")
+    whole = with_head(extractor, head)
+    still = freeze or (lambda path: False)
+    body = extractor if freeze is None else frozen(extractor, freeze)
+    smooth = smoother(smoothing)
+
+    def check(params):
+        paths = tree.leaves(tree.paths(split_head(Meta(params))[0].params))
+        if lam and all(map(still, paths)):
+            raise ValueError(
+                f"lam: got {lam} with a frozen extractor, wants 0: the features, and "
+                "with them the feature loss, are constants (free a layer to use it)"
+            )
+
+    def init(key: Key, batch: Batch | DomainPair) -> Meta:
+        meta = whole.init(key, _labelled(batch).inputs)
+        check(meta.params)
+        return meta
+
+    def loss(meta: Meta, batch: Batch | DomainPair, key: Key):
+        check(meta.params)
+        held, free = tree.partition(meta.params, still)
+        meta = meta._replace(params=tree.combine(lax.stop_gradient(held), free))
+        mine, top = split_head(meta)
+        inputs, targets = _labelled(batch)
+        body_key, head_key = jax.random.split(key)
+        features, buffers = body.apply(mine, inputs, train=True, key=body_key)
+        outputs, _ = head.apply(top, features, train=True, key=head_key)
+        value, report = task_loss(outputs, smooth(targets)), {}
+        if lam:
+            other = None
+            if isinstance(batch, DomainPair):  # its statistics are its own
+                other, _ = body.apply(
+                    mine, batch.target.inputs, train=True, key=body_key
+                )
+            feature = feature_loss(Seen(meta.params, inputs, features, other))
+            value, report = value + lam * feature, {"feature_loss": feature}
+        return value, Aux({**report, **metrics.summary(outputs, targets)}, buffers)
+
+    return Objective(init, gradient_of(loss))
+
+
+def as_learner(
+    objective: Objective, model: Model, tx: optax.GradientTransformation, *, steps: int
+) -> MetaLearner:
+    """Fine-tuning on the support set, as a learner that `evaluate` can judge.
+
+        theta_0 = meta,  theta_{k+1} = theta_k + tx(grad L(theta_k; S))
+
+    It adapts the whole `Meta`, buffers included, and predicts by `model`. There is no
+    outer loop to speak of: its loss is the objective on the support set.
+
+    Args:
+      objective: from `fine_tune` or `supervised`.
+      model: the network that predicts, `with_head(extractor, head)` for `fine_tune`.
+      tx: the optimiser; partitions, schedules and unfreezing as you like.
+      steps: K >= 0, each on the whole support set.
+
+    Returns:
+      A `MetaLearner` whose `fast` is a `Meta`.
+
+    Raises:
+      ValueError: if `steps < 0`.
+
+    >>> import jaxmeta as jm
+    >>> body, head = jm.models.conv4(None), jm.models.linear_head(5)
+    >>> objective = fine_tune(body, head)
+    >>> model = jm.models.with_head(body, head)
+    >>> learner = as_learner(objective, model, optax.sgd(0.01), steps=20)
+    """
+    if steps < 0:
+        raise ValueError(f"steps: got {steps}, wants an integer >= 0")
+
+    def adapt(meta, support, key):
+        def step(carry, k):
+            meta, state = carry
+            at = jax.random.fold_in(key, k)
+            (_, aux), grads = objective.value_and_grad(meta, support, at)
+            updates, state = tx.update(grads, state, meta.params)
+            params = optax.apply_updates(meta.params, updates)
+            buffers = meta.buffers if aux.buffers is None else aux.buffers
+            return (Meta(params, buffers), state), None
+
+        start = (meta, tx.init(meta.params))
+        return lax.scan(step, start, jax.numpy.arange(steps))[0][0]
+
+    def loss(meta, episode, key):
+        held = lax.stop_gradient(meta)
+        (value, aux), grads = objective.value_and_grad(held, episode.support, key)
+        # a straight line of the objective's slope through its value
+        rise = optax.tree.vdot(grads, optax.tree.sub(meta.params, held.params))
+        return value + rise, aux
+
+    return MetaLearner(
+        lambda key, episode: objective.init(key, episode.support),
+        adapt,
+        lambda meta, fast, inputs: model.apply(fast, inputs)[0],
+        loss,
+    )
+
+
+def _labelled(batch: Batch | DomainPair) -> Batch:
+    return batch.source if isinstance(batch, DomainPair) else batch

@@ -1,0 +1,191 @@
+"""Transfer layer by layer: rates that fall with depth, layers that wake one by one.
+
+Howard and Ruder 2018, Universal Language Model Fine-tuning,
+https://arxiv.org/abs/1801.06146; Yosinski et al. 2014, How transferable are features in
+deep neural networks?, https://arxiv.org/abs/1411.1792.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from jaxmeta import tree
+from jaxmeta.core import Array, PyTree
+from jaxmeta.transfer.freeze import within
+
+
+def discriminative(
+    tx: optax.GradientTransformation, layers: Sequence[str], *, factor: float = 2.6
+) -> optax.GradientTransformation:
+    """Smaller steps for earlier layers: the general features are at the bottom.
+
+        eta_{l-1} = eta_l / factor                              (section 3.2)
+
+    Args:
+      tx: the optimiser of the last layer; its updates are scaled, weight decay included.
+      layers: names of the parts of the network, from the input to the output, such as
+        `("block1", "block2", "head")`.
+      factor: positive; 1 changes nothing.
+
+    Returns:
+      An Optax transform.
+
+    Raises:
+      ValueError: if `factor` is not positive; at its `init`, for a leaf in no layer.
+
+    References:
+      Howard and Ruder 2018, arXiv:1801.06146.
+
+    >>> tx = discriminative(optax.sgd(1.0), ("body", "head"), factor=2.0)
+    >>> params = {"body": 1.0, "head": 1.0}
+    >>> jax.tree.map(float, tx.update(params, tx.init(params), params)[0])
+    {'body': -0.5, 'head': -1.0}
+    """
+    if not factor > 0:
+        raise ValueError(f"factor: got {factor}, wants a positive number")
+
+    def scale(updates, params=None):
+        del params
+        depth = _depths(updates, layers)
+        last = len(layers) - 1
+        return jax.tree.map(lambda u, d: u / factor ** (last - d), updates, depth)
+
+    return optax.chain(tx, _checked(layers), optax.stateless(scale))
+
+
+class UnfreezingState(NamedTuple):
+    """The step, and the optimiser's state of each layer, the last layer's first."""
+
+    step: Array
+    inner: tuple[PyTree, ...]
+
+
+def gradual_unfreezing(
+    tx: optax.GradientTransformation, layers: Sequence[str], *, every: int
+) -> optax.GradientTransformation:
+    """Wakes the layers one after another, the last one first.
+
+        layer l learns from step (L - l) every on,   l = 1..L           (section 3.3)
+
+    The first `every` steps train the last layer alone, the next ones the last two, and
+    so on. A layer that sleeps is not touched, nor is its optimiser's state; its moments
+    and schedule begin when it wakes. Which norms are frozen cannot change within a
+    program: use `inference_mode` or let them learn from the start.
+
+    Args:
+      tx: the optimiser; each layer has its own copy.
+      layers: names of the parts of the network, from the input to the output.
+      every: steps between two awakenings, >= 1; an epoch as published.
+
+    Returns:
+      An Optax transform.
+
+    Raises:
+      ValueError: if `every < 1`; at its `init`, for a leaf in no layer.
+
+    References:
+      Howard and Ruder 2018, arXiv:1801.06146.
+
+    >>> tx = gradual_unfreezing(optax.sgd(1.0), ("body", "head"), every=100)
+    >>> params = {"body": 1.0, "head": 1.0}
+    >>> jax.tree.map(float, tx.update(params, tx.init(params), params)[0])
+    {'body': 0.0, 'head': -1.0}
+    """
+    if every < 1:
+        raise ValueError(f"every: got {every}, wants an integer >= 1")
+    names = tuple(reversed(layers))
+
+    def part(params, name):
+        return None if params is None else tree.partition(params, within(name))[0]
+
+    def init(params):
+        _depths(params, layers)
+        inner = tuple(tx.init(part(params, name)) for name in names)
+        return UnfreezingState(jnp.zeros((), jnp.int32), inner)
+
+    def update(updates, state, params=None):
+        found, inner = jax.tree.map(lambda x: None, updates), []
+        for i, name in enumerate(names):
+            mine = part(updates, name)
+            new, after = tx.update(mine, state.inner[i], part(params, name))
+            awake = state.step >= i * every
+            inner.append(_where(awake, after, state.inner[i]))
+            still = jax.tree.map(jnp.zeros_like, new)
+            found = tree.combine(found, _where(awake, new, still))
+        return found, UnfreezingState(state.step + 1, tuple(inner))
+
+    return optax.GradientTransformation(init, update)
+
+
+def slanted_triangular(
+    peak: float, steps: int, *, cut: float = 0.1, ratio: float = 32.0
+) -> Callable[[Array | int], Array]:
+    """A rate that rises for a short while and falls for a long one, both on a line.
+
+        c = cut steps,   p = t / c before c,   1 - (t - c) / (c (1/cut - 1)) after
+        eta = peak (1 + p (ratio - 1)) / ratio                           (eq. 3)
+
+    Args:
+      peak: the largest rate.
+      steps: length of the schedule; later steps keep the last rate.
+      cut: share of the steps that rise, in (0, 1).
+      ratio: of the largest to the smallest rate, >= 1.
+
+    Returns:
+      A schedule for Optax.
+
+    Raises:
+      ValueError: for numbers out of range.
+
+    References:
+      Howard and Ruder 2018, arXiv:1801.06146.
+
+    >>> rate = slanted_triangular(3.2, 100)
+    >>> [round(float(rate(t)), 3) for t in (0, 10, 100)]
+    [0.1, 3.2, 0.1]
+    """
+    if steps < 1:
+        raise ValueError(f"steps: got {steps}, wants an integer >= 1")
+    if not 0 < cut < 1:
+        raise ValueError(f"cut: got {cut}, wants a number in (0, 1)")
+    if not ratio >= 1:
+        raise ValueError(f"ratio: got {ratio}, wants a number >= 1")
+    top = max(cut * steps, 1.0)
+
+    def rate(t):
+        t = jnp.clip(t, 0, steps)
+        p = jnp.where(t < top, t / top, 1 - (t - top) / max(steps - top, 1e-9))
+        return peak * (1 + p * (ratio - 1)) / ratio
+
+    return rate
+
+
+def _where(condition: Array, first: PyTree, second: PyTree) -> PyTree:
+    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), first, second)
+
+
+def _depths(params: PyTree, layers: Sequence[str]) -> PyTree:
+    """The index of the layer that each leaf is in."""
+
+    def depth(path):
+        for i, name in enumerate(layers):
+            if within(name)(path):
+                return i
+        raise ValueError(f"layers: got {tuple(layers)}, wants one that holds {path!r}")
+
+    return jax.tree.map(depth, tree.paths(params))
+
+
+def _checked(layers: Sequence[str]) -> optax.GradientTransformation:
+    """Does nothing but look, at `init`, whether every leaf is in a layer."""
+
+    def init(params):
+        _depths(params, layers)
+        return optax.EmptyState()
+
+    return optax.GradientTransformation(
+        init, lambda updates, state, params=None: (updates, state)
+    )
