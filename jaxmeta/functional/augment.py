@@ -112,7 +112,7 @@ def turn(image: Array, angle: Array) -> Array:
     Returns:
       `[h, w, c]`.
 
-    >>> turn(jnp.arange(4.0).reshape(2, 2, 1), jnp.pi / 2)[..., 0].astype(int).tolist()
+    >>> turn(jnp.arange(4.0).reshape(2, 2, 1), jnp.pi / 2)[..., 0].round().astype(int).tolist()
     [[1, 3], [0, 2]]
     """
     h, w = image.shape[:2]
