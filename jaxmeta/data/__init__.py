@@ -1,5 +1,6 @@
 """Data sets as arrays grouped by class; `jaxmeta.tasks` makes episodes of them."""
 
+from jaxmeta.data.archives import extract as extract
 from jaxmeta.data.arrays import Dataset as Dataset
 from jaxmeta.data.arrays import Splits as Splits
 from jaxmeta.data.arrays import from_classes as from_classes
@@ -10,6 +11,7 @@ from jaxmeta.data.arrays import merge as merge
 from jaxmeta.data.arrays import take_classes as take_classes
 from jaxmeta.data.cifar import cifar_fs as cifar_fs
 from jaxmeta.data.cifar import fc100 as fc100
+from jaxmeta.data.download import download as download
 from jaxmeta.data.duplicates import Duplicate as Duplicate
 from jaxmeta.data.duplicates import find_duplicates as find_duplicates
 from jaxmeta.data.errors import DataError as DataError
@@ -20,5 +22,11 @@ from jaxmeta.data.imagenet import cub as cub
 from jaxmeta.data.imagenet import mini_imagenet as mini_imagenet
 from jaxmeta.data.imagenet import tiered_imagenet as tiered_imagenet
 from jaxmeta.data.images import load_images as load_images
+from jaxmeta.data.manifests import check_manifest as check_manifest
+from jaxmeta.data.manifests import manifest as manifest
 from jaxmeta.data.omniglot import omniglot as omniglot
+from jaxmeta.data.reviews import Domain as Domain
+from jaxmeta.data.reviews import amazon_reviews as amazon_reviews
+from jaxmeta.data.reviews import svmlight as svmlight
+from jaxmeta.data.survey import survey as survey
 from jaxmeta.data.tfds import tfds as tfds
