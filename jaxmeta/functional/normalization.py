@@ -40,7 +40,7 @@ def affine_norm(
            [ 1.5]], dtype=float32)
     """
     s = scale * lax.rsqrt(var + eps)
-    return x * s + (offset - mean * s)
+    return (x * s + (offset - mean * s)).astype(x.dtype)
 
 
 def batch_norm(
@@ -57,8 +57,8 @@ def batch_norm(
       eps: added to the variance.
 
     Returns:
-      `(y, mean, var)`; y like `x`, the statistics `[c]`, var the biased one. All three
-      carry gradients of every order.
+      `(y, mean, var)`; y like `x`, the statistics `[c]` and at least float32, var the
+      biased one. All three carry gradients of every order.
 
     References:
       Ioffe and Szegedy 2015, https://arxiv.org/abs/1502.03167.
@@ -144,6 +144,8 @@ def _normalise(x, axes, scale, offset, eps):
     # changes the variance, so shift by the mean of a first slice; its derivative is
     # zero for the same reason, hence the stop_gradient loses nothing. Of n slices the
     # variance is at least (mean - k)^2 / n: rounding cannot make it negative.
+    dtype = x.dtype
+    x = x.astype(jnp.promote_types(dtype, jnp.float32))  # half precision does not sum
     first = lax.slice_in_dim(x, 0, 1, axis=axes[0])
     k = lax.stop_gradient(jnp.mean(first, axes, keepdims=True))
     count = math.prod(x.shape[i] for i in axes)
@@ -151,4 +153,5 @@ def _normalise(x, axes, scale, offset, eps):
     mean = jnp.sum(d, axes, keepdims=True) / count
     var = jnp.sum(d * d, axes, keepdims=True) / count - mean * mean
     s = scale * lax.rsqrt(var + eps)
-    return d * s + (offset - mean * s), mean + k, var
+    y = d * s + (offset - mean * s)
+    return y.astype(dtype), mean + k, var
