@@ -4,8 +4,9 @@ import math
 from collections.abc import Callable
 from typing import NamedTuple
 
-from jaxmeta import learners, models
+from jaxmeta import learners, losses, models
 from jaxmeta.core import MetaLearner, Model
+from jaxmeta.runs.probabilistic import PROBABILISTIC, make_meta_gan
 from jaxmeta.runs.recipes import Recipe
 from jaxmeta.runs.unrolled import UNROLLED, make_inner
 
@@ -36,6 +37,11 @@ class Options(NamedTuple):
     steps: int
     inner_batch: int | None
     loss: Callable
+
+    @property
+    def regression(self) -> bool:
+        """Whether targets are real values."""
+        return self.loss is losses.mse
 
 
 METHODS: dict[str, Method] = {
@@ -85,7 +91,7 @@ METHODS: dict[str, Method] = {
             (
                 "metaoptnet",
                 "fits a support vector machine to the support features",
-                lambda net, r, o: learners.metaoptnet(net(None)),
+                lambda net, r, o: learners.metaoptnet(net(None), scale=10.0),
             ),
             (
                 "baseline_plus_plus",
@@ -122,18 +128,18 @@ METHODS: dict[str, Method] = {
         ),
         steps=False,
     ),
-    "cnp": Method(
-        "a conditional neural process: regression that says how sure it is",
-        lambda net, r, o: learners.cnp(
-            models.mlp(None, hidden=r.hidden),
-            models.mlp(2 * o.outputs, hidden=r.hidden),
-            attention=r.attention,
-            keys=None
-            if r.attention == "none"
-            else models.mlp(None, hidden=r.hidden[:2]),
-            min_std=0.01,
-        ),
-        steps=False,
+    **{
+        name: Method(
+            summary,
+            lambda net, r, o, make=make: make(net, r, o).learner,
+            steps=name != "cnp",
+        )
+        for name, (summary, make) in PROBABILISTIC.items()
+    },
+    "meta_gan": Method(
+        "a base learner that must also tell examples from made-up ones",
+        make_meta_gan,
+        regression=False,
     ),
 }
 """Every learner by name: one row each."""
@@ -148,12 +154,17 @@ def _around(rate: float) -> tuple[float, float]:
 def make_net(recipe: Recipe) -> Callable[[int | None], Model]:
     """The network of a recipe, given its number of outputs."""
     if recipe.model == "mlp":
-        return lambda outputs: models.mlp(outputs, hidden=recipe.hidden)
-    return lambda outputs: models.conv4(
-        outputs,
-        filters=recipe.filters,
-        norm=_norm(recipe),
-        downsample=recipe.downsample,
+        return lambda outputs: _precise(
+            recipe, models.mlp(outputs, hidden=recipe.hidden)
+        )
+    return lambda outputs: _precise(
+        recipe,
+        models.conv4(
+            outputs,
+            filters=recipe.filters,
+            norm=_norm(recipe),
+            downsample=recipe.downsample,
+        ),
     )
 
 
@@ -161,7 +172,7 @@ def make_maps(recipe: Recipe) -> Model:
     """The network without its head, as feature maps where it has any."""
     if recipe.model == "mlp":
         return make_net(recipe)(None)
-    return models.conv4(
+    net = models.conv4(
         None,
         filters=recipe.filters,
         norm=_norm(recipe),
@@ -169,6 +180,11 @@ def make_maps(recipe: Recipe) -> Model:
         pools=2,
         valid=2,
     )
+    return _precise(recipe, net)
+
+
+def _precise(recipe: Recipe, model: Model) -> Model:
+    return models.half_precision(model) if recipe.precision == "bfloat16" else model
 
 
 def _norm(recipe: Recipe):

@@ -18,8 +18,19 @@ class Recipe:
     """One line: what it reproduces and what to expect."""
 
     # The tasks.
-    dataset: Literal["glyphs", "sinusoid", "omniglot", "folder"] = "glyphs"
-    """Where tasks come from. glyphs and sinusoid are made on the fly."""
+    dataset: Literal[
+        "glyphs",
+        "sinusoid",
+        "sine_or_line",
+        "omniglot",
+        "cifar_fs",
+        "fc100",
+        "mini_imagenet",
+        "tiered_imagenet",
+        "cub",
+        "folder",
+    ] = "glyphs"
+    """Where tasks come from. The first three are made on the fly."""
     data: str | None = None
     """Folder with the data: Omniglot's zips (or their content), or <class>/*.png."""
     split: Literal["vinyals", "official"] = "vinyals"
@@ -27,7 +38,7 @@ class Recipe:
     size: int = 28
     """Side of the images in pixels; every image is resized to it."""
     mode: Literal["L", "RGB"] = "L"
-    """Grey or colour images, where dataset is folder."""
+    """Grey or colour images, where dataset is folder; photographs are RGB."""
     invert: bool = False
     """Turn dark on light into light on dark, where dataset is folder."""
     rotations: bool = False
@@ -57,6 +68,8 @@ class Recipe:
     queries see one another; batch_running: with running averages at test time."""
     downsample: Literal["pool", "stride"] = "pool"
     """How conv4 shrinks: 2x2 max-pooling, or convolutions of stride 2."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """What the network computes in. Parameters, fast weights and statistics are float32."""
     hidden: tuple[int, ...] = (40, 40)
     """Widths of the hidden layers of mlp."""
     inner: Literal["sgd", "adam"] = "sgd"
@@ -77,6 +90,26 @@ class Recipe:
     """Length of cavia's context vector."""
     attention: Literal["none", "dot", "multihead"] = "none"
     """How cnp reads its context: the mean of all of it, or by attention."""
+    noise: float = 0.5
+    """Where platipus and bmaml start to learn the noise of real-valued targets."""
+    samples: int = 10
+    """Initialisations that platipus draws for a test task."""
+    init_std: float = 0.02
+    """Standard deviation that platipus starts its weights with."""
+    kl_weight: float = 1e-6
+    """Weight of platipus's divergence between posterior and prior."""
+    particles: int = 5
+    """Networks of bmaml."""
+    repulsion: float = 0.1
+    """How strongly they keep apart."""
+    objective: Literal["chaser", "likelihood"] = "chaser"
+    """bmaml learns from a leader that has seen the queries, or by their likelihood."""
+    base: Literal["maml", "relation"] = "maml"
+    """What meta_gan adds a generator to."""
+    lam_gan: float = 1.0
+    """Weight of meta_gan's game; 0 is its base alone, with the same episodes."""
+    generator_rate: float = 1e-3
+    """Outer learning rate of meta_gan's generator; rate is the classifier's."""
 
     # The outer loop.
     steps: int = 1000
@@ -117,3 +150,17 @@ class Recipe:
     """Tasks computed side by side; None: chosen for the machine. Trades memory, speed."""
     checkpoint_every: int | None = None
     """Outer steps between checkpoints; None: a tenth of the run."""
+    fork: str | None = None
+    """Run folder to start from: its newest checkpoint, under these settings."""
+    strict: bool = False
+    """Refuse to continue a run where its fingerprint differs, instead of a warning."""
+    exact: bool = False
+    """One task at a time, summed in order: bits that no device count changes. Slower."""
+    on_nonfinite: Literal["raise", "skip_task", "rollback"] = "raise"
+    """What a NaN does: ends the run before the update; leaves its task out of the mean;
+    or goes back to the last checkpoint and on with the next tasks."""
+    inner_alarm: float | None = None
+    """Warn when an inner loop makes its loss, or moves a leaf by, this many times what it
+    was, looked at before the first step and at every validation; None: never."""
+    track: Literal["none", "tensorboard", "wandb"] = "none"
+    """Metrics go to metrics.jsonl and metrics.csv; and to an extra's files in the run."""
