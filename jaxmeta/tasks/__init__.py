@@ -2,6 +2,12 @@
 
 from jaxmeta.tasks.ambiguous import ambiguous as ambiguous
 from jaxmeta.tasks.augmented import augmented as augmented
+from jaxmeta.tasks.domains import DomainPair as DomainPair
+from jaxmeta.tasks.domains import Unlabelled as Unlabelled
+from jaxmeta.tasks.domains import domain_pair as domain_pair
+from jaxmeta.tasks.domains import domains as domains
+from jaxmeta.tasks.domains import labelled as labelled
+from jaxmeta.tasks.domains import unlabelled as unlabelled
 from jaxmeta.tasks.few_shot import few_shot as few_shot
 from jaxmeta.tasks.glyphs import glyphs as glyphs
 from jaxmeta.tasks.meta_dataset import meta_dataset as meta_dataset

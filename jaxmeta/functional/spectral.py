@@ -1,0 +1,95 @@
+"""Second moments: principal directions, powers of a covariance, how far two are apart."""
+
+import jax.numpy as jnp
+
+from jaxmeta.core import Array, Scalar
+
+
+def principal(x: Array) -> tuple[Array, Array, Array]:
+    """Mean, variances and directions of a sample, by singular values.
+
+        X - mean = U S V^T,   cov(X) = V (S^2 / (n - 1)) V^T
+
+    Args:
+      x: `[n, d]`, n >= 2.
+
+    Returns:
+      The mean `[d]`, the variances `[k]` largest first, the directions `[d, k]`, with
+      k = min(n, d). Outside of their span the variance is 0.
+
+    >>> principal(jnp.array([[0.0, 1.0], [2.0, 1.0]]))[1].tolist()
+    [2.0, 0.0]
+    """
+    x = jnp.asarray(x)
+    mean = x.mean(0)
+    _, s, directions = jnp.linalg.svd(x - mean, full_matrices=False)
+    return mean, jnp.square(s) / (len(x) - 1), directions.T
+
+
+def power(variances: Array | float, lam: float | Array, exponent: float) -> Array:
+    """`(v + lam)^exponent`, and 0 where v + lam is 0: a pseudo-inverse.
+
+    >>> power(jnp.array([3.0, 0.0]), 1.0, -0.5).tolist()
+    [0.5, 1.0]
+    """
+    v = jnp.asarray(variances) + lam
+    return jnp.where(v > 0, jnp.where(v > 0, v, 1.0) ** exponent, 0.0)
+
+
+def apply_spectrum(
+    x: Array, directions: Array, inside: Array, outside: Array | float
+) -> Array:
+    """Multiplies rows by a symmetric matrix given by its spectrum, at a cost of `n d k`.
+
+        x (P diag(inside) P^T + outside (I - P P^T))
+
+    Args:
+      x: `[n, d]`.
+      directions: P, `[d, k]`, orthonormal columns.
+      inside: eigenvalues along P, `[k]`.
+      outside: the eigenvalue of all else.
+
+    Returns:
+      `[n, d]`.
+
+    >>> apply_spectrum(jnp.ones((1, 2)), jnp.eye(2)[:, :1], jnp.array([3.0]), 5.0).tolist()
+    [[3.0, 5.0]]
+    """
+    z = x @ directions
+    return (z * inside) @ directions.T + outside * (x - z @ directions.T)
+
+
+def coral_distance(source: Array, target: Array) -> Scalar:
+    """How far apart two covariances are; the loss of Deep CORAL.
+
+        l = ||C_s - C_t||_F^2 / (4 d^2),   C with 1 / (n - 1)
+
+    Args:
+      source: `[n, d]`, n >= 2.
+      target: `[m, d]`, m >= 2.
+
+    Returns:
+      A scalar >= 0.
+
+    Raises:
+      ValueError: a domain with fewer than two examples, or features that differ.
+
+    References:
+      Sun and Saenko 2016, arXiv:1607.01719, eqs. 1 to 3.
+
+    >>> x = jnp.array([[0.0], [2.0]])
+    >>> float(coral_distance(x, 2 * x))  # (2 - 8)^2 / 4
+    9.0
+    """
+    same_features(source, target)
+    difference = jnp.cov(source, rowvar=False) - jnp.cov(target, rowvar=False)
+    return jnp.sum(jnp.square(difference)) / (4 * source.shape[1] ** 2)
+
+
+def same_features(source: Array, target: Array) -> None:
+    """Raises `ValueError` unless both are `[2 or more, d]` with one d."""
+    if source.shape[1:] != target.shape[1:] or min(len(source), len(target)) < 2:
+        raise ValueError(
+            f"source, target: got {source.shape} and {target.shape}, wants 2 or more "
+            "examples of the same features"
+        )

@@ -1,0 +1,201 @@
+"""More than one domain: pairs to adapt between, and episodes within or across them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.tree_util import Partial
+
+from jaxmeta.core import Array, Batch, Episode, Key, PyTree
+from jaxmeta.data.arrays import Dataset
+from jaxmeta.tasks.checks import at_least_one
+from jaxmeta.tasks.sampling import choose
+
+
+class Unlabelled(NamedTuple):
+    """Examples without labels: there is no field that could hold one.
+
+    Attributes:
+      inputs: a pytree with leaves `[n, ...]`.
+    """
+
+    inputs: PyTree
+
+
+class DomainPair(NamedTuple):
+    """What domain adaptation learns from: a labelled source, an unlabelled target."""
+
+    source: Batch
+    target: Unlabelled
+
+
+def labelled(data: Dataset) -> Batch:
+    """All examples of a data set, class by class, with one-hot float32 labels.
+
+    >>> from jaxmeta.data import from_counts
+    >>> labelled(from_counts(np.zeros((3, 2), "float32"), [1, 2], ("a", "b"))).targets.shape
+    (3, 2)
+    """
+    labels = np.repeat(np.arange(len(data.counts)), data.counts)
+    return Batch(jnp.asarray(data.inputs), jnp.eye(len(data.counts))[labels])
+
+
+def unlabelled(data: Dataset) -> Unlabelled:
+    """All examples of a data set without their labels.
+
+    They still lie class by class: whatever draws at random (`domain_pair` does) does
+    not see the order.
+    """
+    return Unlabelled(jnp.asarray(data.inputs))
+
+
+def domain_pair(source: Batch, target: Unlabelled) -> Partial:
+    """Builds the draw of one labelled source and one unlabelled target example.
+
+    `jaxmeta.fit(..., batch=64)` makes minibatches of 64 + 64 of it. Both are drawn
+    evenly and with replacement; weights that the source carries in its targets (see
+    `jaxmeta.transfer.weighted`) stay with their examples.
+
+    Args:
+      source: `n` labelled examples.
+      target: `m` unlabelled ones.
+
+    Returns:
+      `key -> DomainPair` of one example each, with no leading axis; a pytree whose
+      leaves are the data.
+
+    Raises:
+      ValueError: an empty domain, or inputs of different shapes.
+
+    >>> draw = domain_pair(Batch(jnp.ones((3, 2)), jnp.eye(3)), Unlabelled(jnp.ones((9, 2))))
+    >>> jax.tree.map(jnp.shape, draw(jax.random.key(0))).source
+    Batch(inputs=(2,), targets=(3,))
+    """
+    shapes = [
+        jax.tree.map(lambda x: jnp.shape(x)[1:], d.inputs) for d in (source, target)
+    ]
+    if shapes[0] != shapes[1]:
+        raise ValueError(
+            f"target: got examples {shapes[1]}, wants {shapes[0]} as source"
+        )
+    sizes = tuple(jax.tree.leaves(d.inputs)[0].shape[0] for d in (source, target))
+    if min(sizes) < 1 or len(source.targets) != sizes[0]:
+        raise ValueError(
+            f"source, target: got {sizes} examples and {len(source.targets)} rows of "
+            "targets, wants at least one of each and a row for each source example"
+        )
+    return Partial(_draw_pair, source, target)
+
+
+def _draw_pair(source: Batch, target: Unlabelled, key: Key) -> DomainPair:
+    def one(tree, key):
+        n = jax.tree.leaves(tree)[0].shape[0]
+        row = jax.random.randint(key, (), 0, n)
+        return jax.tree.map(lambda x: x[row], tree)
+
+    of_source, of_target = jax.random.split(key)
+    return DomainPair(one(source, of_source), one(target, of_target))
+
+
+def domains(
+    data: Mapping[str, Dataset],
+    ways: int,
+    shots: int,
+    queries: int,
+    *,
+    pairs: Sequence[tuple[str, str]] | None = None,
+) -> Partial:
+    """Builds few-shot tasks over several domains that share their classes.
+
+    An episode draws one pair of domains evenly, then `ways` classes, then the support
+    from the first domain and the query from the second. By default each domain is paired
+    with itself: domains as tasks, for meta-training across them. `pairs=[("books",
+    "dvd")]` learns from books and is judged on dvd. Support and query share no example.
+
+    Args:
+      data: domain name -> data set, all with the same class names in the same order.
+      ways: classes in an episode.
+      shots: support examples of each class.
+      queries: query examples of each class.
+      pairs: `(domain of the support, domain of the query)`, one or more.
+
+    Returns:
+      A task, `key -> Episode`: inputs `[ways * m, ...]`, one-hot float32 targets
+      `[ways * m, ways]`; a pytree whose leaves are the data.
+
+    Raises:
+      ValueError: no pair, an unknown domain, classes that differ, or too few examples.
+
+    >>> from jaxmeta.data import from_counts
+    >>> book, dvd = (from_counts(np.full((8, 2), v), [4, 4], ("bad", "good")) for v in (0.0, 1.0))
+    >>> task = domains({"book": book, "dvd": dvd}, 2, 1, 3, pairs=[("book", "dvd")])
+    >>> float(task(jax.random.key(0)).query.inputs.mean())
+    1.0
+    """
+    at_least_one(ways=ways, shots=shots, queries=queries)
+    names = list(data)
+    pairs = [(name, name) for name in names] if pairs is None else list(pairs)
+    unknown = [name for pair in pairs for name in pair if name not in data]
+    if unknown or not pairs:
+        got = repr(unknown[0]) if unknown else "none"
+        raise ValueError(f"pairs: got {got}, wants pairs of {', '.join(names)}")
+    first = data[names[0]]
+    for name, part in data.items():
+        if part.names != first.names:
+            raise ValueError(
+                f"data: got classes {part.names} in {name!r}, wants {first.names} as in "
+                f"{names[0]!r}"
+            )
+        if min(part.counts) < shots + queries:
+            raise ValueError(
+                f"data: got {min(part.counts)} examples in a class of {name!r}, wants "
+                f"{shots + queries} = {shots} shots + {queries} queries"
+            )
+    if ways > len(first.names):
+        raise ValueError(f"ways: got {ways}, wants at most {len(first.names)}")
+    sizes = np.asarray([len(part.inputs) for part in data.values()])
+    offsets = (np.cumsum(sizes) - sizes)[:, None]
+    return Partial(
+        _Domains(ways, shots, queries),
+        jnp.asarray(np.concatenate([part.inputs for part in data.values()])),
+        jnp.asarray(offsets + [part.starts for part in data.values()], jnp.int32),
+        jnp.asarray([part.counts for part in data.values()], jnp.int32),
+        jnp.asarray([[names.index(n) for n in pair] for pair in pairs], jnp.int32),
+    )
+
+
+@dataclass(frozen=True)
+class _Domains:
+    """The static half of the task, compared by value: an equal task is compiled once."""
+
+    ways: int
+    shots: int
+    queries: int
+
+    def __call__(
+        self, inputs: Array, starts: Array, counts: Array, pairs: Array, key: Key
+    ) -> Episode:
+        # starts, counts [domains, classes]; pairs [p, 2]
+        of_pair, of_class, of_support, of_query = jax.random.split(key, 4)
+        support, query = pairs[jax.random.randint(of_pair, (), 0, len(pairs))]
+        classes = choose(of_class, counts.shape[1], self.ways)
+        each = self.shots + self.queries
+
+        def rows(domain, key):
+            chosen = choose(key, counts[domain, classes], each)  # [ways, each]
+            return chosen + starts[domain, classes][:, None]
+
+        learn, judge = rows(support, of_support), rows(query, of_query)
+        # within one domain the two draws would overlap: take both parts of the first
+        judge = jnp.where(support == query, learn, judge)
+        return Episode(
+            self._batch(inputs, learn[:, : self.shots]),
+            self._batch(inputs, judge[:, self.shots :]),
+        )
+
+    def _batch(self, inputs: Array, rows: Array) -> Batch:
+        targets = jnp.repeat(jnp.eye(self.ways, dtype="float32"), rows.shape[1], axis=0)
+        return Batch(inputs[rows.reshape(-1)], targets)
