@@ -81,7 +81,10 @@ def _project(a: Array, targets: Array, C: float) -> Array:
     """The nearest point with a <= C t and rows that sum to 0."""
     # u - a lies on a simplex of size C (0 for padding). Its threshold is the largest
     # of (sum of the r largest - size)/r over r: no sort needed to take that maximum.
-    b = C * targets - a
+    # A class that no target names takes no part: its variables stay 0.
+    present = jnp.any(targets != 0, axis=0)
+    low = jnp.finfo(a.dtype).min / (2 * a.shape[1])
+    b = jnp.where(present, C * targets - a, low)
     at_least = (b[:, None, :] >= b[:, :, None]).astype(b.dtype)  # [n, r, k]
     size = C * targets.sum(-1, keepdims=True)
     threshold = jnp.max(

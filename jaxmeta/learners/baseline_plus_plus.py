@@ -77,7 +77,8 @@ def baseline_plus_plus(
         batch = Batch(lax.stop_gradient(features), targets)
 
         def inner_loss(weights, batch, step):
-            return losses.cross_entropy(classify(weights, batch.inputs), batch.targets)
+            outputs = classify(weights, batch.inputs)
+            return losses.present_cross_entropy(outputs, batch.targets)
 
         return unroll(
             inner_loss, unit(weights), tx, batch, steps=steps, order="first"
@@ -99,6 +100,7 @@ def baseline_plus_plus(
         found = embed(model, meta, episode, encoder_key)
         weights = fit(found.support, episode.support.targets, head_key)
         outputs = classify(weights, found.query)
+        outputs = losses.over_present(outputs, episode.support.targets)
         targets = episode.query.targets
         return scored(losses.cross_entropy, outputs, targets, found.buffers)
 

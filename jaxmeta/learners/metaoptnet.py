@@ -76,6 +76,7 @@ def metaoptnet(
         found = embed(model, encoder(meta), episode, key)
         weights, kkt = solve(found.support, episode.support.targets)
         outputs = classify(meta, weights, found.query)
+        outputs = losses.over_present(outputs, episode.support.targets)
         kkt, targets = lax.stop_gradient(kkt), episode.query.targets
         return scored(losses.cross_entropy, outputs, targets, found.buffers, kkt=kkt)
 

@@ -71,6 +71,7 @@ def protonet(
         found = embed(model, meta, episode, key)
         fast = represent(found.support, episode.support.targets)
         outputs, targets = classify(fast, found.query), episode.query.targets
+        outputs = losses.over_present(outputs, episode.support.targets)
         return scored(losses.cross_entropy, outputs, targets, found.buffers)
 
     return MetaLearner(init, adapt, predict, loss)

@@ -90,6 +90,7 @@ def simple_shot(
         z = prepare(meta.buffers, found.support)
         means = prototypes(z, episode.support.targets)
         outputs = outputs_of(means, prepare(meta.buffers, found.query))
+        outputs = losses.over_present(outputs, episode.support.targets)
         new = _averaged(meta.buffers, found, episode, momentum)
         return scored(losses.cross_entropy, outputs, episode.query.targets, new)
 

@@ -1,5 +1,6 @@
 """`jaxmeta adapt`: someone's own images, classified by a few examples of each class."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -8,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxmeta import data
+from jaxmeta import data, losses
 from jaxmeta.core import Batch
 from jaxmeta.data import DataError
 from jaxmeta.runs import folder, keys
@@ -25,11 +26,19 @@ TOGETHER = 256  # query images predicted in one call, at most
 
 
 class Prediction(NamedTuple):
-    """What was said about one image."""
+    """What was said about one image.
+
+    Attributes:
+      path: the image.
+      label: the likeliest class.
+      probability: of that class.
+      probabilities: of all classes, by name.
+    """
 
     path: Path
     label: str
     probability: float
+    probabilities: dict[str, float]
 
 
 def adapt(
@@ -38,6 +47,7 @@ def adapt(
     query: Path,
     invert: bool | None = None,
     *,
+    as_json: bool = False,
     say: Callable[[str], None] = print,
     note: Callable[[str], None] = lambda line: None,
 ) -> list[Prediction]:
@@ -53,6 +63,7 @@ def adapt(
       support: `<class>/*.png`.
       query: `*.png`, or `<class>/*.png`, which also gives an accuracy.
       invert: whether to turn dark on light into light on dark.
+      as_json: `say` one JSON object with everything, and `note` nothing.
       say: takes the predictions, `path<TAB>class<TAB>probability`.
       note: takes what was done to the images, and the accuracy.
 
@@ -69,7 +80,10 @@ def adapt(
     classes = _classes("support", support)
     _check_ways(recipe, len(classes))
     asked = _queries(query, classes)
-    x, y = _load(recipe, classes, asked, invert, note)
+    notes: list[str] = []
+    x, y = _load(recipe, classes, asked, invert, notes.append)
+    if not as_json:
+        notes = [note(line) or line for line in notes]
     snapshot = load_snapshot(RunFolder(path), job)
     meta, _ = chosen(recipe, snapshot)
 
@@ -79,21 +93,62 @@ def adapt(
     fast = jax.jit(learner.adapt)(meta, Batch(x, targets), keys.drawing())
     # Nearly equal parts: statistics over a batch, where there are any, are of many.
     parts = np.array_split(y, -(-len(y) // TOGETHER))
-    predict = jax.jit(lambda part: jax.nn.softmax(learner.predict(meta, fast, part)))
+
+    @jax.jit
+    def predict(part):
+        outputs = learner.predict(meta, fast, part)
+        return jax.nn.softmax(losses.over_present(outputs, targets))
+
     outputs = np.concatenate([np.asarray(predict(part)) for part in parts])
 
     names = list(classes)
     found = [
-        Prediction(file, names[int(row.argmax())], float(row.max()))
+        Prediction(
+            file,
+            names[int(row.argmax())],
+            float(row.max()),
+            dict(zip(names, map(float, row), strict=True)),
+        )
         for (file, _), row in zip(asked, outputs, strict=True)
     ]
+    truth = [name for _, name in asked]
+    right = sum(p.label == t for p, t in zip(found, truth, strict=True))
+    if as_json:
+        accuracy = None if truth[0] is None else right / len(found)
+        say(_as_json(path, names, found, accuracy, notes))
+        return found
     for one in found:
         say(f"{one.path}\t{one.label}\t{one.probability:.4f}")
-    truth = [name for _, name in asked]
     if truth[0] is not None:
-        right = sum(p.label == t for p, t in zip(found, truth, strict=True))
         note(f"accuracy {100 * right / len(found):.2f} % of {len(found)} images")
     return found
+
+
+def _as_json(
+    run: Path,
+    names: list[str],
+    found: list[Prediction],
+    accuracy: float | None,
+    notes: list[str],
+) -> str:
+    """Everything that was found, in one object."""
+    predictions = [
+        {
+            "path": str(one.path),
+            "class": one.label,
+            "probability": round(one.probability, 6),
+            "probabilities": {k: round(p, 6) for k, p in one.probabilities.items()},
+        }
+        for one in found
+    ]
+    value = {
+        "run": str(run),
+        "classes": names,
+        "notes": notes,
+        "accuracy": accuracy,
+        "predictions": predictions,
+    }
+    return json.dumps(value, indent=2)
 
 
 def _classes(field: str, root: Path) -> dict[str, list[Path]]:
@@ -147,10 +202,9 @@ def _load(
     x = _read("support", recipe, examples)
     y = _read("query", recipe, [p for p, _ in asked])
     if invert is None:
-        invert = recipe.invert if recipe.dataset == "folder" else bool(x.mean() > 127.5)
-        why = (
-            "as in training" if recipe.dataset == "folder" else "judged by the support"
-        )
+        ink = recipe.dataset in ("glyphs", "omniglot")  # light ink on dark ground
+        invert = bool(x.mean() > 127.5) if ink else recipe.invert
+        why = "judged by the support" if ink else "as in training"
     else:
         why = "as asked"
     kind = "colour" if recipe.mode == "RGB" else "grey"
@@ -159,6 +213,8 @@ def _load(
         f"{len(classes)} classes, {len(x)} support and {len(y)} query images, "
         f"{recipe.size}x{recipe.size} {kind}, {turned} ({why})"
     )
+    for field, paths in (("support", examples), ("query", [p for p, _ in asked])):
+        note(f"{field} images: {', '.join(data.survey(paths))}")
     x, y = (255 - a if invert else a for a in (x, y))
     return x.astype(np.float32) / 255, y.astype(np.float32) / 255
 

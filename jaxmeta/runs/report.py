@@ -7,7 +7,7 @@ import numpy as np
 
 from jaxmeta import train
 from jaxmeta.core import Meta, MetaLearner
-from jaxmeta.runs import figures, keys, loop, page
+from jaxmeta.runs import charts, figures, judged, keys, loop, page
 from jaxmeta.runs.build import METHODS, Job, make_tester
 from jaxmeta.runs.figures import DARK, LIGHT, Draw
 from jaxmeta.runs.files import write_atomic
@@ -55,6 +55,7 @@ def _hero(job: Job, result: dict, metric: str) -> str:
     if metric == "accuracy":
         value, half = f"{100 * result[metric]:.2f} %", f"± {100 * result['ci95']:.2f}"
         task = f"{result['ways']}-way {result['shots']}-shot accuracy"
+        task = f"accuracy, {result['domains']}" if "domains" in result else task
     else:
         value, half = f"{result[metric]:.4f}", f"± {result['ci95']:.4f}"
         task = f"{result['shots']}-shot mean squared error"
@@ -73,6 +74,7 @@ def _hero(job: Job, result: dict, metric: str) -> str:
         "wall time": _duration(result["wall_seconds"]),
         "of it compiling": _duration(result["compile_seconds"]),
         "seed": result["seed"],
+        **({"chosen by": result["chosen_by"]} if "chosen_by" in result else {}),
     }
     recipe = job.recipe
     return page.hero(recipe.name, recipe.summary, value, half, episodes, facts, warn)
@@ -117,6 +119,8 @@ def _used_steps(job: Job) -> int:
 def _task(job: Job, meta: Meta) -> str:
     if SOURCES[job.recipe.dataset].regression:
         return _curves(job, meta)
+    if not SOURCES[job.recipe.dataset].images:
+        return ""  # words are not drawn
     task = _drawn(job, meta)
     size = figures.episode_size(task)
     right = (task.said == np.arange(len(task.said))[:, None]).mean()
@@ -126,7 +130,22 @@ def _task(job: Job, meta: Meta) -> str:
         "queries are right."
     )
     body = _picture(figures.episode(task), size, "a test episode with predictions")
-    return page.section("An episode", text, body)
+    return page.section("An episode", text, body) + _judged(job, meta, task)
+
+
+def _judged(job: Job, meta: Meta, task: figures.Drawn) -> str:
+    """What was taken for what in the episode; how sure, and how right, over many."""
+    episodes = min(PROBE_EPISODES, job.recipe.episodes)
+    found = judged.calibration(*judged.judge(job, meta, episodes))
+    counts = judged.confusion(task.said, job.recipe.ways)
+    draw = charts.judgement(counts, found)
+    text = (
+        "On the left the queries of the episode above: a row is a class, a column what "
+        f"was said. On the right {episodes} test episodes: predictions grouped by how "
+        "sure they are, a dot's area their share; below the line is too sure."
+    )
+    body = _picture(draw, (9, 3.9), "confusion of an episode, and calibration")
+    return page.section("Mistakes and confidence", text, body)
 
 
 def _drawn(job: Job, meta: Meta) -> figures.Drawn:

@@ -1,6 +1,7 @@
 """Someone's own images: read like the training images, classified, counted."""
 
 import dataclasses
+import json
 
 import jax
 import numpy as np
@@ -53,8 +54,9 @@ def test_a_line_an_image_and_the_accuracy(finished, drawings):
     assert 1 / 3 <= float(probability) <= 1
     assert "3 classes, 6 support and 12 query images, 12x12 grey" in notes[0]
     assert "turned to light on dark (judged by the support)" in notes[0]
+    assert notes[1] == "support images: 40x40 pixels"
     right = sum(p.label == p.path.parent.name for p in found)
-    assert notes[1] == f"accuracy {100 * right / 12:.2f} % of 12 images"
+    assert notes[3] == f"accuracy {100 * right / 12:.2f} % of 12 images"
     assert right > 6  # chance is 4
 
 
@@ -70,7 +72,48 @@ def test_flat_query_has_no_accuracy(finished, drawings):
     notes = []
     flat = drawings / "query/a"
     found = adapt(finished[0], drawings / "support", flat, say=str, note=notes.append)
-    assert len(found) == 4 and len(notes) == 1
+    assert len(found) == 4 and len(notes) == 3
+
+
+def test_any_picture_of_a_person_will_do(finished, drawings, tmp_path):
+    """Large, turned, transparent, 16-bit, palette: the same labels, and it says so."""
+    for path in sorted((drawings / "support").glob("*/*.png")):
+        folder = tmp_path / "support" / path.parent.name
+        folder.mkdir(parents=True, exist_ok=True)
+        grey = Image.open(path)
+        big = grey.resize((160, 160))
+        if path.parent.name == "a":  # as a phone does: lying on its side, with a tag
+            exif = Image.Exif()
+            exif[0x0112] = 6
+            big.rotate(90).convert("RGB").save(
+                folder / f"{path.stem}.jpg", exif=exif, quality=95
+            )
+        elif path.parent.name == "b":  # black ink, and nothing else
+            ink = Image.new("RGBA", big.size, "black")
+            ink.putalpha(big.point(lambda v: 255 - v))
+            ink.save(folder / path.name)
+        else:
+            wide = np.asarray(big).astype(np.uint16) * 257
+            Image.fromarray(wide).save(folder / path.name)
+    lines = []
+    adapt(
+        finished[0], tmp_path / "support", drawings / "query",
+        as_json=True, say=lines.append,
+    )  # fmt: skip
+    told = json.loads(lines[0])
+    plain = adapt(finished[0], drawings / "support", drawings / "query", say=str)
+    agree = [
+        p["class"] == q.label for p, q in zip(told["predictions"], plain, strict=True)
+    ]
+    assert np.mean(agree) > 0.9
+    assert told["classes"] == ["a", "b", "c"] and 1 / 3 < told["accuracy"] <= 1
+    for one in told["predictions"]:
+        assert one["probability"] == max(one["probabilities"].values())
+        assert abs(sum(one["probabilities"].values()) - 1) < 1e-4
+    assert told["notes"][1] == (
+        "support images: 160x160 pixels, 2 turned upright (EXIF), "
+        "2 with transparency put on white, 2 from 16-bit grey"
+    )
 
 
 def test_bad_folders_are_named(finished, drawings, tmp_path):

@@ -1,0 +1,80 @@
+"""Two files out, the same numbers back: parameters, and the program that uses them."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+from jax import export as jax_export
+
+from jaxmeta.runs import ConfigError
+from jaxmeta.runs.build import build, make_tester
+from jaxmeta.runs.evaluate import load_snapshot
+from jaxmeta.runs.export import export, flatten, load_parameters
+from jaxmeta.runs.folder import RunFolder, read_config
+from jaxmeta.runs.train import chosen, train
+
+from .conftest import TINY
+
+safetensors = pytest.importorskip("safetensors.numpy")
+pytest.importorskip("flatbuffers")
+
+
+def kept(path):
+    recipe = read_config(path)
+    job = build(recipe)
+    return recipe, job, chosen(recipe, load_snapshot(RunFolder(path), job))[0]
+
+
+def test_both_files_give_the_numbers_of_the_run(finished, tmp_path):
+    written = export(finished[0], tmp_path, say=str)
+    recipe, job, meta = kept(finished[0])
+    back = load_parameters(written.parameters, meta)
+    jax.tree.map(np.testing.assert_array_equal, back, meta)
+
+    program = jax_export.deserialize(bytearray(written.program.read_bytes()))
+    assert written.symbolic == ("n", "m")
+    assert set(program.platforms) == {"cpu", "cuda", "tpu"}
+    parameters = safetensors.load_file(written.parameters)
+    episode = job.tasks.test(jax.random.key(3))
+    learner = make_tester(recipe)
+    for n, m in ((2, 6), (1, 1)):  # any number of examples and queries
+        support = jax.tree.map(lambda x, n=n: x[:n], episode.support)
+        queries = episode.query.inputs[:m]
+        fast = learner.adapt(meta, support, jax.random.key(0))
+        outputs = learner.predict(meta, fast, queries)
+        if n == 1:  # the class without an example is not predicted
+            outputs = outputs.at[:, 1].set(-np.inf)
+        want = jax.nn.softmax(outputs)
+        got = program.call(parameters, *support, queries)
+        np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-6)
+
+
+def test_an_inner_loop_is_exported_too(tmp_path):
+    recipe = dataclasses.replace(
+        TINY, dataset="sinusoid", learner="maml", inner_rate=0.1, ways=5, steps=2,
+        out=str(tmp_path / "run"),
+    )  # fmt: skip
+    train(recipe, say=str)
+    written = export(tmp_path / "run", say=str)
+    _, job, meta = kept(tmp_path / "run")
+    program = jax_export.deserialize(bytearray(written.program.read_bytes()))
+    episode = job.tasks.test(jax.random.key(3))
+    fast = job.tester.adapt(meta, episode.support, jax.random.key(0))
+    want = job.tester.predict(meta, fast, episode.query.inputs)
+    parameters = safetensors.load_file(written.parameters)
+    got = program.call(parameters, *episode.support, episode.query.inputs)
+    np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-6)
+
+
+def test_other_parameters_are_refused(finished, tmp_path):
+    meta = kept(finished[0])[2]
+    flat = {name: np.asarray(x) for name, x in flatten(meta).items()}
+    name = sorted(flat)[0]
+    for change, message in [
+        ({name: flat[name][:1]}, rf"{name}: got .*, wants .*, as the learner has it"),
+        ({"params/more": np.zeros(1)}, "params/more: got a parameter, wants nothing"),
+    ]:
+        safetensors.save_file({**flat, **change}, tmp_path / "x.safetensors")
+        with pytest.raises(ConfigError, match=message):
+            load_parameters(tmp_path / "x.safetensors", meta)
