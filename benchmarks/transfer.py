@@ -37,7 +37,7 @@ NET = dict(filters=64, downsample="stride", norm="batch_running")
 FULL = dict(pretrain=4000, batch=64, meta=1000, tasks=4, episodes=600)
 CHOOSE = dict(pretrain=1500, batch=64, meta=300, tasks=4, episodes=100)
 FAST = dict(pretrain=20, batch=16, meta=4, tasks=2, episodes=20)
-HEAD_RATE, HEAD_STEPS = 1.0, 50  # SGD on the classifier
+HEAD_RATE, HEAD_STEPS = 0.1, 50  # SGD on the classifier
 TUNE_RATE, TUNE_STEPS = 0.01, 50  # SGD on everything, the head with HEAD_RATE
 LAM = 0.1  # of L2-SP
 META_RATE, META_STEPS, QUERIES = 1e-3, 20, 5  # the outer Adam, inner steps, queries
@@ -207,18 +207,18 @@ def choose(args):
         found = jm.evaluate(learner, theta, task, keys[2], episodes=sizes["episodes"])
         print(f"{text:40} {found}", flush=True)
 
-    for rate in (0.1, 1.0, 10.0):
+    for rate in (0.03, 0.1, 0.3):
         learner = meta_transfer(meta, HEAD_STEPS, rate)
         show(f"frozen head_rate={rate}", learner, start_of(learner, splits.train, 1))
-    for rate in (0.003, 0.03, 0.3):
+    for inner in (0.03, 0.1, 0.3):
+        learner = meta_transfer(meta, META_STEPS, inner)
+        theta = meta_train(learner, splits.train, args.shots, sizes, keys[1], False)
+        show(f"meta_transfer inner rate={inner}", learner, theta)
+    for rate in (0.003, 0.01, 0.03):
         for name in ("full", "layerwise"):
             show(f"{name} rate={rate}", *fine_tuned(name, meta, rate))
     for lam in (0.1, 1.0):
         show(f"l2_sp lam={lam}", *fine_tuned("l2_sp", meta, lam=lam))
-    for inner in (0.1, 1.0):
-        learner = meta_transfer(meta, META_STEPS, inner)
-        theta = meta_train(learner, splits.train, args.shots, sizes, keys[1], False)
-        show(f"meta_transfer inner rate={inner}", learner, theta)
 
 
 def table():

@@ -10,6 +10,7 @@ from jaxmeta import rules as rules
 from jaxmeta import tasks as tasks
 from jaxmeta import testing as testing
 from jaxmeta import train as train
+from jaxmeta import transfer as transfer
 from jaxmeta import tree as tree
 from jaxmeta.core import Aux as Aux
 from jaxmeta.core import Batch as Batch
@@ -23,6 +24,7 @@ from jaxmeta.core import Task as Task
 from jaxmeta.learners import anil as anil
 from jaxmeta.learners import baseline_plus_plus as baseline_plus_plus
 from jaxmeta.learners import boil as boil
+from jaxmeta.learners import bmaml as bmaml
 from jaxmeta.learners import cavia as cavia
 from jaxmeta.learners import cnp as cnp
 from jaxmeta.learners import imaml as imaml
@@ -32,9 +34,12 @@ from jaxmeta.learners import maml_plus_plus as maml_plus_plus
 from jaxmeta.learners import mann as mann
 from jaxmeta.learners import matching_network as matching_network
 from jaxmeta.learners import meta_curvature as meta_curvature
+from jaxmeta.learners import meta_gan as meta_gan
 from jaxmeta.learners import meta_sgd as meta_sgd
+from jaxmeta.learners import meta_transfer as meta_transfer
 from jaxmeta.learners import metaoptnet as metaoptnet
 from jaxmeta.learners import multi_step_weights as multi_step_weights
+from jaxmeta.learners import platipus as platipus
 from jaxmeta.learners import proto_maml as proto_maml
 from jaxmeta.learners import protonet as protonet
 from jaxmeta.learners import r2d2 as r2d2

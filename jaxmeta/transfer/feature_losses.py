@@ -109,7 +109,7 @@ def feature_gap(gap: Callable[[Array, Array], Scalar]) -> FeatureLoss:
         gap(f(x_labelled), f(x_unlabelled))
 
     Args:
-      gap: `([n, d], [m, d]) -> scalar`, `transfer.coral_distance` say.
+      gap: `([n, d], [m, d]) -> scalar`, `transfer.alignment.coral_distance` say.
 
     Returns:
       A feature loss for `fine_tune`, to be given a `tasks.domains.DomainPair`.
