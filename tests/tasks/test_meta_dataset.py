@@ -14,7 +14,7 @@ from jaxmeta.data import from_counts
 from jaxmeta.tasks import few_shot, meta_dataset, mixture
 from jaxmeta.tasks.meta_dataset import _Sizes, composition
 from jaxmeta.tasks.sampling import choose
-from jaxmeta.train.evaluate import _evaluator, predictions
+from jaxmeta.train.evaluate import predictions
 
 FALSE_ALARM = 1e-3  # of each chi-squared test, over seeds; the seed is fixed
 
@@ -217,13 +217,22 @@ def test_padding_of_rows_and_columns_changes_nothing(name, x64):
 
 
 def test_all_sizes_evaluate_with_one_compilation():
-    learner = jm.protonet(head(None))
+    learner, traces = jm.protonet(head(None)), []
     meta = learner.init(jax.random.key(0), BLOBS(jax.random.key(0)))
-    for seed in range(2):
-        found = jm.evaluate(learner, meta, BLOBS, jax.random.key(seed), episodes=40)
-    assert found.metric == "accuracy" and found.mean > 0.6
-    scores, _ = _evaluator(learner, jm.metrics.accuracy, 1)
-    assert scores._cache_size() == 1
+
+    def accuracy(outputs, targets):
+        traces.append(targets.shape)
+        return jm.metrics.accuracy(outputs, targets)
+
+    def evaluated(seed):
+        key = jax.random.key(seed)
+        found = jm.evaluate(learner, meta, BLOBS, key, episodes=40, metric=accuracy)
+        return found.mean, len(traces)
+
+    first, second = evaluated(0), evaluated(1)
+    assert first[0] != second[0] and min(first[0], second[0]) > 0.6
+    assert first[1] == second[1], "another program for other sizes"
+    assert set(traces) == {(15, 5)}
 
 
 def test_a_mixture_draws_its_sources_by_weight():
