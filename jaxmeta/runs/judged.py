@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jaxmeta import train
+from jaxmeta import metrics, train
 from jaxmeta.core import Meta
 from jaxmeta.runs import keys
 from jaxmeta.runs.build import Job
@@ -31,7 +31,7 @@ class Calibration(NamedTuple):
     error: float
 
 
-def judge(job: Job, meta: Meta, episodes: int) -> tuple[np.ndarray, np.ndarray]:
+def judge(job: Job, meta: Meta, episodes: int) -> np.ndarray:
     """Predicts the queries of the first test episodes.
 
     Args:
@@ -40,7 +40,7 @@ def judge(job: Job, meta: Meta, episodes: int) -> tuple[np.ndarray, np.ndarray]:
       episodes: how many.
 
     Returns:
-      Probabilities and targets, each `[episodes, n, c]`.
+      The sum of their `metrics.calibration_bins`, `[BINS, 3]`.
     """
 
     @jax.jit
@@ -49,45 +49,25 @@ def judge(job: Job, meta: Meta, episodes: int) -> tuple[np.ndarray, np.ndarray]:
             sampling, adapting = jax.random.split(jax.random.fold_in(key, t))
             episode = task(sampling)
             outputs = train.predictions(job.tester, meta, episode, adapting)
-            return jax.nn.softmax(outputs), episode.query.targets
+            said = jax.nn.softmax(outputs)
+            return metrics.calibration_bins(said, episode.query.targets, BINS)
 
-        return lax.map(one, jnp.arange(episodes))
+        return lax.map(one, jnp.arange(episodes)).sum(0)
 
-    said, truth = run(meta, job.tasks.test, keys.test())
-    return np.asarray(said), np.asarray(truth)
+    return np.asarray(run(meta, job.tasks.test, keys.test()))
 
 
-def calibration(probabilities: np.ndarray, targets: np.ndarray) -> Calibration:
-    """Bins predictions by their confidence.
+def calibration(table: np.ndarray) -> Calibration:
+    """What a table of `metrics.calibration_bins` shows.
 
-    Args:
-      probabilities: `[..., c]`.
-      targets: one-hot rows `[..., c]`; rows of zeros are padding.
-
-    Returns:
-      A `Calibration`.
-
-    References:
-      Guo et al. 2017, https://arxiv.org/abs/1706.04599, eqs. 1-3.
-
-    >>> sure = np.array([[0.9, 0.1], [0.9, 0.1]])
-    >>> round(calibration(sure, np.eye(2)).error, 3)  # 90 % sure, 50 % right
-    0.4
+    >>> table = np.array([[0.0, 0.0, 0.0], [10.0, 9.0, 5.0]])  # 90 % sure, 50 % right
+    >>> found = calibration(table)
+    >>> found.confidence.tolist(), found.accuracy.tolist(), round(found.error, 3)
+    ([0.9], [0.5], 0.4)
     """
-    c = probabilities.shape[-1]
-    p, t = probabilities.reshape(-1, c), targets.reshape(-1, c)
-    p, t = p[t.sum(1) > 0], t[t.sum(1) > 0]
-    sure, right = p.max(1), p.argmax(1) == t.argmax(1)
-    which = np.minimum((sure * BINS).astype(int), BINS - 1)
-    counts = np.bincount(which, minlength=BINS)
-    have = counts > 0
-    confidence, accuracy = (
-        np.bincount(which, x, minlength=BINS)[have] / counts[have]
-        for x in (sure, right)
-    )
-    share = counts[have] / len(p)
-    error = float((share * np.abs(accuracy - confidence)).sum())
-    return Calibration(confidence, accuracy, share, error)
+    counts, sure, right = table[table[:, 0] > 0].T
+    error = float(metrics.calibration_error(jnp.asarray(table)))
+    return Calibration(sure / counts, right / counts, counts / counts.sum(), error)
 
 
 def confusion(said: np.ndarray, ways: int) -> np.ndarray:

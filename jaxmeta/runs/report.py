@@ -136,7 +136,7 @@ def _task(job: Job, meta: Meta) -> str:
 def _judged(job: Job, meta: Meta, task: figures.Drawn) -> str:
     """What was taken for what in the episode; how sure, and how right, over many."""
     episodes = min(PROBE_EPISODES, job.recipe.episodes)
-    found = judged.calibration(*judged.judge(job, meta, episodes))
+    found = judged.calibration(judged.judge(job, meta, episodes))
     counts = judged.confusion(task.said, job.recipe.ways)
     draw = charts.judgement(counts, found)
     text = (
