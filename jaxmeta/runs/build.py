@@ -7,10 +7,15 @@ import optax
 
 from jaxmeta import learners, losses, train
 from jaxmeta.core import Key, MetaLearner
+from jaxmeta.learners.meta_gan import players
+from jaxmeta.learners.probabilistic import Believe
+from jaxmeta.runs import adaptation
+from jaxmeta.runs.adaptation import ADAPTATION
 from jaxmeta.runs.check import check
 from jaxmeta.runs.errors import ConfigError, did_you_mean, one_line
 from jaxmeta.runs.methods import METHODS as METHODS
 from jaxmeta.runs.methods import Options, make_inner, make_net
+from jaxmeta.runs.probabilistic import believe
 from jaxmeta.runs.recipes import Recipe
 from jaxmeta.runs.sources import SOURCES, Tasks, make_tasks, train_sizes
 from jaxmeta.train.trainer import Trainer, TrainState
@@ -25,6 +30,7 @@ class Job(NamedTuple):
       tester: for validation and test: the same `Meta`, its own number of inner steps.
       tasks: to train on, to choose by, to test on.
       trainer: the outer loop.
+      predictive: what the tester believes, `None` where its outputs do not say.
     """
 
     recipe: Recipe
@@ -32,6 +38,7 @@ class Job(NamedTuple):
     tester: MetaLearner
     tasks: Tasks
     trainer: Trainer
+    predictive: Believe | None = None
 
 
 def build(recipe: Recipe, tasks: Tasks | None = None) -> Job:
@@ -49,13 +56,15 @@ def build(recipe: Recipe, tasks: Tasks | None = None) -> Job:
     """
     check(recipe)
     _check_combination(recipe)
+    if tasks is None and recipe.learner in ADAPTATION:
+        tasks = Tasks(*adaptation.make_tasks(recipe))
     tasks = make_tasks(recipe) if tasks is None else tasks
     ways, shots, _ = train_sizes(recipe)
     learner = make_learner(recipe, recipe.inner_steps, ways, ways * shots)
-    trainer = train.make_trainer(
-        train.episodic(learner, chunk=recipe.task_chunk), make_outer(recipe)
-    )
-    job = Job(recipe, learner, make_tester(recipe), tasks, trainer)
+    trainer = make_trainer(recipe, learner)
+    tester = make_tester(recipe)
+    believed = make_predictive(recipe, tester)
+    job = Job(recipe, learner, tester, tasks, trainer, believed)
     try:
         abstract_state(job)
     except ValueError as error:
@@ -89,18 +98,42 @@ def make_tester(
     return make_learner(recipe, steps, ways, support)
 
 
-def make_learner(recipe: Recipe, steps: int, ways: int, support: int) -> MetaLearner:
-    """The learner of a recipe for `steps` inner steps and `support` examples."""
+def make_options(recipe: Recipe, steps: int, ways: int, support: int) -> Options:
+    """What a method is built with."""
     regression = SOURCES[recipe.dataset].regression
     batch = recipe.inner_batch and min(recipe.inner_batch, support)
     loss = losses.mse if regression else losses.cross_entropy
-    options = Options(1 if regression else ways, steps, batch, loss)
+    return Options(1 if regression else ways, steps, batch, loss)
+
+
+def make_predictive(recipe: Recipe, tester: MetaLearner) -> Believe | None:
+    """What the tester of a recipe believes about its queries."""
+    options = make_options(recipe, 1, recipe.ways, recipe.ways * recipe.shots)
+    return believe(make_net(recipe), recipe, options, tester)
+
+
+def make_learner(recipe: Recipe, steps: int, ways: int, support: int) -> MetaLearner:
+    """The learner of a recipe for `steps` inner steps and `support` examples."""
+    options = make_options(recipe, steps, ways, support)
     method = METHODS[recipe.learner]
     if steps == 0 and recipe.learner in ("reptile", "imaml"):
         return learners.maml(
             make_net(recipe)(options.outputs), make_inner(recipe), steps=0
         )
     return method.make(make_net(recipe), recipe, options)
+
+
+def make_trainer(recipe: Recipe, learner: MetaLearner) -> Trainer:
+    """The outer loop, with what it does about numbers that are not finite."""
+    skip = recipe.on_nonfinite == "skip_task"
+    objective = train.skip_nonfinite if skip else train.episodic
+    if recipe.learner in ADAPTATION:
+        method = adaptation.make_method(recipe)
+        gradients = train.from_loss(method.init, method.loss)
+    else:
+        gradients = objective(learner, chunk=recipe.task_chunk, exact=recipe.exact)
+    trainer = train.make_trainer(gradients, make_outer(recipe))
+    return train.hold_nonfinite(trainer, advance=skip)
 
 
 def make_outer(recipe: Recipe) -> optax.GradientTransformation:
@@ -115,6 +148,13 @@ def make_outer(recipe: Recipe) -> optax.GradientTransformation:
     }
     optimiser = {"adam": optax.adam, "sgd": optax.sgd}[recipe.optimiser]
     tx = optimiser(schedules[recipe.schedule]())
+    if recipe.learner == "meta_gan":
+        # the players of a game want rates of their own, and little momentum
+        ratio = recipe.generator_rate / recipe.rate
+        second = optax.adam(
+            lambda step: ratio * schedules[recipe.schedule]()(step), b1=0.5
+        )
+        tx = optax.partition({"discriminator": tx, "generator": second}, players)
     return (
         optax.chain(optax.clip_by_global_norm(recipe.clip), tx) if recipe.clip else tx
     )
@@ -145,6 +185,9 @@ def _check_combination(recipe: Recipe) -> None:
         wants = f"one of {', '.join(METHODS)}{hint}"
         raise ConfigError("learner", repr(recipe.learner), wants)
     method, source = METHODS[recipe.learner], SOURCES[recipe.dataset]
+    if (recipe.learner in ADAPTATION) != (recipe.dataset == "amazon"):
+        wants = f"one of {', '.join(ADAPTATION)} with amazon, another without"
+        raise ConfigError("learner", f"{recipe.learner} on {recipe.dataset}", wants)
     if source.regression and not method.regression:
         raise ConfigError(
             "learner", recipe.learner, f"one that can do regression on {recipe.dataset}"

@@ -14,10 +14,15 @@ _AT_LEAST = {
     **dict.fromkeys(
         ("filters", "context", "inner_batch", "steps", "tasks", "halve_every"), 1
     ),
-    **dict.fromkeys(("chunk", "task_chunk", "checkpoint_every"), 1),
+    **dict.fromkeys(("samples", "particles"), 1),
+    **dict.fromkeys(("words", "chunk", "task_chunk", "checkpoint_every"), 1),
     **dict.fromkeys(("inner_steps", "eval_inner_steps", "validate_every", "seed"), 0),
 }
-_POSITIVE = ("inner_rate", "lam", "rate", "clip")
+_POSITIVE = (
+    *("inner_rate", "lam", "rate", "clip", "inner_alarm"),
+    *("noise", "init_std", "generator_rate"),
+)
+_NOT_NEGATIVE = ("kl_weight", "lam_gan", "repulsion")
 _LARGEST_SEED = 2**32 - 1
 
 
@@ -58,6 +63,10 @@ def check(recipe: Recipe) -> Recipe:
         value = getattr(recipe, name)
         if value is not None and not (value > 0 and math.isfinite(value)):
             raise ConfigError(name, value, "a finite number > 0")
+    for name in _NOT_NEGATIVE:
+        value = getattr(recipe, name)
+        if not (value >= 0 and math.isfinite(value)):
+            raise ConfigError(name, value, "a finite number >= 0")
     if not (recipe.damping >= 0 and math.isfinite(recipe.damping)):
         raise ConfigError("damping", recipe.damping, "a finite number >= 0")
     if recipe.seed > _LARGEST_SEED:

@@ -9,6 +9,7 @@ them are compared before anything is restored, and the newest step that is whole
     checkpoints/00000300/manifest.json   file -> SHA-256
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -21,7 +22,7 @@ import jax
 
 from jaxmeta.core import Key, PyTree
 from jaxmeta.runs.errors import RunError, one_line
-from jaxmeta.runs.files import sync
+from jaxmeta.runs.files import room, sync
 
 FORMAT = 1
 _ARRAYS, _INFO, _MANIFEST = "arrays", "info.json", "manifest.json"
@@ -64,7 +65,7 @@ def save(folder: Path, step: int, snapshot: Snapshot, *, keep: int = 2) -> None:
         return  # of this very run, and verified when the run was continued
     part = folder / f".part-{step:08d}"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(exist_ok=True)  # not its parents: a run that vanished stays so
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir()
         _write(part, step, snapshot)
@@ -72,12 +73,14 @@ def save(folder: Path, step: int, snapshot: Snapshot, *, keep: int = 2) -> None:
         sync(folder)
     except (OSError, ValueError) as error:
         shutil.rmtree(part, ignore_errors=True)
-        intact = [path.name for path in _steps(folder)[-1:]]
+        intact = [path.name for path in steps(folder)[-1:]]
+        needed = sum(x.nbytes for x in jax.tree.leaves((snapshot.state, snapshot.best)))
         raise RunError(
-            f"{final}: could not be written ({one_line(error)}); "
+            f"{final}: could not be written ({one_line(error)}; {room(folder)}, "
+            f"{needed / 1e6:.1f} MB needed); "
             f"the last good step is {intact[0] if intact else 'none'}"
         ) from error
-    for old in _steps(folder)[:-keep]:
+    for old in steps(folder)[:-keep]:
         shutil.rmtree(old, ignore_errors=True)
 
 
@@ -96,15 +99,12 @@ def restore(folder: Path, like: tuple[PyTree, PyTree]) -> Snapshot | None:
     Raises:
       RunError: there were steps, and none is whole.
     """
-    for path in reversed(_steps(folder)):
+    for path in reversed(steps(folder)):
         try:
             return _read(path, like)
         except _Damage as damage:
-            away = path.with_name(path.name + ".damaged")
-            shutil.rmtree(away, ignore_errors=True)
-            os.replace(path, away)
             message = (
-                f"checkpoint {path.name} is damaged ({damage}); kept as {away.name}"
+                f"checkpoint {path.name} is damaged ({damage}); {_put_aside(path)}"
             )
             warnings.warn(message, stacklevel=2)
     damaged = sorted(folder.glob("*.damaged")) if folder.is_dir() else []
@@ -116,7 +116,27 @@ def restore(folder: Path, like: tuple[PyTree, PyTree]) -> Snapshot | None:
     return None
 
 
-def _steps(folder: Path) -> list[Path]:
+def _put_aside(path: Path) -> str:
+    away = path.with_name(path.name + ".damaged")
+    try:
+        if away.is_dir():
+            shutil.rmtree(away)
+        os.replace(path, away)
+    except OSError as error:  # a disk that can only be read still has older steps
+        return f"it could not be put aside ({error.strerror})"
+    return f"kept as {away.name}"
+
+
+def damage(path: Path) -> str | None:
+    """What is wrong with the bytes of one step; `None` for one that is whole."""
+    try:
+        _verify(path)
+    except _Damage as found:
+        return str(found)
+    return None
+
+
+def steps(folder: Path) -> list[Path]:
     """Folders of the steps, oldest first."""
     if not folder.is_dir():
         return []
@@ -131,7 +151,8 @@ def _write(part: Path, step: int, snapshot: Snapshot) -> None:
         "data": jax.random.key_data(snapshot.key).tolist(),
     }
     tree = {"state": snapshot.state, "best": snapshot.best}
-    ocp.save(str(part.resolve() / _ARRAYS), tree)
+    with _alone():
+        ocp.save(str(part.resolve() / _ARRAYS), tree)
     info = {"format": FORMAT, "step": step, "key": key, **snapshot.info}
     (part / _INFO).write_text(json.dumps(info, allow_nan=False), encoding="utf-8")
     digests = _digests(part)
@@ -146,35 +167,51 @@ def _read(path: Path, like: tuple[PyTree, PyTree]) -> Snapshot:
     from orbax.checkpoint import v1 as ocp
 
     _verify(path)
-    info = json.loads((path / _INFO).read_text(encoding="utf-8"))
-    device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    try:
+        info = json.loads((path / _INFO).read_text(encoding="utf-8"))
+        data = jax.numpy.asarray(info["key"]["data"], "uint32")
+        key = jax.random.wrap_key_data(data, impl=info["key"]["impl"])
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
+        raise _Damage(f"{_INFO}: {one_line(error)}") from error
+    device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     abstract = jax.tree.map(
         lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=device),
         {"state": like[0], "best": like[1]},
     )
     try:
-        tree = ocp.load(str(path.resolve() / _ARRAYS), abstract)
+        with _alone():
+            tree = ocp.load(str(path.resolve() / _ARRAYS), abstract)
     except Exception as error:
         # Its bytes are as written: the fault is with what is asked for. Orbax calls all
         # of that "incompatible handler".
         raise RunError(
             f"{path}: its arrays do not fit this recipe or this version of jaxmeta"
         ) from error
-    key = jax.random.wrap_key_data(
-        jax.numpy.asarray(info["key"]["data"], "uint32"), impl=info["key"]["impl"]
-    )
     return Snapshot(tree["state"], tree["best"], key, info)
+
+
+def _alone() -> contextlib.AbstractContextManager:
+    """Every process of a run keeps its own folder, and waits for none of the others."""
+    if jax.process_count() == 1:
+        return contextlib.nullcontext()
+    from orbax.checkpoint import v1 as ocp
+
+    me = jax.process_index()
+    options = ocp.options.MultiprocessingOptions(
+        primary_host=me, active_processes={me}, barrier_sync_key_prefix=f"process{me}"
+    )
+    return ocp.Context(multiprocessing_options=options)
 
 
 def _verify(path: Path) -> None:
     """Compares every file with the manifest."""
     try:
         manifest = json.loads((path / _MANIFEST).read_text(encoding="utf-8"))
-        wanted = manifest["files"]
+        wanted, format_ = dict(manifest["files"]), manifest["format"]
         found = _digests(path)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise _Damage(f"{_MANIFEST}: {one_line(error)}") from error
-    if manifest.get("format") != FORMAT or len(manifest) != 2:
+    if format_ != FORMAT or len(manifest) != 2:
         raise _Damage(f"{_MANIFEST}: not of format {FORMAT}")
     for name in sorted({*wanted, *found}):
         if wanted.get(name) != found.get(name):

@@ -31,3 +31,20 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     """
     close = difflib.get_close_matches(word, list(known), n=1)
     return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def explain(error: Exception) -> str:
+    """What an operating system or a device ran out of, in one line, with what helps."""
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        return one_line(f"{where}{error.strerror or error}")
+    return one_line(
+        "out of memory; fewer tasks at once (--task-chunk 1, a smaller --tasks), fewer "
+        "--inner-steps, --order first, or a learner with memory='remat' need less: "
+        f"{str(error)[:200]}"
+    )
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Whether it is the host's or the device's way of saying so."""
+    return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 
@@ -34,3 +35,13 @@ def sync(path: Path) -> None:
         pass
     finally:
         os.close(descriptor)
+
+
+def room(path: Path) -> str:
+    """`"12.3 MB free"` where `path` is or would be."""
+    for folder in (path, *path.parents):
+        try:
+            return f"{shutil.disk_usage(folder).free / 1e6:.1f} MB free"
+        except OSError:  # a folder that is not there yet, or no longer
+            continue
+    return "free space unknown"

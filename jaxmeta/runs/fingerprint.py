@@ -1,4 +1,19 @@
-"""What the bits of a result depend on beside its recipe."""
+"""What the bits of a result depend on beside its recipe.
+
+What is promised, and the check of `python -m jaxmeta.testing scorecard` behind it:
+
+    same recipe and seed                  the same episodes anywhere           KEYS
+    and an equal fingerprint              the same bits                        SAME-BITS
+    and stopped, killed, continued        the same bits                        KILL-20
+    another number of devices             equal within rounding                DEVICES-1248
+      and `exact`, two or more devices    the same bits                        DEVICES-1248
+    several processes                     ranks agree bit for bit              LOOPBACK-2
+    another JAX version, another backend  the same up to chance: compare intervals
+
+On a CPU the number of threads is part of the fingerprint, since XLA splits sums by it.
+On a GPU, bits repeat with XLA_FLAGS=--xla_gpu_deterministic_ops=true, and a float32
+product is rounded to TF32 unless JAX_DEFAULT_MATMUL_PRECISION=highest; both are in it.
+"""
 
 import importlib.metadata
 import os

@@ -11,7 +11,7 @@ from jaxmeta.runs.files import write_atomic, write_json
 from jaxmeta.runs.recipes import Recipe
 
 # Fields that may differ between a run and its continuation: they change no number.
-_FREE = ("out", "checkpoint_every", "summary")
+_FREE = ("out", "fork", "strict", "checkpoint_every", "summary", "track")
 
 
 class RunFolder(NamedTuple):
@@ -71,7 +71,8 @@ def open_folder(recipe: Recipe) -> RunFolder:
             got = (
                 f"{recipe.out}, a run with {name} = {old[name]!r} and not {new[name]!r}"
             )
-            raise ConfigError("out", got, wants)
+            other = f"{wants}; --fork {recipe.out} starts another one from it"
+            raise ConfigError("out", got, other)
     return folder
 
 
@@ -96,7 +97,7 @@ def read_config(path: Path) -> Recipe:
         )
     try:
         return from_dict(json.loads(config.read_text(encoding="utf-8"))["recipe"])
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OSError, RecursionError) as error:
         wants = f"the file that jaxmeta train wrote: {error}"
         raise ConfigError("run", config, wants) from error
 
@@ -118,6 +119,11 @@ class Metrics:
             except ValueError:
                 break
         return rows
+
+    def copy(self, other: Path) -> None:
+        """Starts with what another run has written."""
+        if other.is_file():
+            write_atomic(self.path, other.read_text(encoding="utf-8"))
 
     def append(self, row: dict) -> None:
         with open(self.path, "a", encoding="utf-8") as file:

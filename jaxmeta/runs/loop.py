@@ -9,13 +9,12 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 from tqdm import tqdm
 
 from jaxmeta import train
 from jaxmeta.core import Meta, Task
-from jaxmeta.runs import keys
+from jaxmeta.runs import keys, nonfinite
 from jaxmeta.runs.build import Job
 from jaxmeta.runs.checkpoints import Snapshot
 from jaxmeta.runs.errors import RunError
@@ -29,11 +28,13 @@ class Events(NamedTuple):
       row: a line of metrics.
       save: a snapshot, when one is due and at the end.
       stopping: whether to save and leave.
+      restore: the last snapshot that was saved, from the disk.
     """
 
     row: Callable[[dict], None]
     save: Callable[[int, Snapshot], None]
     stopping: Callable[[], bool]
+    restore: Callable[[], Snapshot]
 
 
 def until(trainer: Trainer, last: jax.Array) -> Trainer:
@@ -64,12 +65,12 @@ def compile_chunk(job: Job, state: TrainState, key: jax.Array):
       `(function, seconds)`.
     """
     recipe = job.recipe
-    steps = min(recipe.chunk, recipe.steps)
+    steps, left = min(recipe.chunk, recipe.steps), recipe.steps - int(state.step)
 
     @functools.partial(jax.jit, donate_argnums=0)
     def chunk(state, task, key, last):
-        # chunks start at multiples of their length, a continued run's too
-        whole = recipe.steps % steps == 0
+        # a continued run's chunks start where they would have; a fork's need not
+        whole = left % steps == 0 and recipe.on_nonfinite != "rollback"
         trainer = job.trainer if whole else until(job.trainer, last)
         return train.fit(trainer, task, state, key, steps=steps, batch=recipe.tasks)
 
@@ -86,7 +87,15 @@ def score(
 ) -> Evaluation:
     """Evaluates parameters as the recipe tests them."""
     size = side_by_side(job, episodes)
-    return train.evaluate(job.tester, meta, task, key, episodes=episodes, chunk=size)
+    return train.evaluate(
+        job.tester,
+        meta,
+        task,
+        key,
+        episodes=episodes,
+        chunk=size,
+        predictive=job.predictive,
+    )
 
 
 def side_by_side(job: Job, episodes: int) -> int:
@@ -108,7 +117,7 @@ def run(job: Job, snapshot: Snapshot, events: Events) -> Snapshot:
       The snapshot after the last step, or, if stopped, after the last whole chunk.
 
     Raises:
-      RunError: the loss is no longer finite. The last checkpoint is from before.
+      RunError: the loss is not finite; its step was not taken.
     """
     recipe = job.recipe
     state, best, key, info = snapshot
@@ -127,7 +136,20 @@ def run(job: Job, snapshot: Snapshot, events: Events) -> Snapshot:
             start = time.perf_counter()
             state, metrics = chunk(state)
             taken = min(step + recipe.chunk, recipe.steps) - step
-            means = _means(metrics, taken, step)
+            means, held = nonfinite.means(metrics, taken)
+            if held is not None and recipe.on_nonfinite != "skip_task":
+                text = nonfinite.explain_step(job, state, key)
+                if recipe.on_nonfinite == "raise":
+                    raise RunError(text)
+                state, step, info = nonfinite.rolled_back(events.restore(), state, text)
+                if step == recipe.steps:
+                    events.save(step, Snapshot(state, best, key, info))
+                continue
+            if means is None:
+                raise RunError(
+                    f"loss: no task was finite in outer steps {step + 1} to "
+                    f"{step + taken}; a lower rate or inner_rate may help"
+                )
             seconds = time.perf_counter() - start
             rate = taken * recipe.tasks / seconds
             info = {**info, "train_seconds": info["train_seconds"] + seconds}
@@ -158,21 +180,10 @@ def _due(every: int, before: int, now: int, last: int) -> bool:
     return bool(every) and (now // every > before // every or now == last)
 
 
-def _means(metrics: dict, taken: int, step: int) -> dict[str, float]:
-    """The chunk's mean of each metric; an error if the loss was not finite."""
-    arrays = {name: np.asarray(value)[:taken] for name, value in metrics.items()}
-    bad = np.flatnonzero(~np.isfinite(arrays["loss"] + arrays["grad_norm"]))
-    if len(bad):
-        i = bad[0]
-        raise RunError(
-            f"loss: got {arrays['loss'][i]} (gradient norm {arrays['grad_norm'][i]}) at "
-            f"outer step {step + i + 1}; a lower rate or inner_rate, or clip, may help"
-        )
-    return {name: round(float(value.mean()), 6) for name, value in arrays.items()}
-
-
 def _validate(job: Job, meta: Meta) -> dict[str, float]:
     recipe = job.recipe
+    if recipe.inner_alarm is not None:
+        nonfinite.watch(job, meta)
     found = score(job, meta, job.tasks.val, keys.validation(), recipe.validate_episodes)
     return {f"val_{found.metric}": found.mean, "val_ci95": found.ci95}
 

@@ -1,5 +1,6 @@
 """`jaxmeta train`: a recipe in, a run folder out; stopped runs are continued."""
 
+import contextlib
 import datetime
 import time
 import warnings
@@ -11,16 +12,20 @@ import jax.numpy as jnp
 
 import jaxmeta
 from jaxmeta.core import Meta
-from jaxmeta.runs import checkpoints, folder, keys, loop
+from jaxmeta.runs import adaptation, checkpoints, folder, keys, loop
 from jaxmeta.runs.build import Job, abstract_state, build, init_state
 from jaxmeta.runs.checkpoints import Snapshot
+from jaxmeta.runs.errors import ConfigError, RunError, explain, out_of_memory
 from jaxmeta.runs.files import write_json
 from jaxmeta.runs.fingerprint import differences, fingerprint
 from jaxmeta.runs.folder import RunFolder
+from jaxmeta.runs.fork import forked
 from jaxmeta.runs.recipes import Recipe
 from jaxmeta.runs.report import write_report
 from jaxmeta.runs.stop import Interrupted, Stop
-from jaxmeta.train import Evaluation
+from jaxmeta.runs.tracker import check_tracker, open_tracker
+from jaxmeta.runs.writer import Writer
+from jaxmeta.train import Evaluation, interval
 
 Say = Callable[[str], None]
 
@@ -48,22 +53,54 @@ def train(recipe: Recipe, *, say: Say = print) -> Path:
     if result is not None:
         say(f"{where.path}: finished already; {headline(result)}")
         return where.path
+    check_tracker(recipe)
     job = build(recipe)
-    folder.create(where, recipe, jaxmeta.__version__)
-    started = time.perf_counter()
-    with Stop() as stop:
-        snapshot = _start(job, where, say)
+    try:
+        return _run(job, where, say)
+    except (OSError, MemoryError, jax.errors.JaxRuntimeError) as error:
+        if not isinstance(error, OSError) and not out_of_memory(error):
+            raise
+        safe = "what was saved is whole, and the same command continues the run"
+        if not checkpoints.steps(where.checkpoints):
+            safe = "nothing of the run was saved"
+        raise RunError(f"{where.path}: {explain(error)}; {safe}") from error
+
+
+def _run(job: Job, where: RunFolder, say: Say) -> Path:
+    recipe, started = job.recipe, time.perf_counter()
+    with (
+        Stop() as stop,
+        Writer(where.checkpoints) as writer,
+        contextlib.ExitStack() as stack,
+    ):
+        like = _like(job)
+        snapshot = checkpoints.restore(where.checkpoints, like)
+        start = snapshot or (forked(job) if recipe.fork else None)
+        folder.create(where, recipe, jaxmeta.__version__)
+        snapshot = _start(job, where, start, say)
         metrics = folder.Metrics(where.metrics)
-        metrics.rewind(int(snapshot.state.step))
+        if recipe.fork and not where.metrics.exists():
+            metrics.copy(RunFolder(Path(recipe.fork).expanduser()).metrics)
+        metrics.rewind(step := int(snapshot.state.step))
+        tracker = open_tracker(where, recipe, metrics, step)
+        stack.enter_context(contextlib.closing(tracker))
         spent = snapshot.info["wall_seconds"]
 
         def save(step: int, snapshot: Snapshot) -> None:
             wall = spent + time.perf_counter() - started
             info = {**snapshot.info, "wall_seconds": round(wall, 3)}
-            checkpoints.save(where.checkpoints, step, snapshot._replace(info=info))
+            writer.save(step, snapshot._replace(info=info))
 
-        events = loop.Events(metrics.append, save, lambda: stop.signal is not None)
+        def last() -> Snapshot:
+            writer.wait()
+            saved = checkpoints.restore(where.checkpoints, like)
+            return _fresh(job) if saved is None else saved
+
+        events = loop.Events(tracker.log, save, lambda: stop.signal is not None, last)
+        if start is not None and not where.checkpoints.exists():
+            save(int(start.state.step), start)  # a fork stands on its own from here
         snapshot = loop.run(job, snapshot, events)
+        writer.wait()
         if stop.signal is not None:
             step = int(snapshot.state.step)
             saved = f"{where.path}: stopped and saved at step {step} of {recipe.steps}"
@@ -88,15 +125,22 @@ def chosen(recipe: Recipe, snapshot: Snapshot) -> tuple[Meta, int]:
     return snapshot.state.meta, int(snapshot.state.step)
 
 
-def _start(job: Job, where: RunFolder, say: Say) -> Snapshot:
-    """The newest whole checkpoint, or a fresh state."""
+def _like(job: Job):
+    """Shapes of what a checkpoint of this run holds."""
     state = abstract_state(job)
-    like = (state, state.meta if job.recipe.keep == "best" else ())
+    return state, state.meta if job.recipe.keep == "best" else ()
+
+
+def _start(job: Job, where: RunFolder, snapshot: Snapshot | None, say: Say) -> Snapshot:
+    """The newest whole checkpoint, or a fresh state."""
     now = fingerprint()
-    snapshot = checkpoints.restore(where.checkpoints, like)
     if snapshot is not None:
         then = snapshot.info["fingerprint"]
         for difference in differences(then, now):
+            if job.recipe.strict:
+                raise ConfigError(
+                    "strict", difference, "the fingerprint the run was started with"
+                )
             warnings.warn(
                 f"{where.path}: continued elsewhere, bits may differ ({difference})",
                 stacklevel=3,
@@ -104,6 +148,11 @@ def _start(job: Job, where: RunFolder, say: Say) -> Snapshot:
         say(f"{where.path}: continued from step {int(snapshot.state.step)}")
         return snapshot
     say(f"{where.path}: {job.recipe.name}, {job.recipe.steps} steps")
+    return _fresh(job)
+
+
+def _fresh(job: Job) -> Snapshot:
+    """The state before the first step."""
     root = keys.root(job.recipe.seed)
     fresh = jax.jit(lambda key: init_state(job, key))(keys.init(root))
     best = jax.tree.map(jnp.copy, fresh.meta) if job.recipe.keep == "best" else ()
@@ -114,7 +163,7 @@ def _start(job: Job, where: RunFolder, say: Say) -> Snapshot:
         "wall_seconds": 0.0,
         "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "recipe": job.recipe.name,
-        "fingerprint": now,
+        "fingerprint": fingerprint(),
     }
     return Snapshot(fresh, best, root, info)
 
@@ -138,8 +187,10 @@ def make_result(
         "steps": recipe.steps,
         "tasks": recipe.tasks,
         "transductive": found.transductive,
+        **beliefs(found),
         "dataset": recipe.dataset,
         "split": recipe.split if recipe.dataset == "omniglot" else None,
+        **adaptation.facts(recipe),
         "kept": recipe.keep,
         "kept_step": step,
         "validation": info["best"],
@@ -148,9 +199,25 @@ def make_result(
         "compile_seconds": round(info["compile_seconds"], 2),
         "wall_seconds": round(wall, 2),
         "started": info["started"],
+        **{k: info[k] for k in ("forked_from", "rollbacks") if k in info},
         "version": jaxmeta.__version__,
         "fingerprint": fingerprint(),
     }
+
+
+def beliefs(found: Evaluation) -> dict[str, object]:
+    """What result.json holds of a learner that says how sure it is."""
+    if found.nll is None:
+        return {}
+    values = {
+        "nll": found.nll,
+        "nll_ci95": interval(found.nlls)[1],
+        "log_likelihood": -found.nll,
+        "entropy": found.entropy,
+        "ece": found.ece,
+        "coverage": found.coverage,  # of the central 90 % band, in regression
+    }
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def headline(result: dict) -> str:
@@ -160,6 +227,7 @@ def headline(result: dict) -> str:
             f"accuracy {100 * result['accuracy']:.2f} % ± {100 * result['ci95']:.2f}"
         )
         task = f"{result['ways']}-way {result['shots']}-shot"
+        task = result.get("domains", task)
     else:
         value = f"mse {result['mse']:.4f} ± {result['ci95']:.4f}"
         task = f"{result['shots']}-shot"

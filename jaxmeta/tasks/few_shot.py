@@ -86,10 +86,8 @@ class _FewShot:
     def __call__(
         self, inputs: Array, starts: Array, counts: Array, key: Key
     ) -> Episode:
-        class_key, row_key = jax.random.split(key)
-        turns = 4 if self.rotations else 1
-        chosen = choose(class_key, turns * len(counts), self.ways)
-        classes, quarter = chosen // turns, chosen % turns
+        row_key = jax.random.split(key)[1]
+        classes, quarter = self.classes(counts, key)
 
         each = self.shots + self.queries
         rows = choose(row_key, counts[classes], each) + starts[classes][:, None]
@@ -104,11 +102,41 @@ class _FewShot:
             x = x.astype(jnp.float32) / 255
         return Episode(self._batch(x[:, : self.shots]), self._batch(x[:, self.shots :]))
 
+    def classes(self, counts: Array, key: Key) -> tuple[Array, Array]:
+        """The classes of an episode by number, and their quarter turns: `[ways]`."""
+        turns = 4 if self.rotations else 1
+        class_key = jax.random.split(key)[0]
+        chosen = choose(class_key, turns * len(counts), self.ways)
+        return chosen // turns, chosen % turns
+
     def _batch(self, x: Array) -> Batch:
         """`[ways, m, ...]` to `ways * m` labelled examples."""
         targets = jnp.repeat(jnp.eye(self.ways, dtype=jnp.float32), x.shape[1], axis=0)
         x = x.reshape(-1, *x.shape[2:])
         return Batch(x if self.normalise is None else self.normalise(x), targets)
+
+
+def episode_classes(task: Callable[[Key], Episode], key: Key) -> Array | None:
+    """The classes of `task(key)` by number, `[ways]`; `None` for other kinds of tasks.
+
+    Args:
+      task: any task.
+      key: what the task is called with.
+
+    Returns:
+      int32 `[ways]`, indices of the data set's `names`.
+
+    Example:
+      >>> from jaxmeta.data import from_counts
+      >>> data = from_counts(np.zeros((4, 8, 8, 1), np.uint8), [2, 2], ("a", "b"))
+      >>> task = few_shot(data, ways=2, shots=1, queries=1)
+      >>> sorted(episode_classes(task, jax.random.key(0)).tolist())
+      [0, 1]
+    """
+    sampler = getattr(task, "func", None)
+    if not isinstance(sampler, _FewShot):
+        return None
+    return sampler.classes(task.args[2], key)[0]  # type: ignore[attr-defined]
 
 
 def _turn(quarter: Array, images: Array) -> Array:

@@ -11,6 +11,11 @@ from jaxmeta.train.evaluate import evaluate as evaluate
 from jaxmeta.train.evaluate import interval as interval
 from jaxmeta.train.evaluate import predictions as predictions
 from jaxmeta.train.evaluate import query_dependence as query_dependence
+from jaxmeta.train.inner import InnerStep as InnerStep
+from jaxmeta.train.inner import inner_steps as inner_steps
+from jaxmeta.train.nonfinite import all_finite as all_finite
+from jaxmeta.train.nonfinite import hold_nonfinite as hold_nonfinite
+from jaxmeta.train.nonfinite import skip_nonfinite as skip_nonfinite
 from jaxmeta.train.objective import episodic as episodic
 from jaxmeta.train.objective import from_loss as from_loss
 from jaxmeta.train.objective import meta_gradient as meta_gradient

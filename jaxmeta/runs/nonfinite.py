@@ -1,0 +1,150 @@
+"""A run whose numbers are no longer finite: where it began, and what is done about it."""
+
+import warnings
+
+import jax
+import numpy as np
+
+from jaxmeta import losses, train, tree
+from jaxmeta.core import Episode, Meta
+from jaxmeta.runs import keys
+from jaxmeta.runs.build import METHODS, Job, make_learner
+from jaxmeta.runs.checkpoints import Snapshot
+from jaxmeta.runs.errors import RunError
+from jaxmeta.runs.sources import SOURCES, load, train_sizes
+from jaxmeta.tasks.few_shot import episode_classes
+from jaxmeta.train import TrainState
+
+ROLLBACKS = 20
+"""A run that goes back more often than this has another problem."""
+_WATCHED = 4  # tasks that the inner alarm looks at
+_HELP = "a lower rate or inner_rate, or clip, may help"
+
+
+def means(metrics: dict, taken: int) -> tuple[dict | None, int | None]:
+    """The mean of each metric over the steps of a chunk that were taken.
+
+    Returns:
+      `(means, held)`: the first step that was held, if any; with nothing but held steps
+      the means are `None`.
+    """
+    arrays = {name: np.asarray(value)[:taken] for name, value in metrics.items()}
+    held = arrays.pop("held") > 0
+    first = int(held.argmax()) if held.any() else None
+    if held.all():
+        return None, first
+    found = {k: round(float(v[~held].mean()), 6) for k, v in arrays.items()}
+    if first is not None:
+        found["held"] = int(held.sum())
+    return found, first
+
+
+def explain_step(job: Job, state: TrainState, root: jax.Array) -> str:
+    """Which task of the coming outer step is not finite, and where it begins.
+
+    Args:
+      job: the run.
+      state: from before the step.
+      root: the run's root key.
+
+    Returns:
+      One line: step, task, classes, inner step, leaf.
+    """
+    recipe, step = job.recipe, int(state.step)
+    sampling, learning = jax.random.split(jax.random.fold_in(root, step))
+    draws = jax.random.split(sampling, recipe.tasks)
+    learns = jax.random.split(learning, recipe.tasks)
+
+    @jax.jit
+    def gradient(meta: Meta, episode: Episode, key):
+        def loss(params):
+            return job.learner.loss(meta._replace(params=params), episode, key)[0]
+
+        return jax.value_and_grad(loss)(meta.params)
+
+    for i, (draw, learn) in enumerate(zip(draws, learns, strict=True)):
+        episode = job.tasks.train(draw)
+        value, grads = gradient(state.meta, episode, learn)
+        leaf = _first_bad(grads)
+        if leaf is None and np.isfinite(value):
+            continue
+        text = f"loss: got {float(value)} at outer step {step + 1}, task {i}"
+        text += _classes(job, draw) + _inner(job, state.meta, episode, learn)
+        bad = f"the gradient of {leaf} is not finite" if leaf else "a finite gradient"
+        return f"{text}, {bad}; the step was not taken; {_HELP}"
+    return (
+        f"loss: every task of outer step {step + 1} is finite and their mean or the "
+        f"update is not; the step was not taken; {_HELP}"
+    )
+
+
+def rolled_back(
+    snapshot: Snapshot, state: TrainState, text: str
+) -> tuple[TrainState, int, dict]:
+    """The last checkpoint's parameters and optimiser, at the step after the bad one."""
+    step = int(state.step) + 1
+    times = snapshot.info.get("rollbacks", 0) + 1
+    if times > ROLLBACKS:
+        raise RunError(f"{text}; rolled back {ROLLBACKS} times already")
+    warnings.warn(
+        f"{text}; rolled back to step {int(snapshot.state.step)}, on with step {step + 1}",
+        stacklevel=2,
+    )
+    moved = snapshot.state._replace(step=jax.numpy.asarray(step, state.step.dtype))
+    return moved, step, {**snapshot.info, "rollbacks": times}
+
+
+def watch(job: Job, meta: Meta) -> None:
+    """Warns of inner loops that make things worse."""
+    recipe = job.recipe
+    if not METHODS[recipe.learner].steps:
+        return
+    for i, key in enumerate(jax.random.split(keys.drawing(), _WATCHED)):
+        for seen in _trace(job, meta, job.tasks.train(key), key):
+            if seen.alarming(recipe.inner_alarm):
+                warnings.warn(
+                    f"the inner loop diverges on training task {i}: {seen}; "
+                    f"alarm at {recipe.inner_alarm}",
+                    stacklevel=2,
+                )
+                return
+
+
+def _trace(job: Job, meta: Meta, episode: Episode, key) -> list[train.InnerStep]:
+    recipe = job.recipe
+    ways, shots, _ = train_sizes(recipe)
+
+    def at(k):
+        return make_learner(recipe, k, ways, ways * shots)
+
+    regression = SOURCES[recipe.dataset].regression
+    loss = losses.mse if regression else losses.cross_entropy
+    return train.inner_steps(at, meta, episode, key, loss, steps=recipe.inner_steps)
+
+
+def _inner(job: Job, meta: Meta, episode: Episode, key) -> str:
+    if not METHODS[job.recipe.learner].steps:
+        return ""
+    try:
+        seen = _trace(job, meta, episode, key)
+    except ValueError:  # a learner that does not take every number of steps
+        return ""
+    if seen and not seen[-1].finite:
+        return f", inner step {seen[-1].step} ({seen[-1].leaf})"
+    return f", after inner step {job.recipe.inner_steps} (all of them finite)"
+
+
+def _classes(job: Job, draw: jax.Array) -> str:
+    numbers = episode_classes(job.tasks.train, draw)
+    if numbers is None:
+        return ""
+    names = load(job.recipe).train.names
+    return f" (classes {', '.join(names[int(i)] for i in numbers)})"
+
+
+def _first_bad(grads) -> str | None:
+    names = tree.leaves(tree.paths(grads))
+    for name, leaf in zip(names, tree.leaves(grads), strict=True):
+        if not np.isfinite(np.asarray(leaf)).all():
+            return name
+    return None
