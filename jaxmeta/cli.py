@@ -4,30 +4,28 @@ Whatever is wrong with the input ends in exit status 2 and one line on stderr: w
 field, what it got, what it wants. JAX is not touched before the input has been read.
 """
 
-import contextlib
 import dataclasses
-import io
 import os
 import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeVar
 
-import tyro
-
-from jaxmeta.runs.check import check, describe, find_recipe, hints_of
+from jaxmeta.runs.check import check, find_recipe
 from jaxmeta.runs.errors import ConfigError, RunError, did_you_mean, one_line
+from jaxmeta.runs.folder import read_config
+from jaxmeta.runs.options import parse, value_of
 from jaxmeta.runs.recipes import DEFAULT, RECIPES, Recipe
-
-T = TypeVar("T")
 
 HELP = f"""\
 jaxmeta: learn from many tasks, so that a new one needs a handful of examples.
 
   jaxmeta train [RECIPE] [--field value ...]   train and test a recipe
+  jaxmeta train RUN                            go on with a run that was stopped
+  jaxmeta train --fork RUN [--field value ...] another run that starts where RUN is
   jaxmeta evaluate RUN [--episodes 10000]      test a trained run again
   jaxmeta adapt RUN --support DIR --query DIR  classify your own images
+  jaxmeta export RUN [--out DIR]               parameters and program, for elsewhere
   jaxmeta list                                 recipes, learners, data sets
 
 Without a recipe, train runs {DEFAULT}: no download, about a minute.
@@ -64,6 +62,20 @@ class Adapt:
     invert: bool | None = None
     """Turn dark on light into light on dark. None: as in training, for a run on a folder;
     else by looking: ink is what covers less of the support images."""
+    json: bool = False
+    """Write one JSON object instead: all probabilities, and what was done to the images."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Export:
+    """Write a trained run as files that other programs can use.
+
+    parameters.safetensors, predict.stablehlo (adapt and predict, by jax.export) and
+    export.json, which says what the program takes.
+    """
+
+    out: str | None = None
+    """Folder to write to; None: exported/ in the run folder."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -80,7 +92,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not words or words[0] in ("-h", "--help", "help"):
         print(HELP, end="")
         return 0
-    commands = {"train": _train, "evaluate": _evaluate, "adapt": _adapt, "list": _list}
+    commands = {
+        "train": _train,
+        "evaluate": _evaluate,
+        "adapt": _adapt,
+        "export": _export,
+        "list": _list,
+    }
     try:
         if words[0] not in commands:
             hint = did_you_mean(words[0], commands)
@@ -103,7 +121,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _train(words: list[str]) -> int:
     named = bool(words) and not words[0].startswith("-")
     name = words.pop(0) if named else DEFAULT
-    recipe = find_recipe(name)
+    fork = value_of("--fork", words)
+    if name not in RECIPES and (Path(name).expanduser() / "config.json").is_file():
+        recipe = dataclasses.replace(read_config(_run_path(name)), out=name)
+    elif fork is not None and not named:
+        recipe = dataclasses.replace(read_config(_run_path(fork)), out=None)
+    else:
+        recipe = find_recipe(name)
     recipe = parse(Recipe, words, recipe, f"jaxmeta train {name}")
     if recipe is None:
         return 0
@@ -137,6 +161,9 @@ def _evaluate(words: list[str]) -> int:
 
 def _adapt(words: list[str]) -> int:
     run = _take_run(words, "adapt")
+    if "--json" in words:  # alone it is enough
+        at = words.index("--json") + 1
+        words[at:at] = [] if words[at : at + 1] in (["True"], ["False"]) else ["True"]
     args = parse(Adapt, words, Adapt(), "jaxmeta adapt RUN")
     if args is None:
         return 0
@@ -148,7 +175,22 @@ def _adapt(words: list[str]) -> int:
 
     enable_cache()
     support, query = Path(args.support), Path(args.query)  # type: ignore[arg-type]
-    adapt(_run_path(run), support, query, args.invert, say=_say, note=_note)
+    adapt(
+        _run_path(run), support, query, args.invert,
+        as_json=args.json, say=_say, note=_note,
+    )  # fmt: skip
+    return 0
+
+
+def _export(words: list[str]) -> int:
+    run = _take_run(words, "export")
+    args = parse(Export, words, Export(), "jaxmeta export RUN")
+    if args is None:
+        return 0
+    from jaxmeta.runs.export import export
+
+    out = None if args.out is None else Path(args.out).expanduser()
+    export(_run_path(run), out, say=_say)
     return 0
 
 
@@ -169,69 +211,6 @@ def _list(words: list[str]) -> int:
             mark = "  (default)" if name == DEFAULT else ""
             print(f"  {name:<{width}}  {row.summary}{mark}")
     return 0
-
-
-def parse(kind: type[T], words: list[str], default: T, prog: str) -> T | None:
-    """Reads `--field value ...` into a dataclass, by tyro.
-
-    Args:
-      kind: the dataclass.
-      words: the words of the command line.
-      default: a value for each field that is not named.
-      prog: for the usage line.
-
-    Returns:
-      The value, or `None` if all that was wanted is help, which has been printed.
-
-    Raises:
-      ConfigError: for the first option that cannot be read.
-    """
-    if any(word in ("-h", "--help") for word in words):
-        _tyro(kind, ["--help"], default, prog, quiet=False)
-        return None
-    hints = hints_of(kind)
-    options = _split(words, hints)
-    value = _tyro(kind, words, default, prog)
-    if value is not None:
-        return value
-    for field, option in options:  # which one was it?
-        if _tyro(kind, option, default, prog) is None:
-            got = repr(" ".join(option[1:])) if option[1:] else "nothing"
-            if "=" in option[0]:
-                got = repr(option[0].split("=", 1)[1])
-            raise ConfigError(field, got, describe(hints[field]))
-    raise ConfigError("options", repr(" ".join(words)), "each --field once")
-
-
-def _split(words: list[str], hints: dict[str, object]) -> list[tuple[str, list[str]]]:
-    """`--ways 5 --out x` as `[("ways", ["--ways", "5"]), ("out", ["--out", "x"])]`."""
-    options: list[tuple[str, list[str]]] = []
-    for word in words:
-        if word.startswith("--"):
-            field = word[2:].split("=", 1)[0].replace("-", "_")
-            if field not in hints:
-                hint = did_you_mean(field, hints)
-                known = f"a field that exists{hint}; --help shows them"
-                raise ConfigError(f"--{field}", "an unknown field", known)
-            options.append((field, [word]))
-        elif options:
-            options[-1][1].append(word)
-        else:
-            raise ConfigError("options", repr(word), "--field value")
-    return options
-
-
-def _tyro(
-    kind: type[T], words: list[str], default: T, prog: str, quiet=True
-) -> T | None:
-    """Calls tyro; `None` where it would exit. Its boxed errors are not shown."""
-    config = (tyro.conf.FlagConversionOff,)
-    hush = contextlib.redirect_stderr if quiet else contextlib.nullcontext
-    try:
-        with hush(io.StringIO()):
-            return tyro.cli(kind, args=words, default=default, prog=prog, config=config)
-    except SystemExit:
-        return None
 
 
 def _take_run(words: list[str], command: str) -> str:
