@@ -11,16 +11,18 @@ import jaxmeta as jm
 from jaxmeta import transfer
 from jaxmeta.tasks.domains import DomainPair, Unlabelled
 from jaxmeta.transfer.pretrained import not_head
+from tests.learners.family import wide
 
 pytestmark = pytest.mark.usefixtures("x64")
 KEY = jax.random.key(0)
 BODY = jm.models.mlp(None, hidden=(3, 4), activation=jnp.tanh)
 HEAD = jm.models.linear_head(2)
-X = jax.random.normal(jax.random.key(1), (5, 3))
-BATCH = jm.Batch(X, jnp.eye(2)[jnp.array([0, 1, 0, 1, 1])])
-OTHER = jax.random.normal(jax.random.key(2), (6, 3)) + 1
-PAIR = DomainPair(BATCH, Unlabelled(OTHER))
-OLD = BODY.init(jax.random.key(3), X)
+with jax.enable_x64(True):  # made here, before the fixture switches it on
+    X = jax.random.normal(jax.random.key(1), (5, 3))
+    BATCH = jm.Batch(X, jnp.eye(2)[jnp.array([0, 1, 0, 1, 1])])
+    OTHER = jax.random.normal(jax.random.key(2), (6, 3)) + 1
+    PAIR = DomainPair(BATCH, Unlabelled(OTHER))
+    OLD = wide(BODY.init(jax.random.key(3), X))
 
 
 def means(a, b):
@@ -36,7 +38,7 @@ TERMS = {
 
 def moved(by=0.1):
     """A `Meta` near the pretrained one, with a head that is not zero."""
-    meta = transfer.fine_tune(BODY, HEAD).init(KEY, BATCH)
+    meta = wide(transfer.fine_tune(BODY, HEAD).init(KEY, BATCH))
     meta = transfer.transplant(OLD, meta)
     body = jax.tree.map(lambda x: x + by, meta.params)
     return meta._replace(
