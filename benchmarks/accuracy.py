@@ -38,6 +38,9 @@ PAPERS = {
     "mann": "[Santoro 2016](https://arxiv.org/abs/1605.06065)",
     "snail": "[Mishra 2018](https://arxiv.org/abs/1707.03141)",
     "lstm_meta_learner": "[Ravi 2017](https://openreview.net/forum?id=rJY0-Kcll)",
+    "platipus": "[Finn 2018](https://arxiv.org/abs/1806.02817)",
+    "bmaml": "[Yoon 2018](https://arxiv.org/abs/1806.03836)",
+    "meta_gan": "[Zhang 2018](https://papers.nips.cc/paper/7504)",
 }
 
 NO_REGRESSION = {
@@ -50,6 +53,7 @@ NO_REGRESSION = {
     "baseline_plus_plus",
     "simple_shot",
     "mann",
+    "meta_gan",
 }
 
 

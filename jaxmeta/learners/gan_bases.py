@@ -1,19 +1,21 @@
-"""The two learners that MetaGAN adds to, as the parts it needs of them."""
+"""The two learners that MetaGAN adds to, and the class N + 1 that it adds."""
 
 from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import optax
 
 from jaxmeta import losses
 from jaxmeta.core import Array, Episode, Key, Meta, Model, PyTree, Rule
 from jaxmeta.functional.unroll import unroll
 from jaxmeta.learners.common import TaskLoss, learned
-from jaxmeta.learners.embedding import embed
+from jaxmeta.learners.embedding import embed, real_rows
 from jaxmeta.learners.relation_network import class_sums, pair_mse, relate
 from jaxmeta.models.relation import relation as relation_module
 from jaxmeta.rules import check_differentiable
+from jaxmeta.tasks.semi import Semi
 
 Unsupervised = Callable[[Array, Callable[[Array], Array]], Array]
 """`(logits of the batch, judge: inputs -> logits) -> scalar`, added to the inner loss."""
@@ -127,3 +129,37 @@ def relation_base(
         return relate(g, head, fast, maps, train=train, key=key)[0]
 
     return Base(init, train, adapt, logits, task_loss or default_loss, jax.nn.sigmoid)
+
+
+def log_real(logits: Array) -> Array:
+    """log p(y <= N | x) of a classifier with a class N + 1, fake, of logit 0: `[n]`.
+
+        log sigmoid(log sum_k exp l_k)
+
+    Its sibling log p(y = N + 1 | x) is `-softplus(log sum_k exp l_k)`.
+
+    >>> jnp.exp(log_real(jnp.zeros((1, 1)))).tolist()
+    [0.5]
+    """
+    return jax.nn.log_sigmoid(jax.nn.logsumexp(logits, -1))
+
+
+def log_fake(logits: Array) -> Array:
+    """log p(y = N + 1 | x), `[n]`: with `log_real` the two halves of a probability of 1.
+
+    >>> jnp.exp(log_fake(jnp.zeros((1, 1)))).tolist()
+    [0.5]
+    """
+    return -jax.nn.softplus(jax.nn.logsumexp(logits, -1))
+
+
+def log_real_of(logits: Array, batch, judge) -> Array:
+    """E log p(y <= N | x) over the real rows, or over the unlabelled examples."""
+    if isinstance(batch.inputs, Semi) and len(batch.inputs.unlabelled):
+        return jnp.mean(log_real(judge(batch.inputs.unlabelled)))
+    return _mean(log_real(logits), real_rows(batch.targets))
+
+
+def _mean(values: Array, mask: Array) -> Array:
+    total = mask.sum()
+    return jnp.sum(values * mask) / jnp.where(total > 0, total, 1.0)

@@ -5,7 +5,8 @@ Learning, https://papers.nips.cc/paper/7504.
 """
 
 import math
-from typing import Literal
+from collections.abc import Callable
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,39 +14,38 @@ import optax
 from jax import lax
 
 from jaxmeta import metrics
-from jaxmeta.core import Array, Aux, Meta, MetaLearner, Model, PyTree, Rule
+from jaxmeta.core import Array, Aux, Batch, Key, Meta, MetaLearner, Model, PyTree, Rule
 from jaxmeta.functional.adversarial import two_player
 from jaxmeta.learners.common import TaskLoss
 from jaxmeta.learners.embedding import real_rows
-from jaxmeta.learners.gan_bases import Base, Unsupervised, maml_base, relation_base
+from jaxmeta.learners.gan_bases import (
+    Base,
+    Unsupervised,
+    log_fake,
+    log_real,
+    log_real_of,
+    maml_base,
+    relation_base,
+)
 from jaxmeta.models.conv4 import conv4
 from jaxmeta.models.generator import generator as generator_model
 from jaxmeta.tasks.semi import Semi, labelled
 
 
-def log_real(logits: Array) -> Array:
-    """log p(y <= N | x) of a classifier with a class N + 1, fake, of logit 0: `[n]`.
+class MetaGAN(NamedTuple):
+    """A `meta_gan` and its generator.
 
-        log sigmoid(log sum_k exp l_k)
-
-    Its sibling log p(y = N + 1 | x) is `-softplus(log sum_k exp l_k)`.
-
-    >>> jnp.exp(log_real(jnp.zeros((1, 1)))).tolist()
-    [0.5]
+    Attributes:
+      learner: the `MetaLearner`.
+      generate: `(meta, support, key) -> fakes [fakes, ...]`, examples of a task that
+        the generator makes up.
     """
-    return jax.nn.log_sigmoid(jax.nn.logsumexp(logits, -1))
+
+    learner: MetaLearner
+    generate: Callable[[Meta, Batch, Key], Array]
 
 
-def log_fake(logits: Array) -> Array:
-    """log p(y = N + 1 | x), `[n]`: with `log_real` the two halves of a probability of 1.
-
-    >>> jnp.exp(log_fake(jnp.zeros((1, 1)))).tolist()
-    [0.5]
-    """
-    return -jax.nn.softplus(jax.nn.logsumexp(logits, -1))
-
-
-def meta_gan(
+def meta_gan_process(
     model: Model,
     inner: optax.GradientTransformation | Rule | None = None,
     *,
@@ -60,58 +60,15 @@ def meta_gan(
     steps: int = 1,
     order: Literal["second", "first"] = "second",
     task_loss: TaskLoss | None = None,
-) -> MetaLearner:
-    """A few-shot classifier that must also tell examples from fakes of its task.
-
-        D: p(y | x), y = 1..N, N + 1,   l_{N+1} = 0
-        L_sup = E log p(y | x, y <= N),
-        L_unsup = E_real log p(y <= N | x) + E_fake log p(N + 1 | x)
-        max_D L_sup + lam_gan L_unsup,     min_G -lam_gan E_fake log p(y <= N | x)
-        fake = G(z, h),   h = mean_{i in S} E(x_i),   z ~ N(0, I)
-
-    The fakes are not good examples: a generator that fills the gaps between the classes
-    teaches the classifier where they end. L_sup is the base learner's own loss, kept
-    apart from L_unsup, so that `lam_gan=0` is the base learner, exactly.
-
-    "maml": the inner loop descends -(L_sup + lam_gan L_unsup) on the support set and
-    fakes; the outer losses are taken at the adapted weights, on queries and other fakes.
-    The generator is not adapted. "relation": l_k is the relation module's score.
-
-    `Meta.params` are `{"discriminator": ..., "generator": {"encoder", "generator"}}`; the
-    loss is a surrogate whose gradient moves each player by its own value. Rates per
-    player: `optax.partition({"discriminator": tx, "generator": tx}, players)`.
-
-    Semi-supervised (`jaxmeta.tasks.semi_supervised`): inputs that are `Semi` have their
-    unlabelled examples in E_real, in place of the labelled ones; a task without labels
-    has L_unsup alone.
+) -> MetaGAN:
+    """`meta_gan`, with what its generator makes up beside the learner.
 
     Args:
-      model: the network, with a head for "maml"; feature maps for "relation".
-      inner: the inner optimiser of "maml".
-      base: the learner that is added to.
-      lam_gan: weight of everything adversarial.
-      generator: `[fakes, latent + d] -> examples`, reshaped to an example's shape;
-        `models.generator` of the images' size by default.
-      encoder: E, `[n, ...] -> [n, d]`, blind to the other examples; a small conv4
-        without norm by default. Pooling keeps G from copying the support set.
-      relation: the relation module of "relation".
-      latent: length of z; 100 in the public code.
-      fakes: made up in each pass.
-      saturating: the generator descends E log p(N + 1 | fake) instead: then the game has
-        one value, and the surrogate is `two_player`.
-      steps: inner steps of "maml".
-      order: of "maml".
-      task_loss: L_sup, `(logits, targets) -> scalar`; by default cross-entropy for
-        "maml", the squared error of pairs for "relation" (the paper has cross-entropy).
+      model: as in `meta_gan`; so are the other arguments.
+      inner: likewise.
 
     Returns:
-      A `MetaLearner`. Its `predict` gives the logits l_1..N, or relation scores.
-
-    Raises:
-      ValueError: for bad options.
-
-    >>> import jaxmeta as jm
-    >>> learner = jm.meta_gan(jm.models.conv4(5), optax.sgd(0.4), lam_gan=0.5)
+      A `MetaGAN`.
     """
     if base not in ("maml", "relation"):
         raise ValueError(f'base: got {base!r}, wants "maml" or "relation"')
@@ -229,14 +186,66 @@ def meta_gan(
         report |= {"real": jnp.exp(real)}
         return value + lam_gan * unsup, Aux(report, kept)
 
-    return MetaLearner(init, adapt, predict, loss)
+    def fakes_for(meta, support, key):
+        return generate(_part(meta, "generator"), support, key)
+
+    return MetaGAN(MetaLearner(init, adapt, predict, loss), fakes_for)
 
 
-def log_real_of(logits: Array, batch, judge) -> Array:
-    """E log p(y <= N | x) over the real rows, or over the unlabelled examples."""
-    if isinstance(batch.inputs, Semi):
-        return jnp.mean(log_real(judge(batch.inputs.unlabelled)))
-    return _mean(log_real(logits), real_rows(batch.targets))
+def meta_gan(
+    model: Model,
+    inner: optax.GradientTransformation | Rule | None = None,
+    **options,
+) -> MetaLearner:
+    """A few-shot classifier that must also tell examples from fakes of its task.
+
+        D: p(y | x), y = 1..N, N + 1,   l_{N+1} = 0
+        L_sup = E log p(y | x, y <= N),
+        L_unsup = E_real log p(y <= N | x) + E_fake log p(N + 1 | x)
+        max_D L_sup + lam_gan L_unsup,     min_G -lam_gan E_fake log p(y <= N | x)
+        fake = G(z, h),   h = mean_{i in S} E(x_i),   z ~ N(0, I)
+
+    The fakes are not good examples: a generator that fills the gaps between the classes
+    teaches the classifier where they end. L_sup is the base learner's own loss, kept
+    apart from L_unsup, so that `lam_gan=0` is the base learner, exactly.
+
+    "maml": the inner loop descends -(L_sup + lam_gan L_unsup) on the support set and
+    fakes; the outer losses are taken at the adapted weights, on queries and other fakes.
+    The generator is not adapted. "relation": l_k is the relation module's score.
+
+    `Meta.params` are `{"discriminator": ..., "generator": {"encoder", "generator"}}`; the
+    loss is a surrogate whose gradient moves each player by its own value. Rates per
+    player: `optax.partition({"discriminator": tx, "generator": tx}, players)`.
+
+    Semi-supervised (`jaxmeta.tasks.semi_supervised`): inputs that are `Semi` have their
+    unlabelled examples in E_real, in place of the labelled ones; a task without labels
+    has L_unsup alone.
+
+    Args:
+      model: the network, with a head for "maml"; feature maps for "relation".
+      inner: the inner optimiser of "maml".
+      **options: `base`: "maml" or "relation", what is added to. `lam_gan`: weight of
+        everything adversarial. `generator`: `[fakes, latent + d] -> examples`, reshaped
+        to an example's shape; `models.generator` of the images' size by default.
+        `encoder`: E, `[n, ...] -> [n, d]`, blind to the other examples; a small conv4
+        without norm by default; pooling keeps G from copying the support set.
+        `relation`: the module of "relation". `latent`: length of z, 16; 100 in public
+        code. `fakes`: made up in each pass, 5. `saturating`: the generator descends
+        E log p(N + 1 | fake) instead: then the game has one value, and the surrogate is
+        `two_player`. `steps`, `order`: of "maml". `task_loss`: L_sup, `(logits, targets)
+        -> scalar`; by default cross-entropy for "maml", the squared error of pairs for
+        "relation" (the paper has cross-entropy for both).
+
+    Returns:
+      A `MetaLearner`. Its `predict` gives the logits l_1..N, or relation scores.
+
+    Raises:
+      ValueError: for bad options.
+
+    >>> import jaxmeta as jm
+    >>> learner = jm.meta_gan(jm.models.conv4(5), optax.sgd(0.4), lam_gan=0.5)
+    """
+    return meta_gan_process(model, inner, **options).learner
 
 
 def players(params: PyTree) -> PyTree:
@@ -259,15 +268,12 @@ def _plain(batch):
     return batch._replace(inputs=labelled(batch.inputs))
 
 
-def _mean(values: Array, mask: Array) -> Array:
-    total = mask.sum()
-    return jnp.sum(values * mask) / jnp.where(total > 0, total, 1.0)
-
-
 def _pooled(support) -> tuple[Array, Array]:
     """What the set encoder sees, and the weight of each in its mean: no padding."""
-    if isinstance(support.inputs, Semi):
-        inputs = support.inputs.unlabelled
-        return inputs, jnp.full(inputs.shape[0], 1 / inputs.shape[0], inputs.dtype)
     real = real_rows(support.targets)
-    return support.inputs, real / jnp.maximum(real.sum(), 1.0)
+    if not isinstance(support.inputs, Semi):
+        return support.inputs, real / jnp.maximum(real.sum(), 1.0)
+    inputs = jnp.concatenate(support.inputs)
+    more = jnp.ones(len(support.inputs.unlabelled), real.dtype)
+    weights = jnp.concatenate([real, more])
+    return inputs, weights / jnp.maximum(weights.sum(), 1.0)

@@ -1,0 +1,69 @@
+"""Recipes of the learners that say how sure they are."""
+
+from dataclasses import replace
+
+from jaxmeta.runs.recipe import Recipe
+
+
+def recipes(omniglot: Recipe) -> tuple[Recipe, ...]:
+    """The recipes of these learners, given MAML's on Omniglot."""
+    ambiguous = Recipe(
+        name="sine_or_line-maml",
+        summary="Finn et al. 2018: 5 noisy points of a sine wave or a line; the control",
+        dataset="sine_or_line", shots=5, queries=10, learner="maml", model="mlp",
+        inner_rate=0.002, inner_steps=5, steps=20_000, tasks=25, schedule="cosine",
+        clip=10.0, episodes=1000, chunk=500,
+    )  # fmt: skip
+    short = replace(
+        omniglot, filters=32, steps=1000, tasks=16, eval_inner_steps=None, queries=15
+    )
+    return (
+        ambiguous,
+        replace(
+            ambiguous,
+            name="sine_or_line-platipus",
+            summary="Finn et al. 2018: a distribution of initialisations",
+            learner="platipus",
+            kl_weight=1e-3,
+        ),
+        replace(
+            ambiguous,
+            name="sine_or_line-bmaml",
+            summary="Yoon et al. 2018: particles and a chaser",
+            learner="bmaml",
+            inner_rate=0.01,
+        ),
+        replace(
+            short,
+            name="omniglot-platipus-5w1s",
+            summary="Finn et al. 2018: published on miniImageNet, 50.1 % (MAML 48.7)",
+            learner="platipus",
+        ),
+        replace(
+            short,
+            name="omniglot-bmaml-5w1s",
+            summary="Yoon et al. 2018: five particles by their likelihood",
+            learner="bmaml",
+            objective="likelihood",
+            inner_rate=1.0,
+            tasks=8,
+        ),
+        replace(
+            short,
+            name="omniglot-meta_gan-5w1s",
+            summary="Zhang et al. 2018: MAML against a generator; published 99.1 %",
+            learner="meta_gan",
+        ),
+        replace(
+            short,
+            name="omniglot-meta_gan_relation-5w1s",
+            summary="Zhang et al. 2018: a relation network against it; published 99.7 %",
+            learner="meta_gan",
+            base="relation",
+            norm="batch_running",
+            downsample="pool",
+            tasks=1,
+            train_queries=10,
+            clip=0.5,
+        ),
+    )
