@@ -8,6 +8,7 @@ another one, and so is `jaxmeta train sinusoid-maml --steps 100`.
 from dataclasses import replace
 
 from jaxmeta.runs.recipe import Recipe as Recipe
+from jaxmeta.runs.recipes_probabilistic import recipes as probabilistic_recipes
 
 _GLYPHS = Recipe(
     name="glyphs-protonet-5w1s",
@@ -212,6 +213,7 @@ _ALL = (
         train_queries=3, inner_rate=0.1, inner_steps=5, steps=5000, tasks=8,
         schedule="cosine", clip=0.25,
     ),
+    *probabilistic_recipes(_OMNIGLOT_MAML),
     Recipe(
         name="sinusoid-cnp",
         summary="Garnelo et al. 2018: means with their standard deviations",

@@ -90,6 +90,13 @@ SOURCES: dict[str, Source] = {
         images=False,
         regression=True,
     ),
+    "sine_or_line": Source(
+        "sine waves or straight lines, with noise: five points do not say which",
+        None,
+        lambda recipe, split, ways, *sizes: tasks.sine_or_line(*sizes),
+        images=False,
+        regression=True,
+    ),
     "omniglot": Source(
         "1,623 characters of 50 alphabets, 20 drawings each: --data FOLDER",
         _omniglot,
