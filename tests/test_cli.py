@@ -130,6 +130,7 @@ def test_process_trains_and_evaluates(tmp_path):
     assert names == {
         "config.json",
         "metrics.jsonl",
+        "metrics.csv",
         "checkpoints",
         "result.json",
         "report.html",
