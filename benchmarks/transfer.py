@@ -37,7 +37,7 @@ NET = dict(filters=64, downsample="stride", norm="batch_running")
 FULL = dict(pretrain=4000, batch=64, meta=1000, tasks=4, episodes=600)
 CHOOSE = dict(pretrain=1500, batch=64, meta=300, tasks=4, episodes=100)
 FAST = dict(pretrain=20, batch=16, meta=4, tasks=2, episodes=20)
-HEAD_RATE, HEAD_STEPS = 0.1, 50  # SGD on the classifier
+HEAD_RATE, HEAD_STEPS = 0.03, 50  # SGD on the classifier
 TUNE_RATE, TUNE_STEPS = 0.01, 50  # SGD on everything, the head with HEAD_RATE
 LAM = 0.1  # of L2-SP
 META_RATE, META_STEPS, QUERIES = 1e-3, 20, 5  # the outer Adam, inner steps, queries
