@@ -77,6 +77,8 @@ def fallback(every: int = 1) -> Score:
         files = sorted(p for p in (source / "00000003").rglob("*") if p.is_file())
         names = [p.relative_to(source).as_posix() for p in files]
         damages = [(how, name) for name in names for how in ("half", "zero", "delete")]
+        empty = {n for n, p in zip(names, files, strict=True) if not p.stat().st_size}
+        damages = [(how, n) for how, n in damages if how != "half" or n not in empty]
         damages = [*damages[::every], ("empty", ""), ("garbage", ""), ("file", "")]
         for how, name in damages:
             folder = shutil.copytree(source, root / "copy")
