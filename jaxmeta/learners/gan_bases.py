@@ -8,7 +8,17 @@ import jax.numpy as jnp
 import optax
 
 from jaxmeta import losses
-from jaxmeta.core import Array, Episode, Key, Meta, Model, PyTree, Rule
+from jaxmeta.core import (
+    Array,
+    Batch,
+    Episode,
+    Key,
+    Meta,
+    MetaLearner,
+    Model,
+    PyTree,
+    Rule,
+)
 from jaxmeta.functional.unroll import unroll
 from jaxmeta.learners.common import TaskLoss, learned
 from jaxmeta.learners.embedding import embed, real_rows
@@ -19,6 +29,19 @@ from jaxmeta.tasks.semi import Semi
 
 Unsupervised = Callable[[Array, Callable[[Array], Array]], Array]
 """`(logits of the batch, judge: inputs -> logits) -> scalar`, added to the inner loss."""
+
+
+class MetaGAN(NamedTuple):
+    """A `meta_gan` and its generator.
+
+    Attributes:
+      learner: the `MetaLearner`.
+      generate: `(meta, support, key) -> fakes [fakes, ...]`, examples of a task that
+        the generator makes up.
+    """
+
+    learner: MetaLearner
+    generate: Callable[[Meta, Batch, Key], Array]
 
 
 class Base(NamedTuple):
@@ -163,3 +186,25 @@ def log_real_of(logits: Array, batch, judge) -> Array:
 def _mean(values: Array, mask: Array) -> Array:
     total = mask.sum()
     return jnp.sum(values * mask) / jnp.where(total > 0, total, 1.0)
+
+
+def pooled(support) -> tuple[Array, Array]:
+    """What the set encoder sees, and the weight of each in its mean: no padding."""
+    real = real_rows(support.targets)
+    if not isinstance(support.inputs, Semi):
+        return support.inputs, real / jnp.maximum(real.sum(), 1.0)
+    inputs = jnp.concatenate(support.inputs)
+    more = jnp.ones(len(support.inputs.unlabelled), real.dtype)
+    weights = jnp.concatenate([real, more])
+    return inputs, weights / jnp.maximum(weights.sum(), 1.0)
+
+
+def players(params: PyTree) -> PyTree:
+    """Who owns each parameter, as labels for `optax.partition`: rates per player.
+
+    >>> players({"discriminator": {"w": 1.0}, "generator": {"w": 1.0}})
+    {'discriminator': {'w': 'discriminator'}, 'generator': {'w': 'generator'}}
+    """
+    return {
+        name: jax.tree.map(lambda _, n=name: n, part) for name, part in params.items()
+    }

@@ -5,8 +5,7 @@ Learning, https://papers.nips.cc/paper/7504.
 """
 
 import math
-from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -14,35 +13,24 @@ import optax
 from jax import lax
 
 from jaxmeta import metrics
-from jaxmeta.core import Array, Aux, Batch, Key, Meta, MetaLearner, Model, PyTree, Rule
+from jaxmeta.core import Array, Aux, Meta, MetaLearner, Model, Rule
 from jaxmeta.functional.adversarial import two_player
 from jaxmeta.learners.common import TaskLoss
-from jaxmeta.learners.embedding import real_rows
 from jaxmeta.learners.gan_bases import (
     Base,
+    MetaGAN,
     Unsupervised,
     log_fake,
     log_real,
     log_real_of,
     maml_base,
+    pooled,
     relation_base,
 )
+from jaxmeta.learners.gan_bases import players as players
 from jaxmeta.models.conv4 import conv4
 from jaxmeta.models.generator import generator as generator_model
-from jaxmeta.tasks.semi import Semi, labelled
-
-
-class MetaGAN(NamedTuple):
-    """A `meta_gan` and its generator.
-
-    Attributes:
-      learner: the `MetaLearner`.
-      generate: `(meta, support, key) -> fakes [fakes, ...]`, examples of a task that
-        the generator makes up.
-    """
-
-    learner: MetaLearner
-    generate: Callable[[Meta, Batch, Key], Array]
+from jaxmeta.tasks.semi import labelled
 
 
 def meta_gan_process(
@@ -99,7 +87,7 @@ def meta_gan_process(
 
     def generate(g: Meta, support, key) -> Array:
         """Fakes of a task, `[fakes, ...]`, as its examples are."""
-        inputs, weights = _pooled(support)
+        inputs, weights = pooled(support)
         found, _ = encoder.apply(_part(g, "encoder"), inputs, train=True)
         h = weights @ found.reshape(found.shape[0], -1)
         z = jax.random.normal(key, (fakes, latent), h.dtype)
@@ -248,17 +236,6 @@ def meta_gan(
     return meta_gan_process(model, inner, **options).learner
 
 
-def players(params: PyTree) -> PyTree:
-    """Who owns each parameter, as labels for `optax.partition`: rates per player.
-
-    >>> players({"discriminator": {"w": 1.0}, "generator": {"w": 1.0}})
-    {'discriminator': {'w': 'discriminator'}, 'generator': {'w': 'generator'}}
-    """
-    return {
-        name: jax.tree.map(lambda _, n=name: n, part) for name, part in params.items()
-    }
-
-
 def _part(meta: Meta, name: str) -> Meta:
     return Meta(meta.params[name], meta.buffers[name])
 
@@ -266,14 +243,3 @@ def _part(meta: Meta, name: str) -> Meta:
 def _plain(batch):
     """The labelled examples of a batch alone."""
     return batch._replace(inputs=labelled(batch.inputs))
-
-
-def _pooled(support) -> tuple[Array, Array]:
-    """What the set encoder sees, and the weight of each in its mean: no padding."""
-    real = real_rows(support.targets)
-    if not isinstance(support.inputs, Semi):
-        return support.inputs, real / jnp.maximum(real.sum(), 1.0)
-    inputs = jnp.concatenate(support.inputs)
-    more = jnp.ones(len(support.inputs.unlabelled), real.dtype)
-    weights = jnp.concatenate([real, more])
-    return inputs, weights / jnp.maximum(weights.sum(), 1.0)

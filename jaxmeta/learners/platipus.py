@@ -4,7 +4,6 @@ Finn, Xu, Levine 2018, Probabilistic Model-Agnostic Meta-Learning,
 https://arxiv.org/abs/1806.02817.
 """
 
-import math
 from typing import Literal
 
 import jax
@@ -13,12 +12,17 @@ import optax
 from jax import lax
 
 from jaxmeta import losses, metrics
-from jaxmeta.core import Array, Aux, Meta, MetaLearner, Model, PyTree, Rule
+from jaxmeta.core import Aux, Meta, MetaLearner, Model, PyTree, Rule
 from jaxmeta.functional import predictive as pr
 from jaxmeta.functional.gaussian import Gaussian, kl_divergence
 from jaxmeta.functional.unroll import unroll
 from jaxmeta.learners.common import TaskLoss
-from jaxmeta.learners.probabilistic import Probabilistic, log_noise, mixture
+from jaxmeta.learners.probabilistic import (
+    Probabilistic,
+    draw_tree,
+    mixture,
+)
+from jaxmeta.learners.probabilistic import warm_start as warm_start
 from jaxmeta.rules import as_rule, check_differentiable
 
 
@@ -36,6 +40,7 @@ def platipus_process(
     noise: float | None = None,
     samples: int = 10,
     train_samples: int = 1,
+    bound: Literal["mean", "mixture"] = "mean",
 ) -> Probabilistic:
     """`platipus`, with its predictive distribution beside the learner.
 
@@ -54,6 +59,8 @@ def platipus_process(
             raise ValueError(f"{name}: got {value}, wants a number >= 0")
     if order not in ("second", "first"):
         raise ValueError(f'order: got {order!r}, wants "second" or "first"')
+    if bound not in ("mean", "mixture"):
+        raise ValueError(f'bound: got {bound!r}, wants "mean" or "mixture"')
     if steps and order == "second":
         check_differentiable(inner)
     rule = as_rule(inner)
@@ -87,7 +94,7 @@ def platipus_process(
     def adapted(meta, start: Gaussian, support, train, key) -> PyTree:
         """theta ~ start by reparametrisation, then steps on the support set."""
         drawing, descending = jax.random.split(key)
-        theta = _draw(start, drawing)
+        theta = draw_tree(start, drawing)
         tx = rule.make(meta.params.get("rule", ()))
         loss = inner_loss(meta, train, descending)
         return unroll(
@@ -124,18 +131,25 @@ def platipus_process(
         def one(key):
             phi = adapted(meta, q, support, True, key)
             at = jax.random.fold_in(key, steps)
-            outputs, buffers = apply(meta, phi, query.inputs, True, at)
-            if noise is None:
-                return task_loss(outputs, query.targets), outputs, buffers
-            alone = mixture(outputs[None], params)
-            return pr.nll(alone, query.targets), outputs, buffers
+            return apply(meta, phi, query.inputs, True, at)
+
+        def judge(outputs):
+            """The loss of draws `[m, n, c]` together: of one, or of their mixture."""
+            if noise is None and outputs.shape[0] == 1:
+                return task_loss(outputs[0], query.targets)
+            return pr.nll(mixture(outputs, params), query.targets)
 
         if train_samples == 1:
-            value, outputs, buffers = one(key)
+            outputs, buffers = one(key)
+            outputs = outputs[None]  # a single draw has no axis to be mapped over
         else:
-            found = jax.vmap(one)(jax.random.split(key, train_samples))
-            value, outputs, buffers = jax.tree.map(lambda x: x.mean(0), found)
-        report = metrics.summary(outputs, query.targets)
+            outputs, buffers = jax.vmap(one)(jax.random.split(key, train_samples))
+            buffers = jax.tree.map(lambda x: x.mean(0), buffers)
+        if bound == "mixture":
+            value = judge(outputs)
+        else:
+            value = jnp.mean(jnp.stack([judge(out[None]) for out in outputs]))
+        report = metrics.summary(pr.point(mixture(outputs, params)), query.targets)
         if kl_weight:
             p = prior(meta, support, True, inferring)
             divergence = sum(
@@ -180,7 +194,10 @@ def platipus(
         `noise`: for regression, where the learned standard deviation of the targets
         starts; the outer loss is then the normal likelihood, while the inner one stays
         `task_loss`; `None` is classification. `samples`: draws at test.
-        `train_samples`: draws in training.
+        `train_samples`: draws in training. `bound`: of these draws, "mean" averages
+        their losses, as published; "mixture" takes the loss of their mixture, which is
+        what is predicted at test: then draws may differ where the task is open, and need
+        not each be right.
 
     Returns:
       A `MetaLearner` whose `fast` are adapted parameters `[samples, ...]`, and whose
@@ -194,66 +211,3 @@ def platipus(
     >>> learner = jm.platipus(jm.models.mlp(5), optax.sgd(0.1), steps=1, samples=4)
     """
     return platipus_process(model, inner, **options).learner
-
-
-def warm_start(
-    meta: Meta,
-    inner: optax.GradientTransformation | Rule,
-    *,
-    init_std: float = 0.02,
-    init_gamma: float = 0.01,
-    noise: float | None = None,
-) -> Meta:
-    """PLATIPUS's start from a trained MAML's `Meta`, with the options of `platipus`.
-
-    Args:
-      meta: of `maml(model, inner)`, or of the model itself.
-      inner: the inner optimiser; a learned rule keeps what it has learned.
-      init_std: standard deviation of every weight; 0 is none, for ever.
-      init_gamma: step size of both inference networks.
-      noise: as in `platipus`.
-
-    Returns:
-      A `Meta` for `platipus(model, inner)`.
-
-    >>> start = warm_start(Meta({"w": jnp.ones(2)}), optax.sgd(0.1))
-    >>> sorted(start.params)
-    ['gamma_p', 'gamma_q', 'log_std_p', 'log_std_q', 'mean']
-    """
-    learned = isinstance(inner, Rule)
-    ruled = (
-        learned
-        and isinstance(meta.params, dict)
-        and set(meta.params) == {"model", "rule"}
-    )
-    mean = meta.params["model"] if ruled else meta.params
-
-    def like(value: float, shape=None) -> PyTree:
-        return jax.tree.map(
-            lambda x: jnp.full(x.shape if shape is None else shape, value, x.dtype),
-            mean,
-        )
-
-    log_std = like(math.log(init_std) if init_std else -math.inf)
-    params = {
-        "mean": mean,
-        "log_std_p": log_std,
-        "log_std_q": log_std,
-        "gamma_p": like(init_gamma, ()),
-        "gamma_q": like(init_gamma, ()),
-        **log_noise(noise),
-    }
-    if learned:
-        params["rule"] = meta.params["rule"] if ruled else inner.init(mean)
-    return Meta(params, meta.buffers)
-
-
-def _draw(start: Gaussian, key: Array) -> PyTree:
-    """m + s e for every array, e ~ N(0, 1)."""
-    means, treedef = jax.tree.flatten(start.mean)
-    keys = jax.random.split(key, len(means))
-    drawn = [
-        m + s * jax.random.normal(k, m.shape, m.dtype)
-        for k, m, s in zip(keys, means, jax.tree.leaves(start.std), strict=True)
-    ]
-    return jax.tree.unflatten(treedef, drawn)

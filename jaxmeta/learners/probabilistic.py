@@ -1,12 +1,16 @@
 """What the probabilistic learners share: a learner, and what it believes."""
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
+import optax
 
-from jaxmeta.core import Array, Meta, MetaLearner, PyTree
+from jaxmeta.core import Array, Meta, MetaLearner, PyTree, Rule
 from jaxmeta.functional import predictive as pr
+from jaxmeta.functional.gaussian import Gaussian
 from jaxmeta.functional.predictive import Predictive
 
 Believe = Callable[[Meta, PyTree, PyTree], Predictive]
@@ -74,3 +78,66 @@ def log_noise(noise: float | None) -> dict[str, Array]:
     if not noise > 0:
         raise ValueError(f"noise: got {noise}, wants a positive number or None")
     return {"log_noise": jnp.log(jnp.asarray(noise))}
+
+
+def draw_tree(start: Gaussian, key: Array) -> PyTree:
+    """One draw of a tree of normals: m + s e for every array, e ~ N(0, 1)."""
+    means, treedef = jax.tree.flatten(start.mean)
+    keys = jax.random.split(key, len(means))
+    drawn = [
+        m + s * jax.random.normal(k, m.shape, m.dtype)
+        for k, m, s in zip(keys, means, jax.tree.leaves(start.std), strict=True)
+    ]
+    return jax.tree.unflatten(treedef, drawn)
+
+
+def warm_start(
+    meta: Meta,
+    inner: optax.GradientTransformation | Rule,
+    *,
+    init_std: float = 0.02,
+    init_gamma: float = 0.01,
+    noise: float | None = None,
+) -> Meta:
+    """PLATIPUS's start from a trained MAML's `Meta`, with the options of `platipus`.
+
+    Args:
+      meta: of `maml(model, inner)`, or of the model itself.
+      inner: the inner optimiser; a learned rule keeps what it has learned.
+      init_std: standard deviation of every weight; 0 is none, for ever.
+      init_gamma: step size of both inference networks.
+      noise: as in `platipus`.
+
+    Returns:
+      A `Meta` for `platipus(model, inner)`.
+
+    >>> start = warm_start(Meta({"w": jnp.ones(2)}), optax.sgd(0.1))
+    >>> sorted(start.params)
+    ['gamma_p', 'gamma_q', 'log_std_p', 'log_std_q', 'mean']
+    """
+    learned = isinstance(inner, Rule)
+    ruled = (
+        learned
+        and isinstance(meta.params, dict)
+        and set(meta.params) == {"model", "rule"}
+    )
+    mean = meta.params["model"] if ruled else meta.params
+
+    def like(value: float, shape=None) -> PyTree:
+        return jax.tree.map(
+            lambda x: jnp.full(x.shape if shape is None else shape, value, x.dtype),
+            mean,
+        )
+
+    log_std = like(math.log(init_std) if init_std else -math.inf)
+    params = {
+        "mean": mean,
+        "log_std_p": log_std,
+        "log_std_q": log_std,
+        "gamma_p": like(init_gamma, ()),
+        "gamma_q": like(init_gamma, ()),
+        **log_noise(noise),
+    }
+    if learned:
+        params["rule"] = meta.params["rule"] if ruled else inner.init(mean)
+    return Meta(params, meta.buffers)

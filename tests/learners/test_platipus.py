@@ -174,6 +174,21 @@ def test_belief_is_the_draws_and_its_mean_the_prediction(x64):
     np.testing.assert_allclose(predicted, pr.mean(belief), rtol=1e-12)
 
 
+def test_the_mixture_of_the_draws_is_the_smaller_loss(x64):
+    """Jensen: -log mean p <= mean -log p, and equal for one draw."""
+    episode = wide(probe()(KEY))
+
+    def loss(draws, bound):
+        learner = jm.platipus(
+            net(), optax.sgd(0.3), init_std=0.5, train_samples=draws, bound=bound
+        )
+        meta = wide(learner.init(KEY, episode))
+        return float(jax.jit(learner.loss)(meta, episode, KEY)[0])
+
+    assert loss(3, "mixture") < loss(3, "mean") - 1e-4
+    np.testing.assert_allclose(loss(1, "mixture"), loss(1, "mean"), rtol=1e-12)
+
+
 def test_warm_start_takes_a_learned_rule():
     rule, episode = jm.rules.meta_sgd(0.1), probe()(KEY)
     maml = jm.maml(net(), rule, steps=1)
@@ -192,6 +207,7 @@ def test_warm_start_takes_a_learned_rule():
         (dict(samples=0), "samples: got 0"),
         (dict(kl_weight=-1.0), "kl_weight: got -1"),
         (dict(order="third"), "order: got 'third'"),
+        (dict(bound="iwae"), "bound: got 'iwae'"),
     ],
 )
 def test_bad_options(options, text):
