@@ -6,6 +6,7 @@ from jaxmeta import learners as learners
 from jaxmeta import losses as losses
 from jaxmeta import metrics as metrics
 from jaxmeta import models as models
+from jaxmeta import rl as rl
 from jaxmeta import rules as rules
 from jaxmeta import tasks as tasks
 from jaxmeta import testing as testing

@@ -1,0 +1,29 @@
+"""Meta-reinforcement learning: environments, policies, learners, on the device."""
+
+from jaxmeta.rl.adapters import from_func_env as from_func_env
+from jaxmeta.rl.adapters import from_gymnax as from_gymnax
+from jaxmeta.rl.agent import Experience as Experience
+from jaxmeta.rl.agent import MetaAgent as MetaAgent
+from jaxmeta.rl.bandits import bandit as bandit
+from jaxmeta.rl.env import Env as Env
+from jaxmeta.rl.env import Trajectory as Trajectory
+from jaxmeta.rl.env import rollout as rollout
+from jaxmeta.rl.maml_pg import maml_pg as maml_pg
+from jaxmeta.rl.navigation import point_navigation as point_navigation
+from jaxmeta.rl.outer import policy_gradient as policy_gradient
+from jaxmeta.rl.outer import ppo as ppo
+from jaxmeta.rl.policies import Family as Family
+from jaxmeta.rl.policies import Policy as Policy
+from jaxmeta.rl.policies import categorical as categorical
+from jaxmeta.rl.policies import gaussian as gaussian
+from jaxmeta.rl.policies import policy as policy
+from jaxmeta.rl.returns import discounted as discounted
+from jaxmeta.rl.returns import generalised_advantages as generalised_advantages
+from jaxmeta.rl.returns import linear_baseline as linear_baseline
+from jaxmeta.rl.surrogates import dice as dice
+from jaxmeta.rl.surrogates import lvc as lvc
+from jaxmeta.rl.surrogates import magic_box as magic_box
+from jaxmeta.rl.surrogates import score as score
+from jaxmeta.rl.tabular import Mdp as Mdp
+from jaxmeta.rl.tabular import tabular as tabular
+from jaxmeta.rl.trpo import trpo as trpo
