@@ -14,7 +14,7 @@ _AT_LEAST = {
     **dict.fromkeys(
         ("filters", "context", "inner_batch", "steps", "tasks", "halve_every"), 1
     ),
-    **dict.fromkeys(("samples", "particles"), 1),
+    **dict.fromkeys(("samples", "train_samples", "particles"), 1),
     **dict.fromkeys(("words", "chunk", "task_chunk", "checkpoint_every"), 1),
     **dict.fromkeys(("inner_steps", "eval_inner_steps", "validate_every", "seed"), 0),
 }

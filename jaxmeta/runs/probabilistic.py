@@ -9,6 +9,7 @@ from jaxmeta.learners.bmaml import bmaml_process
 from jaxmeta.learners.cnp import neural_process
 from jaxmeta.learners.platipus import platipus_process
 from jaxmeta.learners.probabilistic import Believe, Probabilistic, classifier
+from jaxmeta.runs.errors import ConfigError
 from jaxmeta.runs.recipe import Recipe
 from jaxmeta.runs.unrolled import make_inner
 
@@ -39,6 +40,8 @@ def make_platipus(net, r: Recipe, o) -> Probabilistic:
         init_std=r.init_std,
         noise=r.noise if o.regression else None,
         samples=r.samples,
+        train_samples=r.train_samples,
+        bound="mean" if r.objective == "paper" else "mixture",
     )
 
 
@@ -48,7 +51,7 @@ def make_bmaml(net, r: Recipe, o) -> Probabilistic:
         make_inner(r),
         particles=r.particles,
         steps=o.steps,
-        objective=r.objective,
+        objective="chaser" if r.objective == "paper" else "likelihood",
         repulsion=r.repulsion,
         order=r.order,
         task_loss=o.loss,
@@ -58,17 +61,25 @@ def make_bmaml(net, r: Recipe, o) -> Probabilistic:
 
 def make_meta_gan(net, r: Recipe, o) -> MetaLearner:
     small = r.model == "mlp"
+    if not small and r.size % 4:
+        raise ConfigError("size", r.size, "a multiple of 4: a generator doubles twice")
     return learners.meta_gan(
         _maps(r) if r.base == "relation" else net(o.outputs),
         make_inner(r),
         base=r.base,
         relation=models.relation(norm=None if r.norm == "none" else r.norm),
-        generator=models.mlp(r.size**2, hidden=r.hidden) if small else None,
+        generator=models.mlp(r.size**2, hidden=r.hidden) if small else _generator(r),
         encoder=models.mlp(None, hidden=r.hidden) if small else None,
         lam_gan=r.lam_gan,
         steps=o.steps,
         order=r.order,
     )
+
+
+def _generator(r: Recipe):
+    # no more filters than the classifier: most of the work is at the full size
+    filters = (r.filters, max(r.filters // 2, 1))
+    return models.generator(r.size, 3 if r.mode == "RGB" else 1, filters=filters)
 
 
 def _maps(r: Recipe):

@@ -94,6 +94,8 @@ class Recipe:
     """Where platipus and bmaml start to learn the noise of real-valued targets."""
     samples: int = 10
     """Initialisations that platipus draws for a test task."""
+    train_samples: int = 1
+    """Initialisations that platipus draws for a training task."""
     init_std: float = 0.02
     """Standard deviation that platipus starts its weights with."""
     kl_weight: float = 1e-6
@@ -102,8 +104,9 @@ class Recipe:
     """Networks of bmaml."""
     repulsion: float = 0.1
     """How strongly they keep apart."""
-    objective: Literal["chaser", "likelihood"] = "chaser"
-    """bmaml learns from a leader that has seen the queries, or by their likelihood."""
+    objective: Literal["paper", "likelihood"] = "paper"
+    """platipus and bmaml learn as published (from a mean over draws, from a leader), or
+    by the likelihood of the mixture that they predict."""
     base: Literal["maml", "relation"] = "maml"
     """What meta_gan adds a generator to."""
     lam_gan: float = 1.0

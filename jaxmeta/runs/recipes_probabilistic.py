@@ -15,23 +15,27 @@ def recipes(omniglot: Recipe) -> tuple[Recipe, ...]:
         clip=10.0, episodes=1000, chunk=500,
     )  # fmt: skip
     short = replace(
-        omniglot, filters=32, steps=1000, tasks=16, eval_inner_steps=None, queries=15
+        omniglot, filters=32, steps=2500, tasks=16, eval_inner_steps=None, queries=15
     )
     return (
         ambiguous,
         replace(
             ambiguous,
             name="sine_or_line-platipus",
-            summary="Finn et al. 2018: a distribution of initialisations",
+            summary="Finn et al. 2018: draws of initialisations, by the likelihood of all",
             learner="platipus",
-            kl_weight=1e-3,
+            objective="likelihood",
+            train_samples=5,
+            kl_weight=1e-2,
+            init_std=0.1,
         ),
         replace(
             ambiguous,
             name="sine_or_line-bmaml",
-            summary="Yoon et al. 2018: particles and a chaser",
+            summary="Yoon et al. 2018: five particles, by the likelihood of all",
             learner="bmaml",
-            inner_rate=0.01,
+            objective="likelihood",
+            inner_rate=0.02,
         ),
         replace(
             short,
