@@ -64,6 +64,7 @@ def subspace_alignment(source: Array, target: Array, *, dim: int) -> Maps:
     References:
       Fernando et al. 2013, eqs. 1 to 3.
 
+    >>> import jax.numpy as jnp
     >>> x = jnp.eye(4)
     >>> maps = subspace_alignment(x, x, dim=2)
     >>> bool(jnp.allclose(maps.source(x), maps.target(x), atol=1e-6))
@@ -112,6 +113,7 @@ def coral(
     References:
       Sun et al. 2016, arXiv:1511.05547, algorithm 1.
 
+    >>> import jax.numpy as jnp
     >>> x = jnp.array([[0.0], [2.0]])
     >>> coral(x, 3 * x, lam=0.0).source(x).round(4).tolist()
     [[0.0], [6.0]]

@@ -24,7 +24,7 @@ def root(tmp_path):
     random = np.random.default_rng(0)
     for i, name in enumerate(("books", "dvd")):
         for part, n in (("train", 6), ("test", 4)):
-            x = random.integers(0, 4, (n, 5)) * (random.random((n, 5)) < 0.6)
+            x = random.integers(0, 4, (n, 5)) * (random.random((n, 5)) < 0.3)
             x[:, 3 + i] = 7  # a word that every review of this domain has
             write(tmp_path, f"{name}_{part}", x, np.arange(n) % 2)
     return tmp_path

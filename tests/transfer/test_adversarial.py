@@ -23,7 +23,8 @@ def linear(outputs, act=lambda z: z, norm=False):
     """A layer of one matrix, float64 where the inputs are; `norm` by batch statistics."""
 
     def init(key, x):
-        w = 0.5 * jax.random.normal(key, (x.shape[1], outputs), x.dtype)
+        dtype = jax.dtypes.canonicalize_dtype(x.dtype)
+        w = 0.5 * jax.random.normal(key, (x.shape[1], outputs), dtype)
         return Meta({"w": w}, {"seen": jnp.zeros(())})
 
     def apply(meta, x, *, train=False, key=None):
@@ -181,13 +182,13 @@ def shifted(key, n=200):
     """Two classes told apart by x_0; the target lies elsewhere along x_1 and x_2, where
     the source has a shortcut to its labels that the target lacks."""
     a, b, c = jax.random.split(key, 3)
-    y = jax.random.bernoulli(a, shape=(2, n))
+    y = jax.random.bernoulli(a, shape=(2, n)).astype(int)
     sign = 2.0 * y - 1
     x = 0.6 * jax.random.normal(b, (2, n, 3))
     x = x.at[..., 0].add(sign)
     x = x.at[0, :, 1].add(1.5 * sign[0])
     x = x.at[1, :, 1].add(jax.random.normal(c, (n,)) + 3.0)
-    one_hot = jax.nn.one_hot(y, 2)
+    one_hot = jnp.stack([1 - y, y], -1).astype(x.dtype)
     return Batch(x[0], one_hot[0]), Batch(x[1], one_hot[1])
 
 
