@@ -4,8 +4,9 @@ import math
 from collections.abc import Callable
 from typing import NamedTuple
 
-from jaxmeta import learners, losses, models
+from jaxmeta import learners, losses, models, transfer
 from jaxmeta.core import MetaLearner, Model
+from jaxmeta.runs.adaptation import ADAPTATION, make_method
 from jaxmeta.runs.probabilistic import PROBABILISTIC, make_meta_gan
 from jaxmeta.runs.recipes import Recipe
 from jaxmeta.runs.unrolled import UNROLLED, make_inner
@@ -141,6 +142,15 @@ METHODS: dict[str, Method] = {
         make_meta_gan,
         regression=False,
     ),
+    **{
+        name: Method(
+            row.summary,
+            lambda net, r, o: transfer.zero_shot(make_method(r)),
+            steps=False,
+            regression=False,
+        )
+        for name, row in ADAPTATION.items()
+    },
 }
 """Every learner by name: one row each."""
 

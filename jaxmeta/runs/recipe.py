@@ -28,6 +28,7 @@ class Recipe:
         "mini_imagenet",
         "tiered_imagenet",
         "cub",
+        "amazon",
         "folder",
     ] = "glyphs"
     """Where tasks come from. The first three are made on the fly."""
@@ -55,6 +56,13 @@ class Recipe:
     """Shots of the training tasks; None: as shots."""
     train_queries: int | None = None
     """Queries of the training tasks; None: as queries."""
+
+    source_domain: str = "books"
+    """The domain with labels, where dataset is amazon: dvd, electronics, kitchen too."""
+    target_domain: str = "dvd"
+    """The domain without labels, which the run is tested on."""
+    words: int = 5000
+    """Words that are kept, by the number of training reviews they are in."""
 
     # The learner.
     learner: str = "protonet"
@@ -111,6 +119,8 @@ class Recipe:
     """What meta_gan adds a generator to."""
     lam_gan: float = 1.0
     """Weight of meta_gan's game; 0 is its base alone, with the same episodes."""
+    strength: float = 0.3
+    """What domains are drawn together by: dann's reversal in the end, or a weight."""
     generator_rate: float = 1e-3
     """Outer learning rate of meta_gan's generator; rate is the classifier's."""
 

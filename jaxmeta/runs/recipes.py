@@ -8,6 +8,7 @@ another one, and so is `jaxmeta train sinusoid-maml --steps 100`.
 from dataclasses import replace
 
 from jaxmeta.runs.recipe import Recipe as Recipe
+from jaxmeta.runs.recipes_domains import domain_recipes
 from jaxmeta.runs.recipes_probabilistic import recipes as probabilistic_recipes
 
 _GLYPHS = Recipe(
@@ -228,6 +229,7 @@ _ALL = (
         hidden=(128, 128, 128), attention="multihead", steps=10_000, tasks=25,
         schedule="cosine", episodes=1000, chunk=500,
     ),
+    *domain_recipes(),
     Recipe(
         name="folder-protonet-5w1s",
         summary="ProtoNet on your own images: --data FOLDER with <class>/*.png",

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from jaxmeta import data, tasks
 from jaxmeta.core import Batch, Episode, Task
+from jaxmeta.runs.adaptation import REVIEWS
 from jaxmeta.runs.errors import ConfigError, one_line
 from jaxmeta.runs.recipes import Recipe
 
@@ -102,6 +103,7 @@ SOURCES: dict[str, Source] = {
         _omniglot,
         _few_shot,
     ),
+    "amazon": Source(REVIEWS, None, tasks.domain_pair, images=False),
     "folder": Source(
         "your own images, <class>/*.png or .jpg: --data FOLDER", _images, _few_shot
     ),
