@@ -43,9 +43,9 @@ def images() -> Score:
         (root / "class").mkdir()
         path = root / "class" / "x.jpg"
         path.write_bytes(jpeg)
-        before = data.manifest(root)
+        hashes = data.manifest(root)
         path.write_bytes(_flip(jpeg, len(jpeg) - 40))
-        tally.case("one bit of a JPEG", lambda: _hash_refuses(root, before))
+        tally.case("one bit of a JPEG", lambda: _hash_refuses(root, hashes))
     peak = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
     if peak > 512:
         return Score(0, tally.tried, f"{peak:.0f} MB more at the peak")
