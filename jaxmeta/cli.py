@@ -133,10 +133,12 @@ def _train(words: list[str]) -> int:
         return 0
     check(recipe)
     from jaxmeta.runs.cache import enable_cache
+    from jaxmeta.runs.devices import prepare
     from jaxmeta.runs.stop import Interrupted
     from jaxmeta.runs.train import train
 
     enable_cache()
+    prepare(recipe)
     try:
         train(recipe, say=_say)
     except Interrupted as stopped:

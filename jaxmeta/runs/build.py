@@ -12,6 +12,7 @@ from jaxmeta.learners.probabilistic import Believe
 from jaxmeta.runs import adaptation
 from jaxmeta.runs.adaptation import ADAPTATION
 from jaxmeta.runs.check import check
+from jaxmeta.runs.devices import make_mesh
 from jaxmeta.runs.errors import ConfigError, did_you_mean, one_line
 from jaxmeta.runs.methods import METHODS as METHODS
 from jaxmeta.runs.methods import Options, make_inner, make_net
@@ -131,7 +132,12 @@ def make_trainer(recipe: Recipe, learner: MetaLearner) -> Trainer:
         method = adaptation.make_method(recipe)
         gradients = train.from_loss(method.init, method.loss)
     else:
-        gradients = objective(learner, chunk=recipe.task_chunk, exact=recipe.exact)
+        gradients = objective(
+            learner,
+            chunk=recipe.task_chunk,
+            exact=recipe.exact,
+            mesh=make_mesh(recipe),
+        )
     trainer = train.make_trainer(gradients, make_outer(recipe))
     return train.hold_nonfinite(trainer, advance=skip)
 

@@ -1,6 +1,5 @@
 """The long loop: Python over compiled chunks of outer steps."""
 
-import functools
 import math
 import sys
 import time
@@ -10,6 +9,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.sharding import NamedSharding, PartitionSpec
 from tqdm import tqdm
 
 from jaxmeta import train
@@ -17,6 +17,7 @@ from jaxmeta.core import Meta, Task
 from jaxmeta.runs import keys, nonfinite
 from jaxmeta.runs.build import Job
 from jaxmeta.runs.checkpoints import Snapshot
+from jaxmeta.runs.devices import gather, make_mesh, spread
 from jaxmeta.runs.errors import RunError
 from jaxmeta.train import Evaluation, Trainer, TrainState
 
@@ -67,7 +68,8 @@ def compile_chunk(job: Job, state: TrainState, key: jax.Array):
     recipe = job.recipe
     steps, left = min(recipe.chunk, recipe.steps), recipe.steps - int(state.step)
 
-    @functools.partial(jax.jit, donate_argnums=0)
+    mesh = make_mesh(recipe)
+
     def chunk(state, task, key, last):
         # a continued run's chunks start where they would have; a fork's need not
         whole = left % steps == 0 and recipe.on_nonfinite != "rollback"
@@ -76,10 +78,12 @@ def compile_chunk(job: Job, state: TrainState, key: jax.Array):
 
     start = time.perf_counter()
     last = jnp.asarray(recipe.steps, jnp.int32)
-    lowered = chunk.lower(state, job.tasks.train, key, last)
-    compiled = lowered.compile()
+    rest = spread((job.tasks.train, key, last), mesh)
+    everywhere = None if mesh is None else NamedSharding(mesh, PartitionSpec())
+    jitted = jax.jit(chunk, donate_argnums=0, out_shardings=everywhere)
+    compiled = jitted.lower(spread(state, mesh), *rest).compile()
     seconds = time.perf_counter() - start
-    return lambda state: compiled(state, job.tasks.train, key, last), seconds
+    return lambda state: compiled(spread(state, mesh), *rest), seconds
 
 
 def score(
@@ -89,7 +93,7 @@ def score(
     size = side_by_side(job, episodes)
     return train.evaluate(
         job.tester,
-        meta,
+        gather(meta, make_mesh(job.recipe)),
         task,
         key,
         episodes=episodes,

@@ -161,6 +161,8 @@ class Recipe:
     """Outer steps in one compiled call, and between two lines of metrics."""
     task_chunk: int | None = None
     """Tasks computed side by side; None: chosen for the machine. Trades memory, speed."""
+    devices: int = 1
+    """Devices the tasks of an outer step are spread over; on a CPU, one for each core."""
     checkpoint_every: int | None = None
     """Outer steps between checkpoints; None: a tenth of the run."""
     fork: str | None = None
