@@ -16,8 +16,9 @@ LEVELS = {
     "models": 2, "data": 2, "tasks": 2,
     "learners": 3, "transfer": 3, "rl": 3,
     "train": 4,
-    "runs": 5, "testing": 5,
+    "runs": 5,
     "cli": 6, "__main__": 6,
+    "testing": 7,  # it breaks all of it, the command line included
 }  # fmt: skip
 # Rooms of one level that may look into a neighbour, one way only.
 NEIGHBOURS = {
@@ -27,7 +28,6 @@ NEIGHBOURS = {
     ("tasks", "data"),
     ("transfer", "learners"),
     ("rl", "learners"),
-    ("testing", "runs"),
     ("__main__", "cli"),
 }
 
@@ -115,9 +115,12 @@ def test_no_code_from_data(file):
 
 def test_no_global_random_state():
     for file in FILES:
-        for module, line in imports(file):
-            assert module != "random", f"{file.name}:{line}"
+        stdlib = any(module == "random" for module, _ in imports(file))
         for node in ast.walk(ast.parse(file.read_text())):
+            if stdlib and isinstance(node, ast.Attribute):
+                of_random = getattr(node.value, "id", "") == "random"
+                where = f"{file.name}:{node.lineno}"
+                assert not of_random or node.attr == "Random", where
             if isinstance(node, ast.Attribute) and isinstance(
                 node.value, ast.Attribute
             ):
