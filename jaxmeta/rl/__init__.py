@@ -8,6 +8,8 @@ from jaxmeta.rl.bandits import bandit as bandit
 from jaxmeta.rl.env import Env as Env
 from jaxmeta.rl.env import Trajectory as Trajectory
 from jaxmeta.rl.env import rollout as rollout
+from jaxmeta.rl.evaluate import Curve as Curve
+from jaxmeta.rl.evaluate import adaptation_curve as adaptation_curve
 from jaxmeta.rl.maml_pg import maml_pg as maml_pg
 from jaxmeta.rl.navigation import point_navigation as point_navigation
 from jaxmeta.rl.outer import policy_gradient as policy_gradient
@@ -17,9 +19,16 @@ from jaxmeta.rl.policies import Policy as Policy
 from jaxmeta.rl.policies import categorical as categorical
 from jaxmeta.rl.policies import gaussian as gaussian
 from jaxmeta.rl.policies import policy as policy
+from jaxmeta.rl.regret import expected_reward as expected_reward
+from jaxmeta.rl.regret import gittins as gittins
+from jaxmeta.rl.regret import gittins_indices as gittins_indices
+from jaxmeta.rl.regret import pull as pull
+from jaxmeta.rl.regret import regret as regret
+from jaxmeta.rl.regret import thompson as thompson
 from jaxmeta.rl.returns import discounted as discounted
 from jaxmeta.rl.returns import generalised_advantages as generalised_advantages
 from jaxmeta.rl.returns import linear_baseline as linear_baseline
+from jaxmeta.rl.rl2 import rl2 as rl2
 from jaxmeta.rl.surrogates import dice as dice
 from jaxmeta.rl.surrogates import lvc as lvc
 from jaxmeta.rl.surrogates import magic_box as magic_box

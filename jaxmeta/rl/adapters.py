@@ -10,7 +10,10 @@ from jaxmeta.rl.env import Env
 
 
 def from_gymnax(
-    env: Any, *, horizon: int | None = None, tasks: Callable[[Key], PyTree] | None = None
+    env: Any,
+    *,
+    horizon: int | None = None,
+    tasks: Callable[[Key], PyTree] | None = None,
 ) -> Env:
     """A gymnax environment; the task is its parameters.
 

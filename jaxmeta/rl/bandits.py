@@ -10,9 +10,7 @@ from jaxmeta.core import Array, Key
 from jaxmeta.rl.env import Env
 
 
-def bandit(
-    arms: int, *, pulls: int, goal: tuple[float, float] | None = None
-) -> Env:
+def bandit(arms: int, *, pulls: int, goal: tuple[float, float] | None = None) -> Env:
     """A Bernoulli bandit; the task is the vector of success probabilities.
 
         p_i ~ U[0, 1],   r ~ Bernoulli(p_a)

@@ -109,9 +109,7 @@ def trpo(
         size = jnp.sqrt(2 * max_kl / (optax.tree.vdot(x, fisher(x)) + 1e-12))
 
         def candidate(fraction):
-            params = jax.tree.map(
-                lambda p, x: p - fraction * size * x, meta.params, x
-            )
+            params = jax.tree.map(lambda p, x: p - fraction * size * x, meta.params, x)
             at = dists(params)
             better, kl = loss_of(at) < loss, kl_of(at)
             return params, kl, better & (kl <= max_kl)

@@ -1,0 +1,164 @@
+"""The outer steps: TRPO against a dense solve, PPO's first step, RL2's two forms."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from jax.flatten_util import ravel_pytree
+
+import jaxmeta as jm
+from jaxmeta import rl
+from jaxmeta.functional.recurrent import lstm_scan
+from tests.rl import small
+
+pytestmark = pytest.mark.usefixtures("x64")
+KEY = jax.random.key(3)
+
+
+def batch(count=3):
+    mdp, meta = small.problem()
+    return jax.tree.map(lambda x: jnp.stack([x] * count), mdp), meta
+
+
+def test_trpo_takes_the_natural_step_of_a_dense_solve():
+    agent = small.agent(episodes=30)
+    tasks, meta = batch()
+    damping, delta = 1e-3, 1e-4
+    objective = rl.trpo(agent, max_kl=delta, cg_steps=30, damping=damping)
+    (_, aux), moved = jax.jit(objective.value_and_grad)(meta, tasks, KEY)
+    assert 0 < aux.metrics["kl"] <= delta
+    assert aux.metrics["accepted"] > 0
+
+    # the same by matrices: gradient, Hessian of the KL, solve
+    found = jax.vmap(agent.collect, (None, 0, 0))(meta, tasks, jax.random.split(KEY, 3))
+    vector, unflatten = ravel_pytree(meta.params)
+
+    def of(params, what):
+        def one(found):
+            dist, _ = agent.replay(meta._replace(params=unflatten(params)), found)
+            if what == "kl":
+                return small.POLICY.family.kl(found.dist, dist).mean()
+            now = agent.family.log_prob(dist, found.played.actions)
+            old = agent.family.log_prob(found.dist, found.played.actions)
+            return -jnp.mean(jnp.exp(now - old) * found.advantages)
+
+        return jax.vmap(one)(found).mean()
+
+    slope = jax.grad(of)(vector, "gain")
+    curvature = jax.hessian(of)(vector, "kl") + damping * jnp.eye(len(vector))
+    x = jnp.linalg.solve(curvature, slope)
+    full = jnp.sqrt(2 * delta / (x @ curvature @ x)) * x
+    wants = aux.metrics["accepted"] * full
+    np.testing.assert_allclose(small.flat(moved), wants, rtol=1e-6, atol=1e-10)
+    # and the step is what it promises
+    assert of(vector - wants, "gain") < of(vector, "gain")
+    np.testing.assert_allclose(of(vector - wants, "kl"), aux.metrics["kl"], rtol=1e-8)
+
+
+def test_trpo_stays_where_nothing_helps():
+    agent = small.agent(episodes=5)
+    silent = agent._replace(
+        collect=lambda *args: (lambda e: e._replace(advantages=0 * e.advantages))(
+            agent.collect(*args)
+        )
+    )
+    tasks, meta = batch()
+    (_, aux), moved = rl.trpo(silent, backtracks=2).value_and_grad(meta, tasks, KEY)
+    assert (small.flat(moved) == 0).all()
+    assert aux.metrics["accepted"] == 0
+
+
+def test_the_first_step_of_ppo_is_the_policy_gradient():
+    agent = small.agent(episodes=10)
+    tasks, meta = batch()
+    _, moved = rl.ppo(agent, optax.sgd(0.3), epochs=1).value_and_grad(meta, tasks, KEY)
+    _, grads = rl.policy_gradient(agent).value_and_grad(meta, tasks, KEY)
+    # PPO means over steps, the policy gradient sums over the steps of an episode
+    wants = 0.3 * small.flat(grads) / small.HORIZON
+    np.testing.assert_allclose(small.flat(moved), wants, rtol=1e-9, atol=1e-12)
+
+
+def test_ppo_stops_pulling_outside_its_clip():
+    agent = small.agent(episodes=10)
+    tasks, meta = batch()
+    objective = rl.ppo(agent, optax.sgd(50.0), epochs=8, clip=1e-3)
+    few = rl.ppo(agent, optax.sgd(50.0), epochs=7, clip=1e-3)
+    a = small.flat(objective.value_and_grad(meta, tasks, KEY)[1])
+    b = small.flat(few.value_and_grad(meta, tasks, KEY)[1])
+    free = rl.ppo(agent, optax.sgd(50.0), epochs=8, clip=1e9)
+    c = small.flat(free.value_and_grad(meta, tasks, KEY)[1])
+    assert np.linalg.norm(a) < 0.5 * np.linalg.norm(c)
+    assert np.isfinite(b).all()
+
+
+def test_rl2_plays_what_it_replays():
+    env = rl.tabular(3, 2, horizon=4)
+    agent = rl.rl2(env, rl.categorical(2), hidden=5, episodes=3, adapt_episodes=3)
+    task = env.tasks(KEY)
+    meta = agent.init(jax.random.key(1), task)
+    found = agent.collect(meta, task, KEY)
+    memory = agent.adapt(meta, task, KEY)  # the same key: the same trial
+
+    trial = found.past
+    assert trial.rewards.shape == (3, 4)
+    seen = np.asarray(trial.observations).reshape(12, 3)
+    took = np.eye(2)[np.asarray(trial.actions).ravel()]
+    paid = np.asarray(trial.rewards).ravel()[:, None]
+    over = (np.arange(12) % 4 == 3).astype(float)[:, None]
+    before = np.concatenate([took, paid, over], 1)
+    before = np.concatenate([np.zeros((1, 4)), before[:-1]])
+    carry, _ = lstm_scan(
+        **meta.params["cell"],
+        inputs=jnp.asarray(np.concatenate([seen, before], 1)),
+        forget_bias=1,
+    )
+    np.testing.assert_allclose(memory.carry.hidden, carry.hidden, rtol=1e-10)
+    np.testing.assert_allclose(memory.reward, paid[-1, 0])
+    assert memory.done == 1
+
+    dist, values = agent.replay(meta, found)
+    np.testing.assert_allclose(dist, found.dist, rtol=1e-12)
+    assert values.shape == (1, 12)
+
+
+def test_adapting_helps_on_goal_bandits():
+    env = rl.bandit(3, pulls=10, goal=(0.1, 0.9))
+    policy = rl.policy(jm.models.linear_head(3), rl.categorical(3))
+
+    def at(k):
+        return rl.maml_pg(
+            env, policy, optax.sgd(0.5), steps=k, episodes=10, normalise=False
+        )
+
+    trainer = jm.make_trainer(rl.policy_gradient(at(1)), optax.adam(0.05))
+    some = jm.train.sample_batch(env.tasks, KEY, 2)
+    state = trainer.init(KEY, some)
+    state, metrics = jax.jit(
+        lambda state: jm.fit(trainer, env.tasks, state, KEY, steps=20, batch=10)
+    )(state)
+    assert jnp.isfinite(metrics["loss"]).all()
+    curve = rl.adaptation_curve(
+        at, state.meta, env.tasks, jax.random.key(9), steps=(0, 1), count=40, chunk=40
+    )
+    gain = curve.scores[1] - curve.scores[0]
+    assert gain.mean() > 4 * gain.std(ddof=1) / 40**0.5
+
+
+@pytest.mark.parametrize(
+    "build, message",
+    [
+        (lambda: small.agent(steps=-1), "steps: got -1"),
+        (lambda: small.agent(episodes=0), "episodes: got 0"),
+        (lambda: small.agent(discount=2), "discount: got 2"),
+        (lambda: rl.trpo(small.agent(), max_kl=0), "max_kl: got 0"),
+        (lambda: rl.trpo(small.agent(), shrink=1), "shrink: got 1"),
+        (lambda: rl.ppo(small.agent(), optax.sgd(1.0), epochs=0), "epochs: got 0"),
+        (lambda: rl.rl2(small.ENV, rl.categorical(2), hidden=0), "hidden"),
+        (lambda: rl.categorical(1), "actions: got 1"),
+        (lambda: rl.gaussian(0), "size: got 0"),
+    ],
+)
+def test_bad_settings_are_named(build, message):
+    with pytest.raises(ValueError, match=message):
+        build()
