@@ -9,7 +9,6 @@ them are compared before anything is restored, and the newest step that is whole
     checkpoints/00000300/manifest.json   file -> SHA-256
 """
 
-import contextlib
 import hashlib
 import json
 import os
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import jax
+from jax.experimental import multihost_utils
 
 from jaxmeta.core import Key, PyTree
 from jaxmeta.runs.errors import RunError, one_line
@@ -65,12 +65,17 @@ def save(folder: Path, step: int, snapshot: Snapshot, *, keep: int = 2) -> None:
         return  # of this very run, and verified when the run was continued
     part = folder / f".part-{step:08d}"
     try:
-        folder.mkdir(exist_ok=True)  # not its parents: a run that vanished stays so
-        shutil.rmtree(part, ignore_errors=True)
-        part.mkdir()
+        first = jax.process_index() == 0
+        if first:
+            folder.mkdir(exist_ok=True)  # not its parents: what vanished stays so
+            shutil.rmtree(part, ignore_errors=True)
+            part.mkdir()
+        _together(f"{part} is there")
         _write(part, step, snapshot)
-        os.replace(part, final)
-        sync(folder)
+        if first:
+            os.replace(part, final)
+            sync(folder)
+        _together(f"{final} is there")
     except (OSError, ValueError) as error:
         shutil.rmtree(part, ignore_errors=True)
         intact = [path.name for path in steps(folder)[-1:]]
@@ -80,7 +85,7 @@ def save(folder: Path, step: int, snapshot: Snapshot, *, keep: int = 2) -> None:
             f"{needed / 1e6:.1f} MB needed); "
             f"the last good step is {intact[0] if intact else 'none'}"
         ) from error
-    for old in steps(folder)[:-keep]:
+    for old in steps(folder)[:-keep] if first else ():
         shutil.rmtree(old, ignore_errors=True)
 
 
@@ -151,8 +156,9 @@ def _write(part: Path, step: int, snapshot: Snapshot) -> None:
         "data": jax.random.key_data(snapshot.key).tolist(),
     }
     tree = {"state": snapshot.state, "best": snapshot.best}
-    with _alone():
-        ocp.save(str(part.resolve() / _ARRAYS), tree)
+    ocp.save(str(part.resolve() / _ARRAYS), tree)
+    if jax.process_index():
+        return
     info = {"format": FORMAT, "step": step, "key": key, **snapshot.info}
     (part / _INFO).write_text(json.dumps(info, allow_nan=False), encoding="utf-8")
     digests = _digests(part)
@@ -179,8 +185,7 @@ def _read(path: Path, like: tuple[PyTree, PyTree]) -> Snapshot:
         {"state": like[0], "best": like[1]},
     )
     try:
-        with _alone():
-            tree = ocp.load(str(path.resolve() / _ARRAYS), abstract)
+        tree = ocp.load(str(path.resolve() / _ARRAYS), abstract)
     except Exception as error:
         # Its bytes are as written: the fault is with what is asked for. Orbax calls all
         # of that "incompatible handler".
@@ -190,17 +195,10 @@ def _read(path: Path, like: tuple[PyTree, PyTree]) -> Snapshot:
     return Snapshot(tree["state"], tree["best"], key, info)
 
 
-def _alone() -> contextlib.AbstractContextManager:
-    """Every process of a run keeps its own folder, and waits for none of the others."""
-    if jax.process_count() == 1:
-        return contextlib.nullcontext()
-    from orbax.checkpoint import v1 as ocp
-
-    me = jax.process_index()
-    options = ocp.options.MultiprocessingOptions(
-        primary_host=me, active_processes={me}, barrier_sync_key_prefix=f"process{me}"
-    )
-    return ocp.Context(multiprocessing_options=options)
+def _together(what: str) -> None:
+    """Waits for the other processes of a run; all of them call what writes."""
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices(what)
 
 
 def _verify(path: Path) -> None:

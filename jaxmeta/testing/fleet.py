@@ -146,17 +146,23 @@ def _problem():
     import optax
 
     import jaxmeta as jm
+    from jaxmeta.runs.writer import to_host
+    from jaxmeta.train.sharding import replicate
 
     mesh = jm.train.task_mesh()
     learner = jm.maml(jm.models.mlp(3, hidden=(8,)), optax.sgd(0.1), steps=1)
     task = jm.testing.probe()
     trainer = jm.make_trainer(jm.episodic(learner, mesh=mesh), optax.adam(1e-3))
     first = jm.train.sample_batch(task, jax.random.key(0), 4)
-    state = jm.train.sharding.replicate(trainer.init(jax.random.key(1), first), mesh)
-    key = jm.train.sharding.replicate(jax.random.key(2), mesh)
-    run = jax.jit(
-        lambda state, key: jm.fit(trainer, task, state, key, steps=1, batch=4)
-    )
+    # arrays of one process cannot be handed to the devices of another, NumPy's can
+    state = replicate(to_host(trainer.init(jax.random.key(1), first)), mesh)
+    key = replicate(to_host(jax.random.key_data(jax.random.key(2))), mesh)
+
+    @jax.jit
+    def run(state, data):
+        key = jax.random.wrap_key_data(data)
+        return jm.fit(trainer, task, state, key, steps=1, batch=4)
+
     return state, key, run
 
 
@@ -206,8 +212,7 @@ def _start(folder: Path, steps: int) -> list[subprocess.Popen]:
         port = free.getsockname()[1]
     started = []
     for rank in range(2):
-        mine = folder / f"rank{rank}"
-        asked = json.dumps([rank, port, str(mine), steps])
+        asked = json.dumps([rank, port, str(folder / "shared"), steps])
         command = [sys.executable, "-m", "jaxmeta.testing.fleet", "rank", asked]
         started.append(
             subprocess.Popen(
@@ -231,7 +236,9 @@ def _pair(folder: Path, steps: int) -> list[dict]:
 def _kill_one(folder: Path, steps: int) -> tuple[float, list[int]]:
     first, second = _start(folder, steps)
     end = time.monotonic() + 300
-    while time.monotonic() < end and not list((folder / "rank1").glob("0000000[2-9]")):
+    while time.monotonic() < end and not list((folder / "shared").glob("0000*[2-9]")):
+        if second.poll() is not None:
+            raise RuntimeError("a rank ended before its second checkpoint")
         time.sleep(0.01)
     os.kill(second.pid, signal.SIGKILL)
     start = time.monotonic()

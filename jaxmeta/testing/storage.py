@@ -37,7 +37,8 @@ def restored(folder: Path) -> tuple[int | None, list[str]]:
     with warnings.catch_warnings(record=True) as seen:
         warnings.simplefilter("always")
         found = checkpoints.restore(folder, LIKE)
-    said = [str(w.message) for w in seen]
+    # an interrupted save leaves coroutines, of which Python warns when it finds them
+    said = [str(w.message) for w in seen if w.category is UserWarning]
     if found is None:
         return None, said
     step = int(found.info["step"])
