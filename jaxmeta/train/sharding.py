@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jax.flatten_util import ravel_pytree
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
@@ -42,7 +43,17 @@ def replicate(tree: PyTree, mesh: Mesh) -> PyTree:
       A tree of global arrays.
     """
     everywhere = NamedSharding(mesh, PartitionSpec())
-    return jax.device_put(tree, everywhere)
+
+    def put(x):
+        if jax.dtypes.issubdtype(getattr(x, "dtype", None), jax.dtypes.prng_key):
+            data = put(jax.random.key_data(x))
+            return jax.random.wrap_key_data(data, impl=jax.random.key_impl(x))
+        if isinstance(x, jax.Array) and x.sharding == everywhere:
+            return x
+        # from the host: an array of one process cannot move to another's devices
+        return jax.device_put(np.asarray(x), everywhere)
+
+    return jax.tree.map(put, tree)
 
 
 def mean_over_mesh(
@@ -61,6 +72,7 @@ def mean_over_mesh(
       A function of the same arguments and result.
 
     >>> import jax.numpy as jnp
+import numpy as np
     >>> mean = mean_over_mesh(lambda w, x: jnp.mean(w * x, 0), task_mesh())
     >>> mean(jnp.float32(2.0), jnp.arange(4.0)).item()
     3.0
