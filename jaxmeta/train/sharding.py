@@ -72,7 +72,6 @@ def mean_over_mesh(
       A function of the same arguments and result.
 
     >>> import jax.numpy as jnp
-import numpy as np
     >>> mean = mean_over_mesh(lambda w, x: jnp.mean(w * x, 0), task_mesh())
     >>> mean(jnp.float32(2.0), jnp.arange(4.0)).item()
     3.0
