@@ -124,7 +124,7 @@ def make_tasks(recipe: Recipe) -> tuple:
     def episodes(name: str, part: Dataset):
         sizes = (recipe.ways, recipe.shots, recipe.queries)
         try:
-            return tasks.domains({name: part}, *sizes)
+            return tasks.domains({name: part}, *sizes, shuffle=False)
         except ValueError as error:
             raise ConfigError("queries", recipe.queries, str(error)) from error
 

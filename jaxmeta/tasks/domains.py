@@ -107,6 +107,7 @@ def domains(
     queries: int,
     *,
     pairs: Sequence[tuple[str, str]] | None = None,
+    shuffle: bool = True,
 ) -> Partial:
     """Builds few-shot tasks over several domains that share their classes.
 
@@ -121,6 +122,8 @@ def domains(
       shots: support examples of each class.
       queries: query examples of each class.
       pairs: `(domain of the support, domain of the query)`, one or more.
+      shuffle: draw the classes and their order, as few-shot learning does. Without it
+        label i is class i in every episode: what a fixed classifier is judged by.
 
     Returns:
       A task, `key -> Episode`: inputs `[ways * m, ...]`, one-hot float32 targets
@@ -156,10 +159,12 @@ def domains(
             )
     if ways > len(first.names):
         raise ValueError(f"ways: got {ways}, wants at most {len(first.names)}")
+    if not shuffle and ways < len(first.names):
+        raise ValueError(f"ways: got {ways}, wants all {len(first.names)} unshuffled")
     sizes = np.asarray([len(part.inputs) for part in data.values()])
     offsets = (np.cumsum(sizes) - sizes)[:, None]
     return Partial(
-        _Domains(ways, shots, queries),
+        _Domains(ways, shots, queries, shuffle),
         jnp.asarray(np.concatenate([part.inputs for part in data.values()])),
         jnp.asarray(offsets + [part.starts for part in data.values()], jnp.int32),
         jnp.asarray([part.counts for part in data.values()], jnp.int32),
@@ -174,6 +179,7 @@ class _Domains:
     ways: int
     shots: int
     queries: int
+    shuffle: bool
 
     def __call__(
         self, inputs: Array, starts: Array, counts: Array, pairs: Array, key: Key
@@ -181,7 +187,9 @@ class _Domains:
         # starts, counts [domains, classes]; pairs [p, 2]
         of_pair, of_class, of_support, of_query = jax.random.split(key, 4)
         support, query = pairs[jax.random.randint(of_pair, (), 0, len(pairs))]
-        classes = choose(of_class, counts.shape[1], self.ways)
+        classes = jnp.arange(self.ways)
+        if self.shuffle:
+            classes = choose(of_class, counts.shape[1], self.ways)
         each = self.shots + self.queries
 
         def rows(domain, key):

@@ -14,8 +14,8 @@ from jaxmeta.runs.train import train
 
 RECIPE = dataclasses.replace(
     RECIPES["amazon-dann-books-dvd"],
-    hidden=(6,), words=20, queries=2, steps=4, tasks=4, chunk=2, episodes=4,
-    validate_episodes=4, validate_every=2,
+    hidden=(6,), words=22, queries=2, steps=40, tasks=16, chunk=20, episodes=4,
+    validate_episodes=4, validate_every=20, rate=0.01,
 )  # fmt: skip
 
 
@@ -28,7 +28,8 @@ def root(tmp_path_factory):
         for part in ("train", "test"):
             lines = []
             for i in range(80):
-                words = sorted(random.choice(20, 6, replace=False))
+                words = {*random.choice(20, 6, replace=False).tolist(), 20 + i % 2}
+                words = sorted(words)  # one word gives the class away
                 lines.append(f"{i % 2} " + " ".join(f"{w}:1" for w in words))
             text = "\n".join(lines).encode()
             (folder / f"{name}_{part}.svmlight.gz").write_bytes(gzip.compress(text))
@@ -41,7 +42,7 @@ def test_run_says_what_chose(root, tmp_path):
     result = json.loads((out / "result.json").read_text())
     assert result["domains"] == "books to dvd"
     assert "no target label" in result["chosen_by"]
-    assert 0 <= result["accuracy"] <= 1 and not result["transductive"]
+    assert result["accuracy"] > 0.9 and not result["transductive"]
     page = (out / "report.html").read_text()
     assert "books to dvd" in page and result["chosen_by"] in page
 

@@ -68,6 +68,13 @@ def test_query_from_another_domain():
     assert 0 < support.inputs[:, 0, 1].mean() < 1  # the label of a class is random
 
 
+def test_unshuffled_labels_are_the_classes():
+    _, query = draws(domains(DATA, 2, 1, 2, shuffle=False))
+    assert jnp.all(query.targets.argmax(-1) == query.inputs[:, :, 1])
+    with pytest.raises(ValueError, match="ways: got 1, wants all 2"):
+        domains(DATA, 1, 1, 2, shuffle=False)
+
+
 def test_domains_are_checked():
     with pytest.raises(ValueError, match="pairs: got 'cd'"):
         domains(DATA, 2, 1, 1, pairs=[("books", "cd")])
