@@ -69,6 +69,21 @@ def _images(recipe: Recipe) -> data.Splits:
     return data.make_splits(*(data.take_classes(whole, n) for n in names.values()))
 
 
+def _benchmark(reader: Callable[..., data.Splits], *, side: int | None = None):
+    """The loader of a published set of colour photographs; `side`: its only size."""
+
+    def load(recipe: Recipe) -> data.Splits:
+        if recipe.mode != "RGB":
+            wants = f"RGB: {recipe.dataset} is in colour"
+            raise ConfigError("mode", recipe.mode, wants)
+        if side is not None and recipe.size != side:
+            raise ConfigError("size", recipe.size, f"{side}, the size of the images")
+        root = _folder(recipe, f"the folder with {recipe.dataset}")
+        return reader(root) if side else reader(root, recipe.size)
+
+    return load
+
+
 def _folder(recipe: Recipe, wants: str) -> Path:
     if recipe.data is None:
         raise ConfigError("data", "nothing", wants)
@@ -103,12 +118,39 @@ SOURCES: dict[str, Source] = {
         _omniglot,
         _few_shot,
     ),
+    "cifar_fs": Source(
+        "CIFAR-100 in 64/16/20 classes, 600 photographs each: --data FOLDER",
+        _benchmark(data.cifar_fs, side=32),
+        _few_shot,
+    ),
+    "fc100": Source(
+        "CIFAR-100 in 60/20/20 classes, split by superclass: --data FOLDER",
+        _benchmark(data.fc100, side=32),
+        _few_shot,
+    ),
+    "mini_imagenet": Source(
+        "64/16/20 classes of ImageNet, folders or Ravi's lists: --data FOLDER",
+        _benchmark(data.mini_imagenet),
+        _few_shot,
+    ),
+    "tiered_imagenet": Source(
+        "351/97/160 classes of ImageNet, 34 groups: --data FOLDER",
+        _benchmark(data.tiered_imagenet),
+        _few_shot,
+    ),
+    "cub": Source(
+        "200 species of birds, 100/50/50: --data FOLDER",
+        _benchmark(data.cub),
+        _few_shot,
+    ),
     "amazon": Source(REVIEWS, None, tasks.domain_pair, images=False),
     "folder": Source(
         "your own images, <class>/*.png or .jpg: --data FOLDER", _images, _few_shot
     ),
 }
 """Every data set by name: one row each."""
+
+_COLOUR = ("folder", "cifar_fs", "fc100", "mini_imagenet", "tiered_imagenet", "cub")
 
 
 def make_tasks(recipe: Recipe) -> Tasks:
@@ -124,7 +166,7 @@ def make_tasks(recipe: Recipe) -> Tasks:
       ConfigError: data that are missing, or too few for the tasks that are asked for.
     """
     source = SOURCES[recipe.dataset]
-    if recipe.mode == "RGB" and recipe.dataset != "folder":
+    if recipe.mode == "RGB" and recipe.dataset not in _COLOUR:
         raise ConfigError("mode", "RGB", f"L: {recipe.dataset} is not in colour")
     if recipe.rotations and source.load is None:
         raise ConfigError("rotations", True, f"False: {recipe.dataset} has no classes")
