@@ -115,7 +115,7 @@ _ALL = (
         _OMNIGLOT,
         name="omniglot-metaoptnet-5w1s",
         summary="Lee et al. 2019: a support vector machine on 64 features",
-        learner="metaoptnet", train_ways=20, train_queries=5, steps=2000, tasks=1,
+        learner="metaoptnet", train_ways=20, train_queries=5, steps=3000, tasks=1,
         schedule="cosine",
     ),
     replace(
@@ -173,9 +173,11 @@ _ALL = (
                 tasks=16,
             ),
             "imaml": dict(
-                summary="Rajeswaran et al. 2019: 16 steps; published 99.2 %",
-                inner_rate=0.1, inner_steps=16, eval_inner_steps=16, lam=2.0, tasks=8,
-                steps=400,
+                summary="Rajeswaran et al. 2019: 5 steps, damped; published 99.2 %",
+                # near theta the loss is concave in some directions: the damped system
+                # is definite, and leans towards the first-order gradient
+                inner_rate=0.4, inner_steps=5, eval_inner_steps=5, lam=0.1,
+                damping=30.0, tasks=16, steps=2500,
             ),
             "proto_maml": dict(
                 summary="Triantafillou et al. 2020: a head of prototypes, 3 steps",
