@@ -20,6 +20,7 @@ import os
 import resource
 import sys
 import tempfile
+from importlib import metadata
 from pathlib import Path
 
 import jax
@@ -235,7 +236,7 @@ def measure(name: str, seconds: float) -> dict:
     mine = [side for side in OURS if side in rates]
     return {
         "case": case,
-        "machine": host,
+        "machine": host | versions(),
         "seconds": {side: [round(t, 4) for t in ts] for side, ts in times.items()},
         "tasks_per_second": {side: round(r, 2) for side, r in rates.items()},
         "ratio": {
@@ -246,6 +247,13 @@ def measure(name: str, seconds: float) -> dict:
         "memory": facts,
         "not_installed": missing,
     }
+
+
+def versions() -> dict[str, str]:
+    """Of the rivals that are installed."""
+    names = ("torch", "higher", "torchopt")
+    found = {name: name for name in names if importlib.util.find_spec(name)}
+    return {name: metadata.version(name) for name in found}
 
 
 def environment(side: str) -> dict[str, str]:

@@ -1,0 +1,128 @@
+"""Writes the speed tables of benchmarks/README.md from the kept results.
+
+python -m benchmarks.tables
+"""
+
+import json
+from pathlib import Path
+
+from benchmarks import throughput
+
+HERE = Path(__file__).parent
+README = HERE / "README.md"
+
+
+def read(name: str) -> dict | None:
+    file = HERE / "results" / f"{name}.json"
+    return json.loads(file.read_text()) if file.exists() else None
+
+
+def host(machine: dict) -> str:
+    names = ("jax", "jaxlib", "torch", "flax", "numpy")
+    versions = ", ".join(f"{n} {machine[n]}" for n in names if n in machine)
+    cores = f"{machine['cores']} cores of an {machine['processor']}"
+    return f"{cores}, {versions}, {machine['date']}"
+
+
+def speed() -> str:
+    found = read("throughput")
+    if found is None:
+        return "Not measured."
+    rows = found["rows"]
+    lines = [
+        f"{host(next(iter(rows.values()))['machine'])}. Tasks a second, "
+        "medians of alternating rounds, float32; ratios are those of the same run.",
+        "",
+        throughput.table(rows),
+    ]
+    if "sampling" in rows and "maml-1" in rows:
+        drawn = 32 / rows["sampling"]["tasks_per_second"]["jaxmeta"]
+        step = 32 / rows["maml-1"]["tasks_per_second"]["jaxmeta"]
+        share = drawn / (drawn + step)
+        lines += ["", f"Drawing the episodes of an outer step takes {share:.2%} of it."]
+    flat = {n: rows[n] for n in rows if n.startswith("flat-")}
+    if flat:
+        text = ", ".join(
+            f"{row['case']['tasks']} tasks {row['tasks_per_second']['jaxmeta']:.1f}/s and "
+            f"{row['memory']['jaxmeta']['temporary_mb']:.0f} MB"
+            for row in flat.values()
+        )
+        lines += ["", f"Against the number of tasks: {text}."]
+    if "maml-1" in rows:
+        text = "; ".join(
+            f"{side} {facts['peak_mb']} MB"
+            + (
+                f" ({facts['temporary_mb']} MB of it XLA's)"
+                if "temporary_mb" in facts
+                else ""
+            )
+            for side, facts in rows["maml-1"]["memory"].items()
+        )
+        lines += ["", f"Peak memory of the process above its imports, maml-1: {text}. "
+                  "jaxmeta's is reached while it compiles."]  # fmt: skip
+    return "\n".join(lines)
+
+
+def compiling() -> str:
+    found = read("compile_time")
+    if found is None:
+        return "Not measured."
+    lines = [
+        f"{host(found['machine'])}. Seconds.", "",
+        "| program | cache | trace | compile | start to first gradient |",
+        "|---|---|---|---|---|",
+    ]  # fmt: skip
+    for name in ("maml-1", "maml-5"):
+        for way, row in found[name].items():
+            cells = (row["trace"], row["compile"], row["start"])
+            lines.append(f"| {name} | {way} | " + " | ".join(map(str, cells)) + " |")
+    return "\n".join(lines)
+
+
+def roofline() -> str:
+    found = read("roofline")
+    if found is None:
+        return "Not measured."
+    lines = [
+        f"{host(found['machine'])}. A matrix product of 3072 reaches "
+        f"{found['gemm_gflops']} GFLOP/s, a copy {found['copy_gb_per_s']} GB/s.", "",
+        "| program | tasks/s | GFLOP/s, counted as direct convolutions | of the product |",
+        "|---|---|---|---|",
+    ]  # fmt: skip
+    for name, row in found["rows"].items():
+        lines.append(
+            f"| {name} | {row['tasks_per_second']} | "
+            f"{row['gflops_as_direct_convolution']} | {row['fraction_of_gemm_peak']:.0%} |"
+        )
+    return "\n".join(lines)
+
+
+def accuracy() -> str:
+    found = read("end_to_end")
+    if found is None:
+        return "Not measured: it needs the machine for itself for a quarter of an hour."
+    sides = [
+        f"{side}: {found[side]['seconds']:.0f} s, {found[side]['steps']} steps"
+        for side in ("jaxmeta", "torch")
+    ]
+    return f"{host(found['machine'])}. {'; '.join(sides)}. Ratio {found['ratio']}."
+
+
+def main() -> None:
+    text = README.read_text()
+    sections = {
+        "throughput": speed,
+        "compile_time": compiling,
+        "roofline": roofline,
+        "end_to_end": accuracy,
+    }
+    for name, make in sections.items():
+        begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+        before, rest = text.split(begin)
+        _, after = rest.split(end)
+        text = f"{before}{begin}\n{make()}\n{end}{after}"
+    README.write_text(text)
+
+
+if __name__ == "__main__":
+    main()
