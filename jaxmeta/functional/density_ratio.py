@@ -20,7 +20,8 @@ def kmm(
     bandwidth: float | Array | None = None,
     bound: float = 1000.0,
     epsilon: float | None = None,
-    iterations: int = 2000,
+    iterations: int = 20_000,
+    tolerance: float = 1e-6,
 ) -> Array:
     """Kernel mean matching: weights under which the source's mean embedding is the target's.
 
@@ -36,7 +37,9 @@ def kmm(
       bandwidth: sigma^2 of the kernel; by default the median heuristic.
       bound: B, the largest weight.
       epsilon: how far the mean weight may be from 1; `(sqrt(n) - 1) / sqrt(n)` if None.
-      iterations: gradient steps.
+      iterations: gradient steps at most. A smooth kernel makes a flat minimum: weights
+        still move long after the discrepancy has settled.
+      tolerance: stop where a projected gradient step moves no weight by more.
 
     Returns:
       w, `[n]`.
@@ -64,21 +67,23 @@ def kmm(
     slack = n * ((n**0.5 - 1) / n**0.5 if epsilon is None else epsilon)
     rate = 1 / jnp.max(jnp.sum(gram, 1))  # the largest row sum bounds the spectrum
 
-    def body(_, carry):
-        w, ahead, t = carry
+    def body(carry):
+        w, ahead, t, _, i = carry
         moved = ahead - rate * (gram @ ahead - kappa)
         new = _into_box(moved, bound, n - slack, n + slack)
+        step = jnp.max(jnp.abs(new - ahead))
         # Beck and Teboulle 2009; momentum that points uphill is dropped
         uphill = jnp.sum((ahead - new) * (new - w)) > 0
         t = jnp.where(uphill, 1.0, t)
         t_new = (1 + jnp.sqrt(1 + 4 * t**2)) / 2
         ahead = new + jnp.where(uphill, 0.0, (t - 1) / t_new) * (new - w)
-        return new, ahead, t_new
+        return new, ahead, t_new, step, i + 1
 
-    start = jnp.ones(n, gram.dtype)
-    return lax.fori_loop(0, iterations, body, (start, start, jnp.ones((), gram.dtype)))[
-        0
-    ]
+    def running(carry):
+        return (carry[3] > tolerance) & (carry[4] < iterations)
+
+    start, one = jnp.ones(n, gram.dtype), jnp.ones((), gram.dtype)
+    return lax.while_loop(running, body, (start, start, one, one, 0))[0]
 
 
 def _into_box(w: Array, bound: float, low, high) -> Array:

@@ -9,10 +9,11 @@ from jax.test_util import check_grads
 from sklearn.linear_model import RidgeClassifier
 
 from jaxmeta.core import Batch
-from jaxmeta.functional.kernels import mmd
+from jaxmeta.functional.kernels import mmd, rbf
 from jaxmeta.functional.spectral import coral_distance
 from jaxmeta.tasks.domains import DomainPair, Unlabelled
 from jaxmeta.transfer.alignment import coral, dan, deep_coral, subspace_alignment
+from jaxmeta.transfer.importance import kmm
 
 from .test_adversarial import nets
 from .toys import toy
@@ -104,7 +105,7 @@ def test_dimensions_are_checked(dim):
 
 
 def test_the_toy_of_adapt():
-    """The figures adapt's documents give for CORAL and subspace alignment."""
+    """The figures that adapt gives for CORAL, subspace alignment and KMM."""
     x_s, y_s, x_t, y_t = toy()
 
     def score(maps):
@@ -115,6 +116,16 @@ def test_the_toy_of_adapt():
     assert score(coral(x_s, x_t, lam=1e-5)) == 0.86
     assert score(coral(x_s, x_t, lam=1e-5, match_means=True)) == 0.90
     assert score(subspace_alignment(x_s, x_t, dim=2)) == 0.91
+
+    w = np.asarray(kmm(x_s, x_t, bandwidth=0.5))  # gamma = 1
+    assert RidgeClassifier().fit(x_s, y_s, w).score(x_t, y_t) == 0.76
+
+    def discrepancy(w):
+        within = w @ rbf(x_s, x_s, 0.5) @ w - 2 * w @ rbf(x_s, x_t, 0.5).sum(1)
+        return within / 100**2 + rbf(x_t, x_t, 0.5).mean()
+
+    np.testing.assert_allclose(discrepancy(np.ones(100)), 0.101, atol=5e-4)
+    np.testing.assert_allclose(discrepancy(w), 0.0003, atol=5e-5)
 
 
 PAIR = DomainPair(
