@@ -323,6 +323,7 @@ def main() -> None:
     parser.add_argument("--pairs", nargs="*", default=["-".join(p) for p in PAIRS])
     parser.add_argument("--out", type=Path, default=RESULT)
     parser.add_argument("--table", action="store_true", help="write the table alone")
+    parser.add_argument("--resume", action="store_true", help="keep the pairs in --out")
     args = parser.parse_args()
     if args.table:
         write_table(json.loads(args.out.read_text()))
@@ -335,11 +336,19 @@ def main() -> None:
         "steps": STEPS, "batch": BATCH, "hidden": HIDDEN, "rate": RATE,
     }  # fmt: skip
     result = {"machine": machine(), "settings": settings, "pairs": {}}
+    before = {"minutes": 0.0, "cpu_minutes": 0.0}
+    if args.resume:
+        result = before = json.loads(args.out.read_text())
+        if result["settings"] != json.loads(json.dumps(settings)):
+            parser.error(f"--resume: {args.out} was made with other settings")
+        before = dict(before)
+        pairs = [pair for pair in pairs if "-".join(pair) not in result["pairs"]]
     for pair in pairs:
         found = run_pair(reviews, pair, GRIDS, lambda line: print(line, flush=True))
         result["pairs"]["-".join(pair)] = found
-        result["minutes"] = round((time.perf_counter() - started) / 60, 2)
-        result["cpu_minutes"] = round(time.process_time() / 60, 2)
+        clock, cpu = (time.perf_counter() - started) / 60, time.process_time() / 60
+        result["minutes"] = round(before["minutes"] + clock, 2)
+        result["cpu_minutes"] = round(before["cpu_minutes"] + cpu, 2)
         args.out.write_text(json.dumps(result, indent=1) + "\n")
     if args.out == RESULT:
         write_table(result)
