@@ -268,7 +268,8 @@ def table(result) -> str:
         cells = []
         for method in methods:
             base = headline["net" if method in ("dann", "mmd") else "linear"][name]
-            worse = np.mean(headline[method][name]) < np.mean(base)
+            adapts = method not in ("linear", "net")
+            worse = adapts and np.mean(headline[method][name]) < np.mean(base)
             cells.append(cell(headline[method][name]) + (" ↓" if worse else ""))
         known = PUBLISHED.get(pair)
         last = " / ".join(f"{100 * x:.1f}" for x in known) if known else "-"
