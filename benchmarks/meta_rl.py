@@ -100,13 +100,13 @@ def navigation_parts(row: dict):
     model = jm.models.mlp(2, hidden=tuple(row["hidden"]), activation=jnp.tanh)
     policy = rl.policy(model, rl.gaussian(2, std=row["std"]))
 
-    def agent(k: int) -> rl.MetaAgent:
+    def agent(k: int, episodes: int = row["episodes"]) -> rl.MetaAgent:
         return rl.maml_pg(
             env,
             policy,
             optax.sgd(row["inner_rate"]),
             steps=k,
-            episodes=row["episodes"],
+            episodes=episodes,
             discount=row["discount"],
             surrogate=getattr(rl, row["surrogate"]),
             normalise=False,  # a small slope is near the goal: its size says so
@@ -138,10 +138,17 @@ def navigation(row: dict, count: int) -> dict:
     for name, k in (("maml", 1), ("pretrained", 0)):
         meta, spent = trained(*outer(agent(k), row), env, row, name)
         curve = functools.partial(
-            rl.adaptation_curve, agent, meta, env.tasks, key, count=count
+            rl.adaptation_curve,
+            meta=meta,
+            tasks=env.tasks,
+            key=key,
+            count=count,
+            episodes=row["episodes"],
         )
-        returns, left = curve(), curve(measure=to_go)
+        returns, left = curve(at=agent), curve(at=agent, measure=to_go)
         found[name] = {"returns": returns, "left": left, "spent": spent}
+        if name == "maml":  # one gradient step on 0, 1, 2, 3 episodes
+            few = curve(at=lambda k: agent(min(k, 1), max(k, 1)))
         print(name, returns.mean, returns.ci95, left.mean, left.ci95, flush=True)
     maml, plain = found["maml"], found["pretrained"]
     return {
@@ -158,6 +165,9 @@ def navigation(row: dict, count: int) -> dict:
             }
             for name, part in found.items()
         },
+        "episodes": list(few.steps),
+        "maml_return_by_episodes": few.mean.tolist(),
+        "maml_return_by_episodes_ci95": few.ci95.tolist(),
         "distance_ratio": float(maml["left"].mean[1] / maml["left"].mean[0]),
         "paired_return_maml_1_minus": {
             "maml_0": paired(maml["returns"].scores[1], maml["returns"].scores[0]),
@@ -318,6 +328,14 @@ def check_same(env, other, horizon: int) -> None:
         np.testing.assert_allclose(mine, reward, rtol=1e-4)
 
 
+def times(part: dict) -> str:
+    """How long training took."""
+    text = f"{part['train_seconds']:.0f} s"
+    if "train_cpu_seconds" in part:
+        text += f" ({part['train_cpu_seconds']:.0f} s of processor time)"
+    return text
+
+
 def table(results: dict) -> str:
     """The section of README.md."""
     lines = []
@@ -341,8 +359,19 @@ def table(results: dict) -> str:
                 for name in ("return", "distance")
             ]
             lines.append(f"| {k} | " + " | ".join(cells) + " |")
+        by_episodes = ", ".join(
+            f"{k}: {mean:.3f} ± {half:.3f}"
+            for k, mean, half in zip(
+                found["episodes"],
+                found["maml_return_by_episodes"],
+                found["maml_return_by_episodes_ci95"],
+                strict=True,
+            )
+        )
         gap = found["paired_return_maml_1_minus"]
         lines += [
+            "",
+            f"Return after a single step on so many episodes: {by_episodes}.",
             "",
             f"After one step MAML has {found['distance_ratio']:.2f} of its own distance "
             "left. Return of MAML after one step, minus that of the pretrained policy, "
@@ -351,8 +380,8 @@ def table(results: dict) -> str:
             f"{gap['pretrained_0']['ci95']:.3f} (as it is), "
             f"{gap['pretrained_1']['difference']:.3f} ± "
             f"{gap['pretrained_1']['ci95']:.3f} (after a step of its own). "
-            f"Training took {found['maml']['train_seconds']:.0f} s, compilation "
-            f"included, on {found['machine']['cores']} core(s).",
+            f"MAML trained for {times(found['maml'])}, compilation included, on "
+            f"{found['machine']['cores']} core(s).",
             "",
         ]
     if "bandit" in results:
@@ -374,7 +403,7 @@ def table(results: dict) -> str:
             "",
             f"RL² has {found['rl2_over_gittins']:.3f} times the regret of Gittins' "
             f"index, {found['rl2_over_thompson']:.3f} times Thompson sampling's; "
-            f"{found['train_seconds']:.0f} s of training.",
+            f"training took {times(found)}.",
             "",
         ]
     if "speed" in results:
