@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.tree_util import Partial
 
 import jaxmeta as jm
 
@@ -69,6 +70,7 @@ def timed(function):
 
 def measure(name, repeats, fast):
     text, make, sample, sizes = PROBLEMS[name]
+    sample = Partial(sample)
     sizes = dict(sizes, steps=20) if fast else sizes
 
     @jax.jit
