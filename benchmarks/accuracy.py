@@ -72,7 +72,15 @@ def cell(result: dict) -> str:
     else:
         value = f"{result['mse']:.3f} ± {result['ci95']:.3f}"
     word = " (t)" if result["transductive"] else ""
-    return f"{value}{word}, {result['steps']:,} x {result['tasks']}"
+    taken = f"{value}{word}, {result['steps']:,} x {result['tasks']}"
+    if "coverage" in result:
+        taken += (
+            f"; log-likelihood {result['log_likelihood']:.2f}, "
+            f"90 % band {100 * result['coverage']:.1f} %"
+        )
+    # a recipe that is not named after its learner alone is a variant of it
+    variant = result["recipe"].split("-")[1]
+    return taken if variant == result["learner"] else f"{variant}: {taken}"
 
 
 def table() -> str:
@@ -91,6 +99,7 @@ def table() -> str:
             cannot = (data, learner) == ("omniglot", "cnp") or (
                 data == "sinusoid" and learner in NO_REGRESSION
             )
+            rows.sort(key=lambda r: len(r["recipe"]))
             nothing = "-" if cannot else "not measured"
             cells.append("<br>".join(map(cell, rows)) or nothing)
         lines.append(f"| `{learner}` | {paper} | {cells[0]} | {cells[1]} |")
