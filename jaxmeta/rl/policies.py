@@ -12,6 +12,9 @@ from jaxmeta.core import Array, Key, Meta, Model, PyTree
 class Family(NamedTuple):
     """A family of distributions over actions; `dist` is a pytree of its parameters.
 
+    They are free: nothing constrains them (logits, not probabilities), so that the KL
+    has no first derivative in them where both are equal.
+
     Attributes:
       width: how many outputs of a network it takes.
       init: `() -> params`, its own parameters (a standard deviation).
@@ -109,7 +112,7 @@ def categorical(actions: int) -> Family:
       actions: how many there are.
 
     Returns:
-      A `Family` without parameters of its own; `dist` are log-probabilities.
+      A `Family` without parameters of its own; `dist` are logits.
 
     Raises:
       ValueError: if `actions < 2`.
@@ -122,19 +125,24 @@ def categorical(actions: int) -> Family:
         raise ValueError(f"actions: got {actions}, wants an integer >= 2")
 
     def log_prob(dist, taken):
-        return jnp.take_along_axis(dist, taken[..., None], -1)[..., 0]
+        found = jax.nn.log_softmax(dist)
+        return jnp.take_along_axis(found, taken[..., None], -1)[..., 0]
 
-    def mean_of(p, x):
-        return jnp.sum(jnp.exp(p) * x, -1)
+    def entropy(dist):
+        return -jnp.sum(jax.nn.softmax(dist) * jax.nn.log_softmax(dist), -1)
+
+    def kl(p, q):
+        gap = jax.nn.log_softmax(p) - jax.nn.log_softmax(q)
+        return jnp.sum(jax.nn.softmax(p) * gap, -1)
 
     return Family(
         actions,
         dict,
-        lambda params, outputs: jax.nn.log_softmax(outputs),
+        lambda params, outputs: outputs,
         lambda dist, key: jax.random.categorical(key, dist),
         log_prob,
-        lambda dist: -mean_of(dist, dist),
-        lambda p, q: mean_of(p, p - q),
+        entropy,
+        kl,
     )
 
 
