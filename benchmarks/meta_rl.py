@@ -37,10 +37,11 @@ NAVIGATION = {
     "tasks": 20,  # goals an outer step
     "outer": "adam",
     "outer_rate": 3e-3,
-    "steps": 600,
+    "steps": 200,
     "discount": 0.99,
     "surrogate": "lvc",
     "seed": 0,
+    "more_seeds": [1, 2],  # of MAML's training, on the same test goals
 }
 BANDIT = {
     "arms": 5,
@@ -67,15 +68,13 @@ def trained(objective, tx, env, row, name):
     state = jax.jit(trainer.init)(starting, some)
 
     @jax.jit
-    def piece(state):
+    def piece(state, key):
         steps = max(row["steps"] // 10, 1)
-        return jm.fit(
-            trainer, env.tasks, state, running, steps=steps, batch=row["tasks"]
-        )
+        return jm.fit(trainer, env.tasks, state, key, steps=steps, batch=row["tasks"])
 
     begin, working = time.perf_counter(), time.process_time()
     while int(state.step) < row["steps"]:
-        state, metrics = piece(state)
+        state, metrics = piece(state, running)
         shown = {k: round(float(v.mean()), 3) for k, v in metrics.items()}
         spent = round(time.perf_counter() - begin, 1)
         print(name, int(state.step), spent, shown, flush=True)
@@ -134,7 +133,7 @@ def to_go(trajectory, goal):
 def navigation(row: dict, count: int) -> dict:
     """MAML, and a policy pretrained over the same goals; 200 new goals for both."""
     env, agent = navigation_parts(row)
-    key, found = jax.random.key(1_000_000 + row["seed"]), {}
+    key, found = jax.random.key(1_000_000), {}
     for name, k in (("maml", 1), ("pretrained", 0)):
         meta, spent = trained(*outer(agent(k), row), env, row, name)
         curve = functools.partial(
@@ -151,9 +150,28 @@ def navigation(row: dict, count: int) -> dict:
             few = curve(at=lambda k: agent(min(k, 1), max(k, 1)))
         print(name, returns.mean, returns.ci95, left.mean, left.ci95, flush=True)
     maml, plain = found["maml"], found["pretrained"]
+    seeds = []
+    for seed in row["more_seeds"]:
+        meta, _ = trained(*outer(agent(1), row), env, row | {"seed": seed}, "maml")
+        measured = functools.partial(
+            rl.adaptation_curve, agent, meta, env.tasks, key,
+            steps=(0, 1), count=count, episodes=row["episodes"],
+        )  # fmt: skip
+        left = measured(measure=to_go)
+        gain = paired(measured().scores[1], plain["returns"].scores[1])
+        seeds.append(
+            {
+                "seed": seed,
+                "distance": left.mean.tolist(),
+                "distance_ratio": float(left.mean[1] / left.mean[0]),
+                "return_maml_1_minus_pretrained_1": gain,
+            }
+        )
+        print(json.dumps(seeds[-1]), flush=True)
     return {
         "settings": row,
         "goals": count,
+        "more_seeds": seeds,
         "gradient_steps": list(maml["returns"].steps),
         **{
             name: {
@@ -372,6 +390,11 @@ def table(results: dict) -> str:
         lines += [
             "",
             f"Return after a single step on so many episodes: {by_episodes}.",
+            "",
+            "Distance left after one step over that of before, for MAML trained with "
+            "other seeds: "
+            + ", ".join(f"{part['distance_ratio']:.2f}" for part in found["more_seeds"])
+            + ".",
             "",
             f"After one step MAML has {found['distance_ratio']:.2f} of its own distance "
             "left. Return of MAML after one step, minus that of the pretrained policy, "
