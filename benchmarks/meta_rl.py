@@ -37,7 +37,7 @@ NAVIGATION = {
     "tasks": 20,  # goals an outer step
     "outer": "adam",
     "outer_rate": 3e-3,
-    "steps": 200,
+    "steps": 600,
     "discount": 0.99,
     "surrogate": "lvc",
     "seed": 0,
@@ -360,9 +360,10 @@ def table(results: dict) -> str:
     if "navigation" in results:
         found = results["navigation"]
         row = found["settings"]
+        paid = {"squared": "squared distance", "distance": "distance"}[row["reward"]]
         lines += [
             f"Point navigation, {row['horizon']} steps, reward: minus the "
-            f"{row['reward']}; {found['goals']} new goals, {row['episodes']} episodes a "
+            f"{paid}; {found['goals']} new goals, {row['episodes']} episodes a "
             f"gradient step; 95 % t-intervals over goals. Outer step: {row['outer']}, "
             f"{row['steps']} x {row['tasks']} goals, both policies over the same ones.",
             "",
@@ -387,14 +388,12 @@ def table(results: dict) -> str:
             )
         )
         gap = found["paired_return_maml_1_minus"]
+        for part in found.get("more_seeds", []):
+            ratio = f"{part['distance_ratio']:.2f}"
+            by_episodes += f". Seed {part['seed']}: {ratio} of the distance left"
         lines += [
             "",
             f"Return after a single step on so many episodes: {by_episodes}.",
-            "",
-            "Distance left after one step over that of before, for MAML trained with "
-            "other seeds: "
-            + ", ".join(f"{part['distance_ratio']:.2f}" for part in found["more_seeds"])
-            + ".",
             "",
             f"After one step MAML has {found['distance_ratio']:.2f} of its own distance "
             "left. Return of MAML after one step, minus that of the pretrained policy, "

@@ -6,7 +6,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxmeta import tree
 from jaxmeta.core import Array, Key, Meta, Model, PyTree
+from jaxmeta.learners.maml import is_head
 
 
 class Family(NamedTuple):
@@ -146,12 +148,14 @@ def categorical(actions: int) -> Family:
     )
 
 
-def policy(model: Model, family: Family) -> Policy:
+def policy(model: Model, family: Family, *, head_scale: float = 1.0) -> Policy:
     """A network whose outputs parametrise a distribution over actions.
 
     Args:
       model: the network, with `family.width` outputs and without buffers that move.
       family: `gaussian(d)` or `categorical(n)`.
+      head_scale: the last layer ("head") starts this much smaller, so that every
+        policy begins near zero whatever its seed.
 
     Returns:
       A `Policy` with parameters `{"model": ..., "family": ...}`.
@@ -170,6 +174,10 @@ def policy(model: Model, family: Family) -> Policy:
         width = jax.eval_shape(model.apply, meta, observations)[0].shape[-1]
         if width != family.width:
             raise ValueError(f"model: got {width} outputs, wants {family.width}")
+        if head_scale != 1.0:
+            head, body = tree.partition(meta.params, is_head)
+            head = jax.tree.map(lambda x: head_scale * x, head)
+            meta = meta._replace(params=tree.combine(head, body))
         return Meta({"model": meta.params, "family": family.init()}, meta.buffers)
 
     def apply(meta, observations):
