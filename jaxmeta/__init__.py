@@ -24,8 +24,8 @@ from jaxmeta.core import Rule as Rule
 from jaxmeta.core import Task as Task
 from jaxmeta.learners import anil as anil
 from jaxmeta.learners import baseline_plus_plus as baseline_plus_plus
-from jaxmeta.learners import boil as boil
 from jaxmeta.learners import bmaml as bmaml
+from jaxmeta.learners import boil as boil
 from jaxmeta.learners import cavia as cavia
 from jaxmeta.learners import cnp as cnp
 from jaxmeta.learners import imaml as imaml

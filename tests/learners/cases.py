@@ -47,9 +47,7 @@ CASES: dict[str, Case] = {
     ),
     "imaml": Case(lambda: jm.imaml(head(), optax.sgd(0.2), steps=8, lam=1.0)),
     "proto_maml": Case(lambda: jm.proto_maml(body(), optax.sgd(0.05), steps=2)),
-    "meta_transfer": Case(
-        lambda: jm.meta_transfer(body(), optax.sgd(0.3), steps=2)
-    ),
+    "meta_transfer": Case(lambda: jm.meta_transfer(body(), optax.sgd(0.3), steps=2)),
     "reptile": Case(
         lambda: jm.reptile(head(), optax.sgd(0.3), steps=4),
         checks=dict(tx=optax.sgd(0.5)),
