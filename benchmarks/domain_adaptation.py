@@ -112,7 +112,7 @@ def train(method: str, source: Batch, target, rows, keys, value):
         state, _ = jm.fit(trainer, draw, state, running, steps=STEPS, batch=BATCH)
         return state.meta
 
-    # not a vmap: a batched matrix product is several times as slow on a CPU
+    # not a vmap: on a CPU each seed's matrix products fill the machine on their own
     return jax.lax.map(one, (rows, keys))
 
 

@@ -7,8 +7,8 @@
 A stride-2 Conv4-64 is pretrained to tell the 964 background characters apart. Then each
 method gets the same 600 episodes, of 5 of the 659 evaluation characters, and is compared
 with the frozen extractor and a new head in pairs. `--choose` pretrains on 792 background
-characters and prints accuracies on the other 172 for a grid of rates; the largest are the
-constants below. No evaluation character chooses anything.
+characters and prints accuracies on the other 172 for a grid of rates. HEAD_RATE is its
+best; the other constants were set beforehand. No evaluation character chooses anything.
 """
 
 import argparse
