@@ -7,6 +7,7 @@ import pytest
 import scipy.special
 import scipy.stats
 
+import jaxmeta as jm
 from jaxmeta import rl
 
 pytestmark = pytest.mark.usefixtures("x64")
@@ -138,3 +139,14 @@ def test_an_action_is_as_good_as_it_pays():
     arms = jnp.array([0, 1, 1, 0])
     np.testing.assert_allclose(rl.regret(p, arms), 1.0)
     np.testing.assert_allclose(rl.expected_reward(p, arms), 2.0)
+
+
+def test_a_small_head_begins_near_zero():
+    seen = jax.random.normal(KEY, (3, 2))
+    model = jm.models.mlp(2, hidden=(4,))
+    whole = rl.policy(model, rl.gaussian(2)).init(KEY, seen).params["model"]
+    small = rl.policy(model, rl.gaussian(2), head_scale=0.1).init(KEY, seen)
+    head = small.params["model"]["head"]["kernel"]
+    np.testing.assert_allclose(head, 0.1 * whole["head"]["kernel"], rtol=1e-12)
+    layer = small.params["model"]["layer1"]["kernel"]
+    np.testing.assert_array_equal(layer, whole["layer1"]["kernel"])
