@@ -181,7 +181,8 @@ def abstract_state(job: Job) -> TrainState:
 
 
 def _predict(job: Job, state: TrainState, key: Key):
-    return train.predictions(job.tester, state.meta, job.tasks.test(key), key)
+    drawing, adapting = jax.random.split(key)
+    return train.predictions(job.tester, state.meta, job.tasks.test(drawing), adapting)
 
 
 def _check_combination(recipe: Recipe) -> None:
