@@ -29,9 +29,11 @@ def speed() -> str:
     if found is None:
         return "Not measured."
     rows = found["rows"]
+    rounds = [len(times) for row in rows.values() for times in row["seconds"].values()]
     lines = [
         f"{host(next(iter(rows.values()))['machine'])}. Tasks a second, "
-        "medians of alternating rounds, float32; ratios are those of the same run.",
+        f"medians of {min(rounds)} to {max(rounds)} alternating rounds, float32; ratios "
+        "are those of the same run. Rows that are missing are not measured.",
         "",
         throughput.table(rows),
     ]
