@@ -28,6 +28,7 @@ class Semi(NamedTuple):
 def labelled(inputs) -> Array:
     """The labelled inputs, whether or not there are others.
 
+    >>> import jax.numpy as jnp
     >>> labelled(Semi(jnp.ones(2), jnp.ones(3))).shape
     (2,)
     """
@@ -60,6 +61,7 @@ def semi_supervised(
     References:
       Zhang et al. 2018, MetaGAN, sections 3.3 (examples) and 5.2 (tasks).
 
+    >>> import jax.numpy as jnp
     >>> from jaxmeta.testing import probe
     >>> episode = semi_supervised(probe(shots=3, queries=4), 1, 4)(jax.random.key(0))
     >>> jax.tree.map(jnp.shape, episode.support)

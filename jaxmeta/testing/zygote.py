@@ -61,6 +61,7 @@ class Zygote:
     def __exit__(self, *exc: object) -> None:
         self._process.stdin.close()  # type: ignore[union-attr]
         self._process.wait()
+        self._process.stdout.close()  # type: ignore[union-attr]
 
     def start(self, *words: str) -> Child:
         """Runs `jaxmeta words...` in a child."""

@@ -85,6 +85,8 @@ def predictions(learner: MetaLearner, meta: Meta, episode: Episode, key: Key) ->
 
 def _predicted(learner: MetaLearner, meta: Meta, fast, episode: Episode) -> Array:
     outputs = learner.predict(meta, fast, episode.query.inputs)
+    if outputs.shape[-1:] != episode.support.targets.shape[-1:]:
+        return outputs  # not one score a class: whatever compares them says so
     return losses.over_present(outputs, episode.support.targets)
 
 

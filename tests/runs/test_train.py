@@ -59,7 +59,7 @@ def test_report_shows_pictures_and_numbers(finished):
     out, _ = finished
     page = (out / "report.html").read_text()
     result = json.loads((out / "result.json").read_text())
-    assert page.count("data:image/png;base64,") == 4  # two pictures, light and dark
+    assert page.count("data:image/png;base64,") == 6  # three pictures, light and dark
     assert f"{100 * result['accuracy']:.2f} %" in page
     assert "http" not in page  # nothing is fetched
 
@@ -166,7 +166,7 @@ def test_every_learner_has_a_row():
 def test_recipes_build(name):
     recipe = RECIPES[name]
     assert recipe.summary and recipe.name == name
-    if recipe.dataset in ("glyphs", "sinusoid"):
+    if recipe.dataset in ("glyphs", "sinusoid", "sine_or_line"):
         abstract_state(build(recipe))
     else:
         with pytest.raises(ConfigError, match="data: got nothing"):
