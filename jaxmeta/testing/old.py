@@ -42,8 +42,11 @@ def write(out: Path) -> None:
 
     words = "train sinusoid-maml --hidden 4 --steps 2 --tasks 2 --shots 5 --queries 5"
     small = "--chunk 2 --episodes 4 --validate-episodes 4 --checkpoint-every 2"
-    if status := main([*words.split(), *small.split(), "--out", str(out)]):
-        raise SystemExit(status)
+    with scratch() as work:  # a checkpoint holds the path that it was written to
+        run = work / "run"
+        if status := main([*words.split(), *small.split(), "--out", str(run)]):
+            raise SystemExit(status)
+        shutil.copytree(run, out)
     for file in out.glob("*"):
         if file.is_file() and file.name != "config.json":
             file.unlink()

@@ -65,6 +65,40 @@ def test_ridge_closed_form(lam):
     assert out.residual < 1e-10
 
 
+def test_damping_is_added_to_lam_in_the_system_alone():
+    # H = x x^T is concave enough, with its sign turned, to make I + H/lam indefinite
+    lam, damping, g = 2.0, 30.0, jnp.array([1.0, -2.0, 0.5])
+
+    def concave(w, x, step):
+        return -half_square(w, x, step)
+
+    out = implicit_gradient(
+        concave, THETA, SUPPORT, g, lam=lam, cg_steps=10, damping=damping
+    )
+    system = np.eye(3) - np.outer(SUPPORT, SUPPORT) / (lam + damping)
+    assert np.linalg.eigvalsh(system).min() > 0
+    assert np.linalg.eigvalsh(np.eye(3) - np.outer(SUPPORT, SUPPORT) / lam).min() < 0
+    np.testing.assert_allclose(out.gradient, np.linalg.solve(system, g), rtol=1e-10)
+
+
+def test_damping_reaches_the_gradient_and_not_the_minimum():
+    def outer(theta, damping):
+        out = proximal_minimum(
+            half_square, theta, optax.sgd(0.06), SUPPORT,
+            steps=1000, lam=1.0, damping=damping,
+        )  # fmt: skip
+        return half_square(out.params, QUERY, 0), out.params
+
+    (exact, phi), (damped, same) = (
+        jax.grad(outer, has_aux=True)(jnp.array(THETA), d) for d in (0.0, 3.0)
+    )
+    np.testing.assert_array_equal(phi, same)
+    g = jax.grad(half_square)(phi, QUERY, 0)
+    system = np.eye(3) + np.outer(SUPPORT, SUPPORT) / 4.0
+    np.testing.assert_allclose(damped, np.linalg.solve(system, g), rtol=1e-10)
+    assert np.linalg.norm(damped - exact) > 0.1
+
+
 def test_residual_is_reported_and_zero_steps_are_first_order():
     features, targets, g = ridge(jax.random.key(1))
     hessian = features.T @ features
@@ -172,6 +206,7 @@ def test_everything_the_loss_reads_has_its_derivative():
         (dict(lam=0.0), "lam: got 0.0"),
         (dict(lam=-1), "lam: got -1"),
         (dict(cg_steps=-1), "cg_steps: got -1"),
+        (dict(damping=-1.0), "damping: got -1.0"),
         (dict(steps=-2), "steps: got -2"),
     ],
 )
