@@ -36,7 +36,7 @@ TASKS = ("left", "right")
 PARTS = dict(train=7000, val=1000, test=2000)  # digits
 PAIRS = dict(val=4000, test=8000)
 HIDDEN = (128, 64)
-RATES = (1e-3, 3e-3, 1e-2)
+RATES = (3e-3, 1e-2, 3e-2)
 FULL = dict(steps=1500, batch=64, seeds=5, rates=RATES)
 FAST = dict(steps=20, batch=16, seeds=2, rates=RATES[:2])
 OWN_RATE = 0.025  # of the weights that are learned

@@ -1,5 +1,6 @@
 """What five examples leave open: likelihood and calibration of the probabilistic learners.
 
+    python benchmarks/probabilistic.py choose              # inner rates, on validation
     python benchmarks/probabilistic.py sine_or_line        # about ten minutes of one core
     python benchmarks/probabilistic.py compare RUN OTHER   # two finished runs, in pairs
 
@@ -88,6 +89,44 @@ def paired(a: np.ndarray, b: np.ndarray) -> dict:
     return {"difference": difference, "ci95": half}
 
 
+def believer(recipe, job, meta, episodes: int) -> tuple[Probabilistic, float]:
+    """The learner with a predictive distribution, and the noise it assumes."""
+    if recipe.learner == "maml":
+        noise = best_noise(job, meta, episodes)
+        return regressor(job.tester, noise), noise
+    noise = float(jnp.exp(meta.params["log_noise"]))
+    return Probabilistic(job.tester, job.predictive), noise
+
+
+def choose(learners, rates, changes: dict, steps: int, episodes: int) -> list[dict]:
+    """Negative log-likelihood of validation tasks for every learner and inner rate."""
+    rows = []
+    for learner in learners:
+        for rate in rates:
+            recipe = dataclasses.replace(
+                RECIPES[f"sine_or_line-{learner}"],
+                inner_rate=rate,
+                steps=steps,
+                **changes,
+            )
+            job, meta, seconds = fitted(recipe)
+            made, noise = believer(recipe, job, meta, episodes)
+            found = train.evaluate(
+                made.learner,
+                meta,
+                job.tasks.val,
+                keys.validation(),
+                episodes=episodes,
+                chunk=min(50, episodes),
+                predictive=made.predictive,
+            )
+            row = {"learner": learner, "inner_rate": rate, "noise": noise, **changes}
+            row |= {"steps": steps, **described(found), "seconds": round(seconds, 1)}
+            print(json.dumps(row), flush=True)
+            rows.append(row)
+    return rows
+
+
 def sine_or_line(steps: int | None, episodes: int) -> dict:
     """MAML, PLATIPUS and BMAML on the same tasks."""
     rows, beliefs = {}, {}
@@ -96,12 +135,7 @@ def sine_or_line(steps: int | None, episodes: int) -> dict:
         if steps:
             recipe = dataclasses.replace(recipe, steps=steps)
         job, meta, seconds = fitted(recipe)
-        if learner == "maml":
-            noise = best_noise(job, meta, episodes)
-            made = regressor(job.tester, noise)
-        else:
-            noise = float(jnp.exp(meta.params["log_noise"]))
-            made = Probabilistic(job.tester, job.predictive)
+        made, noise = believer(recipe, job, meta, episodes)
         found = train.evaluate(
             made.learner,
             meta,
@@ -202,12 +236,28 @@ def main() -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     first = commands.add_parser("sine_or_line")
     first.add_argument("--steps", type=int, help="outer steps; by default the recipes'")
+    rates = commands.add_parser("choose")
+    rates.add_argument("--steps", type=int, default=5000)
+    rates.add_argument("--learners", nargs="+", default=["maml", "platipus", "bmaml"])
+    rates.add_argument(
+        "--rates", nargs="+", type=float, default=[0.002, 0.005, 0.01, 0.02]
+    )
+    rates.add_argument("--set", nargs="*", default=[], help="other fields: name=JSON")
     second = commands.add_parser("compare")
     second.add_argument("runs", nargs=2, type=Path)
     second.add_argument("--name", required=True, help="of the row in the results")
     second.add_argument("--data", help="the folder with the data, if it has moved")
     args = parser.parse_args()
-    if args.command == "sine_or_line":
+    if args.command == "choose":
+        pairs = (text.split("=") for text in args.set)
+        changes = {name: json.loads(value) for name, value in pairs}
+        row = choose(args.learners, args.rates, changes, args.steps, args.episodes)
+        name, row = "choose", {"validation": row}
+        results = json.loads(args.out.read_text()) if args.out.exists() else {}
+        row["validation"] = (
+            results.get(name, {}).get("validation", []) + row["validation"]
+        )
+    elif args.command == "sine_or_line":
         name, row = "sine_or_line", sine_or_line(args.steps, args.episodes)
     else:
         name, row = args.name, compare(*args.runs, args.data, args.episodes)

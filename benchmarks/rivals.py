@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 
 RATE = 0.4
+OUTER = 0.01
 BLOCKS = 4
 
 
@@ -137,6 +138,21 @@ def torchopt(params, tasks, *, steps, first=False):
         library.recover_state_dict(net, start[0])
         library.recover_state_dict(inner, start[1])
     return dict(zip(net.names, (p.grad for p in net.parameters()), strict=True))
+
+
+def train_protonet(params, tasks):
+    """A step of gradient descent an episode, one after another."""
+    params = {
+        n: p.detach().clone().requires_grad_()
+        for n, p in params.items()
+        if not n.startswith("head")
+    }
+    for task in zip(*tasks, strict=True):
+        grads = protonet(params, task)
+        with torch.no_grad():
+            for name, g in grads.items():
+                params[name] -= OUTER * g
+    return params
 
 
 def protonet(params, task):

@@ -21,6 +21,7 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 import jaxmeta as jm
@@ -35,12 +36,13 @@ BEGIN, END = "<!-- transfer: begin -->", "<!-- transfer: end -->"
 LAYERS = ("block1", "block2", "block3", "block4", "head")
 NET = dict(filters=64, downsample="stride", norm="batch_running")
 FULL = dict(pretrain=4000, batch=64, meta=1000, tasks=4, episodes=600)
-CHOOSE = dict(pretrain=1500, batch=64, meta=300, tasks=4, episodes=100)
+CHOOSE = dict(pretrain=4000, batch=64, meta=1000, tasks=4, episodes=300)
 FAST = dict(pretrain=20, batch=16, meta=4, tasks=2, episodes=20)
 HEAD_RATE, HEAD_STEPS = 0.03, 50  # SGD on the classifier
 TUNE_RATE, TUNE_STEPS = 0.01, 50  # SGD on everything, the head with HEAD_RATE
 LAM = 0.1  # of L2-SP
-META_RATE, META_STEPS, QUERIES = 1e-3, 20, 5  # the outer Adam, inner steps, queries
+META_RATE, META_STEPS, QUERIES = 1e-4, 20, 5  # the outer Adam, inner steps, queries
+TURNS = True  # meta-train on quarter turns of the characters too
 
 NAMES = {
     "frozen": "frozen extractor, new head",
@@ -132,6 +134,13 @@ def meta_train(learner, data, shots, sizes, key, hard, rate=META_RATE):
     return transfer.learner_meta(state.meta) if hard else state.meta
 
 
+def turned(data):
+    """Four classes of each one: itself and its quarter turns."""
+    inputs = [np.rot90(data.inputs, k, (1, 2)) for k in range(4)]
+    names = [f"{name}/rot{90 * k}" for k in range(4) for name in data.names]
+    return jm.data.from_counts(np.concatenate(inputs), list(data.counts) * 4, names)
+
+
 def start_of(learner, data, shots):
     task = jm.tasks.few_shot(data, 5, shots, QUERIES)
     return learner.init(jax.random.key(0), task(jax.random.key(0)))
@@ -142,6 +151,7 @@ def measure(args):
     sizes = FAST if args.fast else FULL
     splits = jm.data.omniglot(args.data, split="official")
     base = jm.data.merge(splits.train, splits.val)
+    source = turned(base) if TURNS else base
     pre_key, meta_key, test_key = jax.random.split(jax.random.key(args.seed), 3)
     task = jm.tasks.few_shot(splits.test, 5, args.shots, 15)
     began = time.perf_counter()
@@ -159,7 +169,7 @@ def measure(args):
             theta = start_of(learner, base, args.shots)
             if name != "frozen":
                 theta = meta_train(
-                    meta_transfer(meta, META_STEPS), base, args.shots, sizes, meta_key,
+                    meta_transfer(meta, META_STEPS), source, args.shots, sizes, meta_key,
                     name == "hard",
                 )  # fmt: skip
                 learner = meta_transfer(meta, META_STEPS)
@@ -184,7 +194,7 @@ def measure(args):
         settings=dict(
             head_rate=HEAD_RATE, head_steps=HEAD_STEPS, tune_rate=TUNE_RATE,
             tune_steps=TUNE_STEPS, lam=LAM, meta_rate=META_RATE,
-            meta_inner_steps=META_STEPS, train_queries=QUERIES,
+            meta_inner_steps=META_STEPS, train_queries=QUERIES, turns=TURNS,
         ),
         machine=dict(
             cpu=_cpu(), cores=len(os.sched_getaffinity(0)),
@@ -210,10 +220,15 @@ def choose(args):
     for rate in (0.03, 0.1, 0.3):
         learner = meta_transfer(meta, HEAD_STEPS, rate)
         show(f"frozen head_rate={rate}", learner, start_of(learner, splits.train, 1))
-    for inner in (0.03, 0.1, 0.3):
-        learner = meta_transfer(meta, META_STEPS, inner)
-        theta = meta_train(learner, splits.train, args.shots, sizes, keys[1], False)
-        show(f"meta_transfer inner rate={inner}", learner, theta)
+    sources = {False: splits.train, True: turned(splits.train)}
+    for turns, data in sources.items():
+        for rate in (3e-5, 1e-4, 3e-4, 1e-3):
+            learner = meta_transfer(meta, META_STEPS)
+            theta = meta_train(learner, data, args.shots, sizes, keys[1], False, rate)
+            show(f"meta_transfer rate={rate} turns={turns}", learner, theta)
+    learner = meta_transfer(meta, META_STEPS)
+    theta = meta_train(learner, sources[True], args.shots, sizes, keys[1], True)
+    show(f"hard rate={META_RATE} turns=True", learner, theta)
     for rate in (0.003, 0.01, 0.03):
         for name in ("full", "layerwise"):
             show(f"{name} rate={rate}", *fine_tuned(name, meta, rate))

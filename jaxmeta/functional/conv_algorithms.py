@@ -52,17 +52,6 @@ def dot_kernel(x, g, window, stride, pads):
     return (p.T @ g.reshape(-1, g.shape[3])).reshape(*window, x.shape[3], g.shape[3])
 
 
-def outer(x, w, stride, pads):
-    # one channel: a matrix product over the window alone is slower than its terms
-    h, wd = out_size(x.shape[1:3], w.shape[:2], stride, pads)
-    x = jnp.pad(x, ((0, 0), *pads, (0, 0)))
-    y = 0.0
-    for i, j in np.ndindex(w.shape[:2]):
-        rows = slice(i, i + stride * (h - 1) + 1, stride)
-        y = y + x[:, rows, j : j + stride * (wd - 1) + 1 : stride] * w[i, j]
-    return y
-
-
 def dot_input(g, w, stride, pads, size):
     # stride s: each of the s^2 phases of the image is a convolution of g by every s-th
     # tap of the flipped kernel; one product yields them all as channels
@@ -139,14 +128,15 @@ def winograd_kernel(x, g, pads):
     return high(jnp.asarray(_GG.T, g.dtype), u).reshape(3, 3, x.shape[3], g.shape[3])
 
 
-# a device that has one core to itself works on what its cache holds
+# what a fast algorithm makes of an image is several times the image: some images at a
+# time, it stays in the cache
 
 
 def block_size(n, cpu):
-    """Images a block: all, or a few where the CPU is split into several devices."""
-    if not cpu or jax.local_device_count() == 1:
+    """Images a block: a divisor of `n`, or all where there is none that fits."""
+    if not cpu:
         return n
-    return max((d for d in range(3, 7) if n % d == 0), default=n)
+    return max((d for d in range(15, 31) if n % d == 0), default=n)
 
 
 def in_blocks(f, size, *arrays):
@@ -171,7 +161,7 @@ def high(a, b):
 
 
 def _choose(impl, cpu, tasks, dtype, window, stride, out, channels, filters):
-    """One of "xla", "dot", "winograd", "outer", by measurement; see `conv`."""
+    """One of "xla", "dot", "winograd", by measurement; see `conv`."""
     wino = window == (3, 3) and stride == 1 and dtype in (jnp.float32, jnp.float64)
     if impl == "winograd" and not wino:
         return "dot"
@@ -181,7 +171,7 @@ def _choose(impl, cpu, tasks, dtype, window, stride, out, channels, filters):
         # libraries are fast for dense convolutions and slow for grouped ones
         return "xla" if tasks == 1 else "dot"
     if channels == 1:
-        return "outer"
+        return "dot"
     large = out[0] * out[1] * out[2] >= 500 and min(out[1:]) >= 5
     if wino and large and min(channels, filters) >= 16:
         return "winograd"
@@ -194,8 +184,7 @@ def forward(x, w, *, tasks, cpu, stride, pads, size, window, impl):
     how = _choose(impl, cpu, tasks, x.dtype, window, stride, out, *w.shape[2:])
     if how == "winograd":
         return winograd_in_blocks(x, w, pads, block_size(x.shape[0], cpu))
-    how = {"dot": dot, "xla": xla, "outer": outer}[how]
-    return how(x, w, stride, pads)
+    return (xla if how == "xla" else dot)(x, w, stride, pads)
 
 
 def input_gradient(g, w, *, tasks, cpu, stride, pads, size, window, impl):
@@ -211,8 +200,7 @@ def input_gradient(g, w, *, tasks, cpu, stride, pads, size, window, impl):
     pads = tuple((k - 1 - a, k - 1 - b) for k, (a, b) in zip(window, pads, strict=True))
     if how == "winograd":
         return winograd_in_blocks(g, flip(w), pads, block_size(g.shape[0], cpu))
-    how = outer if how == "outer" else dot
-    return how(g, flip(w), 1, pads)
+    return dot(g, flip(w), 1, pads)
 
 
 def kernel_gradient(x, g, *, tasks, cpu, stride, pads, size, window, impl):

@@ -85,12 +85,16 @@ def meta_gan_process(
             )
         return generator_model(inputs.shape[1], inputs.shape[3])
 
-    def generate(g: Meta, support, key) -> Array:
+    def drawn(support, key) -> Array:
+        """The noise of a task's fakes, z."""
+        dtype = labelled(support.inputs).dtype
+        return jax.random.normal(key, (fakes, latent), dtype)
+
+    def generate(g: Meta, support, z) -> Array:
         """Fakes of a task, `[fakes, ...]`, as its examples are."""
         inputs, weights = pooled(support)
         found, _ = encoder.apply(_part(g, "encoder"), inputs, train=True)
         h = weights @ found.reshape(found.shape[0], -1)
-        z = jax.random.normal(key, (fakes, latent), h.dtype)
         code = jnp.concatenate([z, jnp.broadcast_to(h, (fakes, *h.shape))], -1)
         images, _ = made_by(inputs).apply(_part(g, "generator"), code, train=True)
         return images.reshape(fakes, *inputs.shape[1:])
@@ -127,7 +131,7 @@ def meta_gan_process(
     def adapt(meta, support, key):
         making, adapting = jax.random.split(key)
         d, g = _part(meta, "discriminator"), _part(meta, "generator")
-        fake = generate(g, support, making) if lam_gan else None
+        fake = generate(g, support, drawn(support, making)) if lam_gan else None
         return own.adapt(d, _plain(support), unsupervised(fake, support), adapting)
 
     def predict(meta, fast, inputs):
@@ -139,8 +143,10 @@ def meta_gan_process(
         d, g = _part(meta, "discriminator"), _part(meta, "generator")
         support, query = episode
         plain = episode._replace(support=_plain(support), query=_plain(query))
-        # G learns from the outer fakes alone
-        fake = lax.stop_gradient(generate(g, support, making)) if lam_gan else None
+        fake = None
+        if lam_gan:  # G learns from the outer fakes alone
+            fake = generate(g, support, drawn(support, making))
+            fake = lax.stop_gradient(fake)
         fast, logits, buffers = own.train(d, plain, unsupervised(fake, support), key)
         targets = query.targets
         value = own.loss(logits, targets)
@@ -153,8 +159,10 @@ def meta_gan_process(
             at, adapted = classifier
             return own.logits(Meta(at, d.buffers), adapted, x, True, judging)
 
+        noise = drawn(support, remaking)  # the same for both players: one game
+
         def fakes_of(params):
-            return generate(Meta(params, g.buffers), support, remaking)
+            return generate(Meta(params, g.buffers), support, noise)
 
         def told(params, classifier):
             """E log p(N + 1 | fake): the part of the value that both players move."""
@@ -175,7 +183,7 @@ def meta_gan_process(
         return value + lam_gan * unsup, Aux(report, kept)
 
     def fakes_for(meta, support, key):
-        return generate(_part(meta, "generator"), support, key)
+        return generate(_part(meta, "generator"), support, drawn(support, key))
 
     return MetaGAN(MetaLearner(init, adapt, predict, loss), fakes_for)
 

@@ -7,7 +7,7 @@ from flax import nnx
 from jaxmeta.core import Model
 from jaxmeta.functional.convolution import max_pool
 from jaxmeta.models.adapter import from_nnx_for
-from jaxmeta.models.layers import Conv, NormName, norm_layer
+from jaxmeta.models.layers import BatchNorm, Conv, NormName, norm_layer
 
 
 class Block(nnx.Module):
@@ -21,10 +21,13 @@ class Block(nnx.Module):
         self.valid = valid
 
     def __call__(self, x):
-        x = self.conv(x)
-        if self.valid:  # a convolution without padding is the inside of one with it
-            x = x[:, 1:-1, 1:-1]
-        x = x if self.norm is None else self.norm(x)
+        if isinstance(self.norm, BatchNorm) and not self.valid:
+            x = self.norm.after(self.conv, x)
+        else:
+            x = self.conv(x)
+            if self.valid:  # a convolution without padding is the inside of one with it
+                x = x[:, 1:-1, 1:-1]
+            x = x if self.norm is None else self.norm(x)
         x = nnx.relu(x)
         return max_pool(x) if self.pool else x
 

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from jaxmeta.functional.conv_norm import FEW, conv_batch_norm
 from jaxmeta.functional.convolution import conv
 from jaxmeta.functional.normalization import (
     affine_norm,
@@ -53,18 +54,34 @@ class BatchNorm(nnx.Module):
 
     def __call__(self, x):
         scale, bias = self.scale[...], self.bias[...]
-        if self.mean is None or self.var is None:
-            return batch_norm(x, scale, bias, eps=self.epsilon)[0]
-        if self.use_running_average:
+        if self.use_running_average and self.mean is not None:
             mean, var = self.mean[...], self.var[...]
             return affine_norm(x, mean, var, scale, bias, eps=self.epsilon)
         y, mean, var = batch_norm(x, scale, bias, eps=self.epsilon)
-        keep = self.momentum
-        self.mean[...] = keep * self.mean[...] + (1 - keep) * jax.lax.stop_gradient(
-            mean
-        )
-        self.var[...] = keep * self.var[...] + (1 - keep) * jax.lax.stop_gradient(var)
+        self.remember(mean, var)
         return y
+
+    def after(self, conv: Conv, x):
+        """The norm of `conv(x)`, in one pass where the kernel has few taps."""
+        kernel = conv.kernel[...]
+        known = self.mean is not None and self.use_running_average
+        if known or conv.bias is not None or kernel[..., 0].size > FEW:
+            return self(conv(x))
+        y, mean, var = conv_batch_norm(
+            x, kernel, self.scale[...], self.bias[...],
+            stride=conv.stride, eps=self.epsilon,
+        )  # fmt: skip
+        self.remember(mean, var)
+        return y
+
+    def remember(self, mean, var):
+        """Moves the running averages, where there are any."""
+        if self.mean is None or self.var is None:
+            return
+        keep = self.momentum
+        for average, now in ((self.mean, mean), (self.var, var)):
+            now = jax.lax.stop_gradient(now)
+            average[...] = keep * average[...] + (1 - keep) * now
 
 
 class GroupNorm(nnx.Module):

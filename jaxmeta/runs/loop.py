@@ -90,15 +90,16 @@ def score(
     job: Job, meta: Meta, task: Task, key: jax.Array, episodes: int
 ) -> Evaluation:
     """Evaluates parameters as the recipe tests them."""
-    size = side_by_side(job, episodes)
+    mesh = make_mesh(job.recipe)
     return train.evaluate(
         job.tester,
-        gather(meta, make_mesh(job.recipe)),
+        gather(meta, mesh),
         task,
         key,
         episodes=episodes,
-        chunk=size,
+        chunk=side_by_side(job, episodes),
         predictive=job.predictive,
+        mesh=mesh,
     )
 
 

@@ -8,13 +8,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.stats
-from jax import lax
+from jax.sharding import Mesh
 from jax.tree_util import Partial
 
 from jaxmeta import losses, metrics
 from jaxmeta.core import Array, Episode, Key, Meta, MetaLearner, Task
 from jaxmeta.functional.predictive import Predictive
 from jaxmeta.train.calibration import statistics, summarise
+from jaxmeta.train.sharding import map_over_mesh, replicate
 
 
 class Evaluation(NamedTuple):
@@ -119,13 +120,18 @@ def query_dependence(
 
 @functools.lru_cache(maxsize=64)
 def _evaluator(
-    learner: MetaLearner, metric: Callable, chunk: int, predictive: Callable | None
+    learner: MetaLearner,
+    metric: Callable,
+    chunk: int,
+    predictive: Callable | None,
+    mesh: Mesh | None,
 ):
     """Compiled once for a learner and a metric, however often it is evaluated."""
 
     @jax.jit
     def scores(meta, task, keys):
-        def one(key):
+        def one(shared, key):
+            meta, task = shared
             sampling, adapting = jax.random.split(key)
             episode = task(sampling)
             fast = learner.adapt(meta, episode.support, adapting)
@@ -136,7 +142,7 @@ def _evaluator(
             belief = predictive(meta, fast, episode.query.inputs)
             return score, statistics(belief, episode)
 
-        return lax.map(one, keys, batch_size=None if chunk == 1 else chunk)
+        return map_over_mesh(one, mesh, chunk)((meta, task), keys)
 
     dependence = jax.jit(functools.partial(query_dependence, learner))
     return scores, dependence
@@ -152,6 +158,7 @@ def evaluate(
     metric: Callable[[Array, Array], Array] | None = None,
     chunk: int = 1,
     predictive: Callable[..., Predictive] | None = None,
+    mesh: Mesh | None = None,
 ) -> Evaluation:
     """Adapts to `episodes` tasks and scores the predictions on their queries.
 
@@ -170,6 +177,7 @@ def evaluate(
       predictive: `(meta, fast, inputs) -> Predictive`, what the learner believes, as
         the probabilistic learners offer it and `learners.probabilistic.classifier` makes
         it of logits: then likelihood, entropy, calibration and coverage are reported.
+      mesh: from `task_mesh`: its devices share the episodes.
 
     Returns:
       An `Evaluation`.
@@ -192,11 +200,16 @@ def evaluate(
     first = task(sampling)
     if metric is None:
         metric = metrics.accuracy if _one_hot(first.query.targets) else metrics.mse
-    score, dependence = _evaluator(learner, metric, chunk, predictive)
+    score, dependence = _evaluator(learner, metric, chunk, predictive, mesh)
     # a task of our own is a pytree whose images are arguments of the program; any
     # other callable is compiled in
     task = task if isinstance(task, Partial) else Partial(task)
-    scores, found = jax.tree.map(np.asarray, score(meta, task, keys))
+    # devices have equally many: some do the first ones again, which is left out
+    devices = 1 if mesh is None else mesh.size
+    padded = keys[jnp.arange(-(-episodes // devices) * devices) % episodes]
+    inputs = (meta, task, padded)
+    found = score(*(inputs if mesh is None else replicate(inputs, mesh)))
+    scores, found = jax.tree.map(lambda x: np.asarray(x)[:episodes], found)
     moved = float(dependence(meta, first, adapting))
     mean, ci95 = interval(scores)
     name = getattr(metric, "__name__", type(metric).__name__)

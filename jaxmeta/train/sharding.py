@@ -123,6 +123,36 @@ def exact_mean_over_mesh(
     return mean
 
 
+def map_over_mesh(
+    one: Callable[..., PyTree], mesh: Mesh | None, chunk: int = 1
+) -> Callable[..., PyTree]:
+    """`one(shared, task)` for every task, each device its part of them.
+
+    Args:
+      one: of one task.
+      mesh: with an axis "tasks" whose size divides the number of tasks, or `None`.
+      chunk: tasks side by side on a device.
+
+    Returns:
+      `(shared, tasks) -> results [tasks, ...]`, whole on every device.
+
+    >>> run = map_over_mesh(lambda w, x: w * x, task_mesh())
+    >>> run(jnp.ones(()), jnp.arange(4.0)).tolist()
+    [0.0, 1.0, 2.0, 3.0]
+    """
+
+    def each(shared, tasks):
+        size = None if chunk == 1 else chunk
+        return lax.map(lambda task: one(shared, task), tasks, batch_size=size)
+
+    def gathered(shared, tasks):
+        return jax.tree.map(
+            lambda x: lax.all_gather(x, AXIS, tiled=True), each(shared, tasks)
+        )
+
+    return each if mesh is None else _shard(gathered, mesh)
+
+
 def _shard(body, mesh):
     def sharded(shared, tasks):
         count, size = jax.tree.leaves(tasks)[0].shape[0], mesh.shape[AXIS]

@@ -1,0 +1,64 @@
+"""A convolution of few inputs and the batch norm after it, in one pass over the images."""
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from jaxmeta.functional.conv_algorithms import high, out_size, patches
+from jaxmeta.functional.convolution import conv
+
+FEW = 9
+"""Taps of a kernel (height x width x channels) up to which `conv_batch_norm` pays."""
+
+
+def conv_batch_norm(
+    x: jax.Array,
+    w: jax.Array,
+    scale: jax.Array,
+    offset: jax.Array,
+    *,
+    stride: int = 1,
+    eps: float = 1e-5,
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """A `SAME` convolution, batch-normalised; its outputs are computed once, normalised.
+
+        y = x * (w S) + (offset - mean S),   S = scale / sqrt(var + eps)
+        mean_o = m^T w_o,   var_o = w_o^T C w_o
+
+    m and C are the mean and the covariance of the patches that the kernel meets: they
+    know the statistics of the outputs before there are any, and do not depend on w. So
+    no pass over the outputs takes a mean or a variance, forward or backward, which is
+    most of the work where one channel becomes 64. C has (taps)^2 entries: this is for
+    first layers, of up to `FEW` taps.
+
+    Args:
+      x: `[n, height, width, channels]`.
+      w: `[kernel_height, kernel_width, channels, filters]`.
+      scale: gamma, `[filters]`.
+      offset: beta, `[filters]`.
+      stride: of the convolution.
+      eps: added to the variance.
+
+    Returns:
+      `(y, mean, var)`, as `batch_norm` of `conv(x, w)`: y like `x`, the statistics
+      `[filters]` and at least float32. All three carry gradients of every order.
+
+    >>> x, w = jnp.arange(4.0).reshape(1, 2, 2, 1), jnp.ones((1, 1, 1, 1))
+    >>> y, mean, var = conv_batch_norm(x, w, jnp.ones(1), jnp.zeros(1), eps=0.0)
+    >>> y.ravel().round(3).tolist(), mean.tolist(), var.tolist()
+    ([-1.342, -0.447, 0.447, 1.342], [1.5], [1.25])
+    """
+    dtype = jnp.promote_types(x.dtype, jnp.float32)  # half precision does not sum
+    window, size = w.shape[:2], x.shape[1:3]
+    pads = tuple(lax.padtype_to_pads(size, window, (stride, stride), "SAME"))
+    p = patches(x, window, stride, pads, out_size(size, window, stride, pads))
+    p, taps = p.astype(dtype), w.reshape(-1, w.shape[3]).astype(dtype)
+    m = jnp.mean(p, 0)
+    p = p - m
+    covariance = high(p.T, p) / p.shape[0]
+    mean = high(m, taps)
+    var = jnp.sum(taps * high(covariance, taps), 0)
+    s = scale * lax.rsqrt(var + eps)
+    y = conv(x, (w * s).astype(x.dtype), stride=stride)
+    y = (y + (offset - mean * s)).astype(x.dtype)
+    return y, mean, var

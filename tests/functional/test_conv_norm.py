@@ -1,0 +1,90 @@
+"""A convolution and its norm in one: the two one after the other are the definition."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxmeta as jm
+from jaxmeta.functional.conv_norm import conv_batch_norm
+from jaxmeta.functional.convolution import conv
+from jaxmeta.functional.normalization import batch_norm
+from jaxmeta.models import layers
+
+
+def draw(*shape, seed=0):
+    return jnp.asarray(np.random.RandomState(seed).randn(*shape))
+
+
+def problem(channels=1, size=5):
+    w = draw(3, 3, channels, 4, seed=1)
+    return draw(3, size, size, channels), w, 1 + draw(4, seed=2), draw(4, seed=3)
+
+
+def apart(x, w, s, b, stride=1):
+    return batch_norm(conv(x, w, stride=stride), s, b)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("size", [4, 5])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_values(x64, channels, size, stride):
+    args = problem(channels, size)
+    got = conv_batch_norm(*args, stride=stride)
+    for a, b in zip(got, apart(*args, stride=stride), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12)
+
+
+def test_derivatives_to_second_order(x64):
+    weight = draw(3, 5, 5, 4, seed=4)
+
+    def loss(f):
+        def value(*args):
+            y, mean, var = f(*args)
+            return jnp.sum(weight * jnp.sin(y)) + jnp.sum(jnp.cos(mean) + jnp.sin(var))
+
+        return value
+
+    args = problem()
+    got = jax.grad(loss(conv_batch_norm), range(4))(*args)
+    for a, b in zip(got, jax.grad(loss(apart), range(4))(*args), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-11)
+
+    def along(
+        f,
+    ):  # a second derivative: of the gradient, along the gradient's own inputs
+        return jax.jit(lambda *x: jax.jvp(jax.grad(loss(f), range(4)), x, x)[1])
+
+    got = along(conv_batch_norm)(*args)
+    for a, b in zip(got, along(apart)(*args), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-10)
+
+
+def test_float32_where_the_mean_is_large(x64):
+    # pixels of 1000 +- 1: the covariance is centred before it is summed
+    x, w, s, b = problem(size=8)
+    x = 1000 + x
+    exact = apart(x, w, s, b)[0][:, 1:-1, 1:-1]
+    x, w, s, b = (a.astype(jnp.float32) for a in (x, w, s, b))
+    found = conv_batch_norm(x, w, s, b)[0][:, 1:-1, 1:-1]
+    reference = apart(x, w, s, b)[0][:, 1:-1, 1:-1]
+    error, usual = (float(jnp.abs(y - exact).max()) for y in (found, reference))
+    assert error <= 3 * usual + 1e-6
+
+
+@pytest.mark.parametrize("norm", ["batch", "batch_running"])
+def test_the_network_computes_the_same(x64, norm, monkeypatch):
+    model = jm.models.conv4(3, filters=2, blocks=2, norm=norm)
+    x = draw(4, 8, 8, 1)
+    meta = jax.tree.map(
+        lambda p: p.astype(jnp.float64), model.init(jax.random.key(0), x)
+    )
+
+    def run():
+        return model.apply(meta, x, train=True, key=jax.random.key(1))
+
+    once = run()
+    monkeypatch.setattr(layers, "FEW", 0)
+    twice = run()
+    for a, b in zip(jax.tree.leaves(once), jax.tree.leaves(twice), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12)
