@@ -137,6 +137,7 @@ def make_trainer(recipe: Recipe, learner: MetaLearner) -> Trainer:
             chunk=recipe.task_chunk,
             exact=recipe.exact,
             mesh=make_mesh(recipe),
+            together=METHODS[recipe.learner].together and not recipe.exact,
         )
     trainer = train.make_trainer(gradients, make_outer(recipe))
     return train.hold_nonfinite(trainer, advance=skip)

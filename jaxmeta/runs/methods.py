@@ -22,6 +22,7 @@ class Method(NamedTuple):
       steps: whether it adapts by inner steps, so that its score can be drawn over them.
       head: whether its number of ways is fixed when it is trained.
       regression: whether it can do regression.
+      together: whether tasks are differentiated together (see `train.episodic`).
     """
 
     summary: str
@@ -29,6 +30,7 @@ class Method(NamedTuple):
     steps: bool = True
     head: bool = True
     regression: bool = True
+    together: bool = False
 
 
 class Options(NamedTuple):
@@ -111,6 +113,7 @@ METHODS: dict[str, Method] = {
         lambda net, r, o: learners.mann(net(None)),
         steps=False,
         regression=False,
+        together=True,
     ),
     "snail": Method(
         "reads the support set as a sequence, by attention and causal convolution",

@@ -13,17 +13,13 @@ from jaxmeta.train.policy import task_chunk
 from jaxmeta.train.sharding import exact_mean_over_mesh, mean_over_mesh
 
 
-def mean_over_tasks(tree: PyTree) -> PyTree:
-    """The mean over the leading axis of every leaf."""
-    return jax.tree.map(lambda x: jnp.mean(x, 0), tree)
-
-
 def episodic(
     learner: MetaLearner,
     *,
     chunk: int | None = None,
     mesh: Mesh | None = None,
     exact: bool = False,
+    together: bool = False,
 ) -> Objective:
     """The mean meta-gradient over a batch of tasks.
 
@@ -42,13 +38,18 @@ def episodic(
         one reduction an outer step. Keys belong to tasks, not to devices.
       exact: one task at a time and one order of summation, so that the bits do not
         depend on the mesh; memory grows with the number of tasks.
+      together: the gradient of the mean over a chunk after all, all tasks being one
+        chunk by default. For recurrent learners whose tasks share their weights at every
+        step of a long sequence: backpropagation through time then sums gradients of the
+        size of the parameters, not one such sum for each task.
 
     Returns:
       An `Objective` whose batch is an `Episode` with a leading task axis.
 
     Raises:
       ValueError: if `chunk` is below 1 or does not divide the number of tasks (of one
-        device), or is given with `exact`; if the mesh does not divide it.
+        device), or it or `together` is given with `exact`; if the mesh does not divide
+        it.
 
     >>> import jaxmeta as jm
     >>> objective = episodic(jm.protonet(jm.models.mlp(None)))
@@ -57,6 +58,8 @@ def episodic(
         raise ValueError(f"chunk: got {chunk}, wants an integer >= 1")
     if exact and chunk not in (None, 1):
         raise ValueError(f"chunk: got {chunk}, wants 1 with exact=True")
+    if exact and together:
+        raise ValueError("together: got True, wants False with exact=True")
 
     def init(key: Key, episodes: Episode) -> Meta:
         return learner.init(key, jax.tree.map(lambda x: x[0], episodes))
@@ -67,17 +70,30 @@ def episodic(
 
         return jax.value_and_grad(loss, has_aux=True)(meta.params)
 
+    def apart(meta: Meta, tasks: tuple[Episode, Key]):
+        each = functools.partial(one, meta)
+        if jax.tree.leaves(tasks)[0].shape[0] == 1:
+            # Not a vmap of one: that would make every convolution a grouped one.
+            return each(jax.tree.map(lambda x: x[0], tasks))
+        return jax.tree.map(lambda x: x.sum(0), jax.vmap(each)(tasks))
+
+    def joint(meta: Meta, tasks: tuple[Episode, Key]):
+        def loss(params):
+            held = meta._replace(params=params)
+            found = jax.vmap(lambda task: learner.loss(held, *task))(tasks)
+            return jax.tree.map(lambda x: x.sum(0), found)
+
+        return jax.value_and_grad(loss, has_aux=True)(meta.params)
+
     def mean(meta: Meta, tasks: tuple[Episode, Key]):
         count = jax.tree.leaves(tasks)[0].shape[0]
-        size = chunk or task_chunk(tasks[0])
+        size = chunk or (count if together else task_chunk(tasks[0]))
         if count % size:
             raise ValueError(
                 f"chunk: got {size}, wants a divisor of the number of tasks {count}"
             )
-        each = functools.partial(one, meta)
-        if size == count:
-            return mean_over_tasks(jax.vmap(each)(tasks))
-        return chunked_mean(each, tasks, count, size)
+        some = functools.partial(joint if together else apart, meta)
+        return chunked_mean(some, tasks, count, size)
 
     if exact:
         over_tasks = exact_mean_over_mesh(one, mesh)
@@ -92,21 +108,27 @@ def episodic(
 
 
 def chunked_mean(
-    one: Callable[[PyTree], PyTree], args: PyTree, tasks: int, size: int
+    some: Callable[[PyTree], PyTree], args: PyTree, tasks: int, size: int
 ) -> PyTree:
-    """Mean of `one` over the tasks, `size` at a time: memory flat in their number."""
+    """Mean over the tasks, `size` at a time: memory flat in their number.
+
+    Args:
+      some: the sum over a chunk of tasks.
+      args: a tree with leaves `[tasks, ...]`.
+      tasks: how many.
+      size: of a chunk, a divisor of `tasks`.
+
+    Returns:
+      What `some` returns, over `tasks`.
+    """
+    if size == tasks:
+        return jax.tree.map(lambda x: x / tasks, some(args))
     parts = jax.tree.map(lambda x: x.reshape(tasks // size, size, *x.shape[1:]), args)
 
-    def part(some):
-        if size == 1:
-            # Not a vmap of one: that would make every convolution a grouped one.
-            return one(jax.tree.map(lambda x: x[0], some))
-        return jax.tree.map(lambda x: x.sum(0), jax.vmap(one)(some))
+    def body(total, part):
+        return jax.tree.map(jnp.add, total, some(part)), None
 
-    def body(total, some):
-        return jax.tree.map(jnp.add, total, part(some)), None
-
-    like = jax.eval_shape(part, jax.tree.map(lambda x: x[0], parts))
+    like = jax.eval_shape(some, jax.tree.map(lambda x: x[0], parts))
     zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), like)
     total, _ = lax.scan(body, zeros, parts)
     return jax.tree.map(lambda x: x / tasks, total)

@@ -16,8 +16,11 @@ def shortest(m: Array) -> Array:
     """The w of the simplex with the least `w^T M w`."""
 
     def on(face, inside):
-        w = jnp.linalg.solve(inside, face)
-        return w / w.sum()
+        # M w = nu 1 on the face, 1 . w = 1. Bordered: K gradients of K - 1 numbers have
+        # a singular M, and 0 may be inside their hull and on no smaller face.
+        border = jnp.append(face, 0)
+        system = jnp.vstack([jnp.column_stack([inside, face]), border])
+        return jnp.linalg.solve(system, jnp.zeros_like(border).at[-1].set(1))[:-1]
 
     return _best_of_faces(m, on, lambda w: quadratic(m, w))
 
@@ -39,8 +42,8 @@ def steepest(m: Array, b: Array, radius: Array) -> Array:
 def _best_of_faces(m: Array, on: Callable, value: Callable) -> Array:
     """The best of the minima on the faces of the simplex: sets of tasks with a weight.
 
-    Gradients that depend on one another give a face no usable solution, and lose
-    nothing: there is an optimum on a smaller one.
+    Gradients that depend on one another (affinely, for `shortest`) give a face no
+    usable solution, and lose nothing: there is an optimum on a smaller one.
     """
     tasks = len(m)
     if tasks > MOST_TASKS:

@@ -58,6 +58,21 @@ def test_chunks_change_nothing(x64, learner, episodes, meta, chunk):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, 1e-12, 1e-14), got, want)
 
 
+@pytest.mark.parametrize("chunk", [None, 1, 2, 6])
+def test_together_is_the_same_gradient(x64, learner, episodes, meta, chunk):
+    meta, episodes = jax.tree.map(lambda x: x.astype(float), (meta, episodes))
+    want, loss = jm.meta_gradient(learner, meta, episodes, KEY)
+    objective = jm.episodic(learner, chunk=chunk, together=True)
+    (value, _), got = objective.value_and_grad(meta, episodes, KEY)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, 1e-12, 1e-14), got, want)
+    np.testing.assert_allclose(value, loss["loss"], 1e-12)
+
+
+def test_together_and_exact_are_refused(learner):
+    with pytest.raises(ValueError, match="together: got True, wants False"):
+        jm.episodic(learner, together=True, exact=True)
+
+
 @pytest.mark.parametrize("chunk", [4, 7])
 def test_a_chunk_that_does_not_divide_is_refused(learner, episodes, meta, chunk):
     with pytest.raises(ValueError, match=f"chunk: got {chunk}.*6"):

@@ -84,6 +84,11 @@ def test_mgda_is_the_shortest_vector_of_the_hull(x64, tasks, size):
         np.testing.assert_allclose(found, gamma * a + (1 - gamma) * b, 1e-9, 1e-12)
 
 
+def test_mgda_of_a_hull_around_zero(x64):
+    corners = np.array([[1.0, 0.0], [0.0, 1.0], [-2.0, -3.0]])  # of rank 2, and exactly
+    np.testing.assert_allclose(transfer.mgda()(jnp.asarray(corners)), 0, atol=1e-14)
+
+
 def test_mgda_where_gradients_repeat_vanish_or_cancel(x64):
     g = np.array([[1.0, 2.0], [1.0, 2.0], [3.0, 1.0]])
     for some, want in [
