@@ -198,15 +198,15 @@ _ALL = (
         _OMNIGLOT,
         name="omniglot-snail-5w1s",
         summary="Mishra et al. 2018: attention, causal convolutions; published 99.1 %",
-        learner="snail", train_queries=3, steps=5000, tasks=8, schedule="cosine",
+        learner="snail", filters=32, train_queries=3, steps=8000, tasks=8, schedule="cosine",
         clip=1.0,
     ),
     replace(
         _OMNIGLOT,
         name="omniglot-mann-5w1s",
         summary="Santoro et al. 2016: with a conv4 embedding; 2nd instance 82.8 %",
-        learner="mann", filters=32, train_queries=9, steps=10_000, tasks=8,
-        schedule="cosine", clip=10.0,
+        learner="mann", size=20, filters=32, downsample="stride", train_queries=9,
+        steps=6000, tasks=16, schedule="cosine", clip=10.0,
     ),
     replace(
         _OMNIGLOT,
