@@ -66,8 +66,8 @@ class Worker:
             raise RuntimeError(f"{self.process.args}: ended early")
         return line
 
-    def round(self) -> float:
-        print(file=self.process.stdin, flush=True)
+    def round(self, order: str = "") -> float:
+        print(order, file=self.process.stdin, flush=True)
         return float(self.read())
 
     def close(self) -> None:

@@ -163,7 +163,7 @@ def high(a, b):
 def _choose(impl, cpu, tasks, dtype, window, stride, out, channels, filters):
     """One of "xla", "dot", "winograd", by measurement; see `conv`."""
     wino = window == (3, 3) and stride == 1 and dtype in (jnp.float32, jnp.float64)
-    if impl == "winograd" and not wino:
+    if impl == "triton" or (impl == "winograd" and not wino):
         return "dot"
     if impl != "auto":
         return impl

@@ -6,6 +6,7 @@ of tasks, which is where `vmap` puts per-task weights.
 """
 
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +14,7 @@ from jax import lax
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
+from jaxmeta.functional import conv_triton
 from jaxmeta.functional.conv_algorithms import (
     forward,
     input_gradient,
@@ -33,7 +35,26 @@ def _kernel_shape(x, g, *, window, **_):
     return (x.shape[0], *window, x.shape[4], g.shape[4])
 
 
-def _primitive(name, function, shape, left, right):
+# for a GPU: all tasks at once, each with its own kernel
+
+
+def _convs(x, w, *, stride, pads, size, window, **_):
+    out = out_size(size, window, stride, pads)
+    return conv_triton.gather_conv(x, w, size=out, stride=stride, pads=pads)
+
+
+def _inputs(g, w, *, stride, pads, size, **_):
+    w = w.swapaxes(3, 4)
+    return conv_triton.gather_conv(
+        g, w, size=size, stride=stride, pads=pads, transposed=True
+    )
+
+
+def _kernels(x, g, *, stride, pads, window, **_):
+    return conv_triton.gather_kernel(x, g, window=window, stride=stride, pads=pads)
+
+
+def _primitive(name, function, many, shape, left, right):
     """A bilinear primitive; `left`, `right`: (axis to fold a batch into, where it comes out)."""
     p = Primitive(name)
     params = ("stride", "pads", "size", "window", "impl")
@@ -43,9 +64,15 @@ def _primitive(name, function, shape, left, right):
         sharding = a.sharding.update(spec=jax.P(*[None] * 5))
         return a.update(shape=shape(a, b, **params), weak_type=False, sharding=sharding)
 
-    def lowered(a, b, *, cpu, **params):
-        one = functools.partial(function, tasks=a.shape[0], cpu=cpu, **params)
-        return one(a[0], b[0])[None] if a.shape[0] == 1 else jax.vmap(one)(a, b)
+    def lowered(a, b, *, cpu, triton, **params):
+        tasks, impl = a.shape[0], params["impl"]
+        if triton and (impl == "triton" or (impl == "auto" and tasks > 1)):
+            channels = (a.shape[4], b.shape[4], shape(a, b, **params)[4])
+            most = max(a.size, b.size, math.prod(shape(a, b, **params)))
+            if conv_triton.fits(a.dtype, channels, most):
+                return many(a, b, **params)
+        one = functools.partial(function, tasks=tasks, cpu=cpu, **params)
+        return one(a[0], b[0])[None] if tasks == 1 else jax.vmap(one)(a, b)
 
     def batch(args, dims, **params):
         (a, b), (i, j) = args, dims
@@ -62,11 +89,25 @@ def _primitive(name, function, shape, left, right):
 
     p.def_abstract_eval(abstract)
     batching.primitive_batchers[p] = batch
-    for platform in ("cpu", None):
-        lower = functools.partial(lowered, cpu=platform == "cpu")
+    for platform in ("cpu", "cuda", None):
+        lower = functools.partial(lowered, cpu=platform == "cpu", triton=False)
         rule = mlir.lower_fun(lower, multiple_results=False)
+        if platform == "cuda":
+            lower = functools.partial(lowered, cpu=False, triton=True)
+            rule = _here_or_anywhere(
+                mlir.lower_fun(lower, multiple_results=False), rule
+            )
         mlir.register_lowering(p, rule, platform=platform)
     return p
+
+
+def _here_or_anywhere(here, anywhere):
+    # a program for several platforms is one that travels: it holds no GPU code
+    def rule(ctx, *args, **params):
+        alone = len(ctx.module_context.platforms) == 1
+        return (here if alone else anywhere)(ctx, *args, **params)
+
+    return rule
 
 
 def _fold(x, axis, into):
@@ -74,9 +115,13 @@ def _fold(x, axis, into):
     return x.reshape(*x.shape[:into], -1, *x.shape[into + 2 :])
 
 
-_conv_p = _primitive("conv", forward, _conv_shape, (1, 1), (4, 4))
-_input_p = _primitive("conv_input", input_gradient, _input_shape, (1, 1), (3, 4))
-_kernel_p = _primitive("conv_kernel", kernel_gradient, _kernel_shape, (4, 3), (4, 4))
+_conv_p = _primitive("conv", forward, _convs, _conv_shape, (1, 1), (4, 4))
+_input_p = _primitive(
+    "conv_input", input_gradient, _inputs, _input_shape, (1, 1), (3, 4)
+)
+_kernel_p = _primitive(
+    "conv_kernel", kernel_gradient, _kernels, _kernel_shape, (4, 3), (4, 4)
+)
 ad.defbilinear(
     _conv_p,
     lambda ct, x, w, **params: _input_p.bind(ct, w, **params),

@@ -11,7 +11,7 @@ Lavin and Gray 2015, Fast Algorithms for Convolutional Neural Networks,
 https://arxiv.org/abs/1509.09308 (the F(2x2, 3x3) algorithm).
 """
 
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +19,7 @@ from jax import lax
 
 from jaxmeta.functional.conv_primitives import bind
 
-Impl = Literal["auto", "dot", "winograd", "xla"]
+Impl = Literal["auto", "dot", "winograd", "xla", "triton"]
 _NHWC = ("NHWC", "HWIO", "NHWC")
 
 
@@ -44,7 +44,8 @@ def conv(
       padding: "SAME" (output size ceil(size / s)) or "VALID".
       impl: "dot" (patches and one matrix product: a batched product when `vmap` gives
         every task its weights), "winograd" (3x3, stride 1: 2.25 times fewer products;
-        else "dot"), "xla" (`lax.conv_general_dilated`), or "auto", by platform and size.
+        else "dot"), "xla" (`lax.conv_general_dilated`), "triton" (on a CUDA GPU, channels by
+        16: no patches in memory; else "dot"), or "auto", by platform and size.
 
     Returns:
       `[n, out_height, out_width, filters]`.
@@ -68,9 +69,9 @@ def conv(
         )
     if x.dtype != w.dtype or not jnp.issubdtype(x.dtype, jnp.floating):
         raise ValueError(f"x, w: got {x.dtype} and {w.dtype}, wants one floating dtype")
-    if impl not in ("auto", "dot", "winograd", "xla"):
+    if impl not in get_args(Impl):
         raise ValueError(
-            f'impl: got {impl!r}, wants "auto", "dot", "winograd" or "xla"'
+            f"impl: got {impl!r}, wants one of {', '.join(get_args(Impl))}"
         )
     if stride < 1:
         raise ValueError(f"stride: got {stride}, wants at least 1")

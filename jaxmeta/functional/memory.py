@@ -113,13 +113,19 @@ def cosines(keys: Array, rows: Array, *, eps: float = 1e-8) -> Array:
 
 
 def access(
-    state: MemoryState, keys: Array, added: Array, gate: Array, *, decay: float
+    state: MemoryState,
+    keys: Array,
+    added: Array,
+    gate: Array,
+    *,
+    decay: float,
+    strength: Array | float = 1.0,
 ) -> tuple[MemoryState, Array]:
     """One step of the memory: erase the least-used row, write, then read.
 
         w_w = sigma w_r(t-1) + (1 - sigma) w_lu(t-1)                      (eq. 7)
         M[least used] <- 0,   M <- M + w_w^T a                            (eq. 8)
-        w_r = softmax_i cos(k, M_i),   r = w_r M                          (eqs. 2-4)
+        w_r = softmax_i strength cos(k, M_i),   r = w_r M                 (eqs. 2-4)
         w_u = decay w_u(t-1) + sum_heads w_r + sum_heads w_w              (eq. 5)
 
     Args:
@@ -128,6 +134,7 @@ def access(
       added: a `[heads, width]`, what each head writes (the paper writes k).
       gate: sigma `[heads]` in (0, 1).
       decay: gamma in [0, 1).
+      strength: beta `[heads]`, how sharply a head reads; the paper's is 1.
 
     Returns:
       `(state, r)`, with what the heads read, `[heads, width]`.
@@ -140,6 +147,7 @@ def access(
     w_w = write_weights(state, gate)
     erased = least_used(state.usage, 1)[0]
     rows = state.rows * (1 - erased)[:, None] + w_w.T @ added
-    w_r = jax.nn.softmax(cosines(keys, rows))
+    beta = jnp.asarray(strength, rows.dtype)[..., None]
+    w_r = jax.nn.softmax(beta * cosines(keys, rows))
     usage = decay * state.usage + w_r.sum(0) + w_w.sum(0)
     return MemoryState(rows, w_r, usage), w_r @ rows
