@@ -6,8 +6,9 @@ domain (its test part) and the same queries. What each may choose (the network's
 stop: nothing; the regression's C) is chosen on the training domains' test parts.
 
     python benchmarks/text_few_shot.py --data PATH_TO/amazon_reviews
+    python benchmarks/text_few_shot.py --table                 # the table of the README
 
-writes results/text_few_shot.json.
+The first writes results/text_few_shot.json and the table.
 """
 
 import argparse
@@ -27,7 +28,10 @@ from jaxmeta.train import interval
 from jaxmeta.train.evaluate import predictions
 
 STRENGTHS = (0.1, 1.0, 10.0, 100.0)
-RESULT = Path(__file__).parent / "results" / "text_few_shot.json"
+HERE = Path(__file__).parent
+RESULT = HERE / "results" / "text_few_shot.json"
+README = HERE / "README.md"
+BEGIN, END = "<!-- sentiment: begin -->", "<!-- sentiment: end -->"
 
 
 def normalise(counts):
@@ -112,9 +116,43 @@ def held_out(name, domains, args):
     return row
 
 
+def table(result):
+    """A row for each held-out domain, and where it was measured."""
+    lines = [
+        "| held-out domain | prototypical network | logistic regression | difference |",
+        "|---|---|---|---|",
+    ]
+    for row in result["rows"]:
+        ours, theirs, gain = (
+            {k: 100 * v for k, v in row[name].items()}
+            for name in ("protonet", "logistic_regression", "gain")
+        )
+        lines.append(
+            f"| {row['domain']} | {ours['mean']:.2f} ± {ours['ci95']:.2f} "
+            f"| {theirs['mean']:.2f} ± {theirs['ci95']:.2f} "
+            f"| {gain['mean']:+.2f} ± {gain['ci95']:.2f} |"
+        )
+    used, where = result["settings"], result["machine"]
+    lines += [
+        "",
+        f"{used['shots']} reviews of each class, {used['queries']} queries of each, "
+        f"{used['episodes']} episodes; {used['steps']} x {used['tasks']} training tasks. "
+        f"{where['processor']}, {where['cores']} cores, jax {where['jax']}, "
+        f"{where['date']}.",
+    ]
+    return "\n".join(lines)
+
+
+def write_table():
+    text = table(json.loads(RESULT.read_text()))
+    before, rest = README.read_text().split(BEGIN)
+    README.write_text(f"{before}{BEGIN}\n{text}\n{END}{rest.split(END)[1]}")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--data", required=True)
+    parser.add_argument("--data")
+    parser.add_argument("--table", action="store_true", help="only write the table")
     parser.add_argument("--shots", type=int, default=5)
     parser.add_argument("--queries", type=int, default=15)
     parser.add_argument("--steps", type=int, default=400)
@@ -124,10 +162,16 @@ def main():
     parser.add_argument("--choose", type=int, default=100)
     parser.add_argument("--out", type=Path, default=RESULT)
     args = parser.parse_args()
+    if args.table:
+        return write_table()
+    if args.data is None:
+        parser.error("--data: got none, wants the folder of the reviews")
     start = time.perf_counter()
     domains = jm.data.amazon_reviews(args.data)
     rows = [held_out(name, domains, args) for name in domains]
-    settings = {k: v for k, v in vars(args).items() if k not in ("data", "out")}
+    settings = {
+        k: v for k, v in vars(args).items() if k not in ("data", "out", "table")
+    }
     result = {
         "settings": settings,
         "rows": rows,
@@ -135,6 +179,8 @@ def main():
         "machine": machine(),
     }
     args.out.write_text(json.dumps(result, indent=2) + "\n")
+    if args.out == RESULT:
+        write_table()
 
 
 if __name__ == "__main__":
