@@ -209,7 +209,10 @@ def _check(data: Dataset, sizes: _Sizes, groups: np.ndarray, hierarchy) -> None:
             f"max_support must be >= max_ways {sizes.max_ways}, got {sizes.max_support}"
         )
     if groups.min() < sizes.min_ways:
-        what = "the data set" if hierarchy is None else "a group"
+        what = "the data set"
+        if hierarchy is not None:
+            names = sorted({hierarchy(name) for name in data.names})
+            what = f"group {names[int(groups.argmin())]!r}"
         raise ValueError(
             f"min_ways must be <= {groups.min()}, the classes of {what}, "
             f"got {sizes.min_ways}"

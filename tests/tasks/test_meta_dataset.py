@@ -96,6 +96,25 @@ def test_frequencies_are_those_of_the_rules():
     assert chisquare([in_a, 4000 - in_a]).pvalue > FALSE_ALARM
 
 
+def test_omniglot_one_alphabet_an_episode(real_data):
+    """Groups are the alphabets of the evaluation set; ways go up to all that it has."""
+    data = jm.data.omniglot(real_data / "omniglot", split="official").test
+    rows = from_counts(np.arange(len(data.inputs))[:, None], data.counts, data.names)
+    task = meta_dataset(rows, hierarchy=lambda name: name.split("/")[0])
+    episodes = SAMPLE_MANY(task, jax.random.split(jax.random.key(0), 300))
+    owner = np.repeat(np.arange(len(data.names)), data.counts)
+    alphabets = [name.split("/")[0] for name in data.names]
+    drawn = []
+    for inputs, targets in zip(*map(np.asarray, episodes.query), strict=True):
+        classes = np.unique(owner[inputs[targets.any(1), 0]])
+        assert len(classes) == targets.any(0).sum() >= 5
+        (alphabet,) = {alphabets[c] for c in classes}
+        assert len(classes) <= alphabets.count(alphabet)
+        drawn.append(alphabet)
+    found = np.unique(drawn, return_counts=True)[1]
+    assert len(found) == 20 and chisquare(found).pvalue > FALSE_ALARM
+
+
 def published(uniform, weights, n, sizes):
     """Shots and queries by the equations of section 3.2, in NumPy, from given draws."""
     queries = min(sizes.max_queries, int((n // 2).min()))
@@ -263,7 +282,7 @@ def test_a_mixture_draws_its_sources_by_weight():
         ),
         (
             {"min_ways": 6, "hierarchy": lambda name: name[0]},
-            r"<= 5, the classes of a group, got 6",
+            r"<= 5, the classes of group 'a', got 6",
         ),
     ],
 )
