@@ -15,6 +15,7 @@ import json
 import os
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 RESULT = Path(__file__).parent / "results" / "accelerator.json"
@@ -115,18 +116,22 @@ def measure(row: str, precision: str, sides, seconds: float) -> dict:
 
     steps, tasks = map(int, row.split("-"))
     command = [sys.executable, "-m", "benchmarks.accelerator", "--worker"]
-    workers, calls, times, failed = {}, {}, {}, {}
-    for side in sides:
+    calls, times, failed = {}, {}, {}
+
+    def start(side):
         try:
-            worker = common.Worker([*command, side, row, precision], {})
-            once = max(worker.round("1"), 1e-4)
+            return common.Worker([*command, side, row, precision], {})
         except RuntimeError as error:
             failed[side] = str(error)
-            continue
-        calls[side] = max(1, round(0.25 / once))
-        workers[side], times[side] = worker, []
-    start = time.perf_counter()
-    while time.perf_counter() - start < seconds or not all(map(len, times.values())):
+
+    with ThreadPoolExecutor() as pool:  # they compile at once, and run in turn
+        workers = dict(zip(sides, pool.map(start, sides), strict=True))
+    workers = {side: worker for side, worker in workers.items() if worker}
+    for side, worker in workers.items():
+        once = max(worker.round("1"), 1e-4)
+        calls[side], times[side] = max(1, round(0.25 / once)), []
+    begin = time.perf_counter()
+    while time.perf_counter() - begin < seconds or not all(map(len, times.values())):
         for side, worker in workers.items():
             times[side].append(worker.round(str(calls[side])) / calls[side])
     for worker in workers.values():

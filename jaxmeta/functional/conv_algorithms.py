@@ -167,14 +167,17 @@ def _choose(impl, cpu, tasks, dtype, window, stride, out, channels, filters):
         return "dot"
     if impl != "auto":
         return impl
-    if not cpu:
-        # libraries are fast for dense convolutions and slow for grouped ones
-        return "xla" if tasks == 1 else "dot"
+    if not cpu and tasks == 1:
+        return (
+            "xla"  # libraries are fast for dense convolutions and slow for grouped ones
+        )
     if channels == 1:
         return "dot"
     large = out[0] * out[1] * out[2] >= 500 and min(out[1:]) >= 5
     if wino and large and min(channels, filters) >= 16:
         return "winograd"
+    if not cpu:
+        return "dot"
     # XLA's own loops know float32 only, and no groups
     return "xla" if tasks == 1 and dtype == jnp.float32 else "dot"
 

@@ -40,11 +40,11 @@ def _kernel_shape(x, g, *, window, **_):
 
 def _convs(x, w, *, stride, pads, size, window, **_):
     out = out_size(size, window, stride, pads)
+    w = w.swapaxes(3, 4)
     return conv_triton.gather_conv(x, w, size=out, stride=stride, pads=pads)
 
 
 def _inputs(g, w, *, stride, pads, size, **_):
-    w = w.swapaxes(3, 4)
     return conv_triton.gather_conv(
         g, w, size=size, stride=stride, pads=pads, transposed=True
     )
