@@ -78,6 +78,9 @@ def cell(result: dict) -> str:
             f"; log-likelihood {result['log_likelihood']:.2f}, "
             f"90 % band {100 * result['coverage']:.1f} %"
         )
+    if "instances" in result:
+        seen = result["instances"]
+        taken += f"; {100 * seen[1]:.1f} at the 2nd of a class, {100 * seen[4]:.1f} at the 5th"
     # a recipe that is not named after its learner alone is a variant of it
     variant = result["recipe"].split("-")[1]
     return taken if variant == result["learner"] else f"{variant}: {taken}"

@@ -38,6 +38,7 @@ def memory_network(
     width: int = 40,
     heads: int = 4,
     decay: float = 0.95,
+    sharp: bool = False,
 ) -> MemoryNetwork:
     """`mann`, with its predictions along a sequence beside the learner.
 
@@ -61,7 +62,7 @@ def memory_network(
         raise ValueError(f"heads: got {heads}, wants 1 to {slots}, the number of slots")
     if not 0.0 <= decay < 1.0:
         raise ValueError(f"decay: got {decay}, wants a number in [0, 1)")
-    options = dict(hidden=hidden, width=width, heads=heads, decay=decay)
+    options = dict(hidden=hidden, width=width, heads=heads, decay=decay, sharp=sharp)
 
     def embed(meta: Meta, inputs, **call):
         return model.apply(Meta(meta.params["embedding"], meta.buffers), inputs, **call)
@@ -153,6 +154,7 @@ def mann(
     width: int = 40,
     heads: int = 4,
     decay: float = 0.95,
+    sharp: bool = False,
 ) -> MetaLearner:
     """A memory-augmented neural network with least-recently-used access.
 
@@ -175,6 +177,9 @@ def mann(
       width: length of a row.
       heads: reading heads.
       decay: gamma, of the usage weights.
+      sharp: every head learns how sharply it reads, softmax(beta cos(k, M)). The paper
+        has beta = 1: of 128 slots none then weighs more than e^2 times another, and what
+        is read is close to the mean of the memory.
 
     Returns:
       A `MetaLearner` whose `fast` is the controller's state after the support set.
@@ -186,7 +191,13 @@ def mann(
     >>> learner = jm.mann(jm.models.flat())
     """
     return memory_network(
-        model, hidden=hidden, slots=slots, width=width, heads=heads, decay=decay
+        model,
+        hidden=hidden,
+        slots=slots,
+        width=width,
+        heads=heads,
+        decay=decay,
+        sharp=sharp,
     ).learner
 
 

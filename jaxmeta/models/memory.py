@@ -39,16 +39,19 @@ class MemoryController(nnx.Module):
 
     h = LSTM([x_t; y_{t-1}; r_{t-1}])
     k = tanh(W_k h),   a = tanh(W_a h),   sigma = sigmoid(W_s h)
-    r_t = access(M, k, a, sigma),   z_t = W_o [h; r_t]
+    r_t = access(M, k, a, sigma, beta),   z_t = W_o [h; r_t]
+
+    beta is 1, or 1 + softplus(W_b h) if reading is to be sharp.
     """
 
-    def __init__(self, features, ways, hidden, width, heads, decay, *, rngs):
+    def __init__(self, features, ways, hidden, width, heads, decay, sharp, *, rngs):
         self.heads = heads
         self.decay = decay
         self.lstm = LSTMCell(features + ways + heads * width, hidden, rngs=rngs)
         self.keys = nnx.Linear(hidden, heads * width, rngs=rngs)
         self.added = nnx.Linear(hidden, heads * width, rngs=rngs)
         self.gate = nnx.Linear(hidden, heads, rngs=rngs)
+        self.strength = nnx.Linear(hidden, heads, rngs=rngs) if sharp else None
         self.head = nnx.Linear(hidden + heads * width, ways, rngs=rngs)
 
     def __call__(self, inputs):
@@ -59,7 +62,10 @@ class MemoryController(nnx.Module):
         keys = jnp.tanh(self.keys(h)).reshape(self.heads, -1)
         added = jnp.tanh(self.added(h)).reshape(self.heads, -1)
         gate = jax.nn.sigmoid(self.gate(h))
-        memory, read = access(state.memory, keys, added, gate, decay=self.decay)
+        beta = 1.0 if self.strength is None else 1 + jax.nn.softplus(self.strength(h))
+        memory, read = access(
+            state.memory, keys, added, gate, decay=self.decay, strength=beta
+        )
         read = read.reshape(-1)
         logits = self.head(jnp.concatenate([h, read]))
         return ControllerState(carry, memory, read, state.label), logits
@@ -88,6 +94,7 @@ def memory_controller(
     width: int = 40,
     heads: int = 4,
     decay: float = 0.95,
+    sharp: bool = False,
 ) -> Model:
     """One step of a memory-augmented network.
 
@@ -98,6 +105,8 @@ def memory_controller(
       width: length of a memory row.
       heads: reading and writing heads.
       decay: gamma, how fast usage is forgotten.
+      sharp: every head says how sharply it reads, as in the memories that came before
+        and after the paper's (Graves et al. 2014, arXiv:1410.5401, eq. 5).
 
     Returns:
       A `Model` of `(ControllerState, x [features])` whose outputs are the next state
@@ -110,6 +119,6 @@ def memory_controller(
     """
     return from_nnx(
         lambda rngs: MemoryController(
-            features, ways, hidden, width, heads, decay, rngs=rngs
+            features, ways, hidden, width, heads, decay, sharp, rngs=rngs
         )
     )

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from jaxmeta import learners, losses, models, transfer
 from jaxmeta.core import MetaLearner, Model
+from jaxmeta.learners.mann import MemoryNetwork, memory_network
 from jaxmeta.runs.adaptation import ADAPTATION, make_method
 from jaxmeta.runs.probabilistic import PROBABILISTIC, make_meta_gan
 from jaxmeta.runs.recipes import Recipe
@@ -47,6 +48,11 @@ class Options(NamedTuple):
         return self.loss is losses.mse
 
 
+def make_mann(net, r: Recipe) -> MemoryNetwork:
+    """MANN as a learner, and as a model of a whole sequence."""
+    return memory_network(net(None), sharp=r.sharp)
+
+
 METHODS: dict[str, Method] = {
     **{
         name: Method(
@@ -77,7 +83,9 @@ METHODS: dict[str, Method] = {
             (
                 "matching_network",
                 "takes the labels of the support examples a query resembles",
-                lambda net, r, o: learners.matching_network(net(None)),
+                lambda net, r, o: learners.matching_network(
+                    net(None), learn_temperature=True
+                ),
             ),
             (
                 "relation_network",
@@ -110,7 +118,7 @@ METHODS: dict[str, Method] = {
     },
     "mann": Method(
         "writes examples into a memory and recalls them; labels by sequence",
-        lambda net, r, o: learners.mann(net(None)),
+        lambda net, r, o: make_mann(net, r).learner,
         steps=False,
         regression=False,
         together=True,

@@ -20,6 +20,7 @@ from jaxmeta.runs.files import write_json
 from jaxmeta.runs.fingerprint import differences, fingerprint
 from jaxmeta.runs.folder import RunFolder
 from jaxmeta.runs.fork import forked
+from jaxmeta.runs.instances import instances
 from jaxmeta.runs.recipes import Recipe
 from jaxmeta.runs.report import write_report
 from jaxmeta.runs.stop import Interrupted, Stop
@@ -108,7 +109,7 @@ def _run(job: Job, where: RunFolder, say: Say) -> Path:
     meta, step = chosen(recipe, snapshot)
     found = loop.score(job, meta, job.tasks.test, keys.test(), recipe.episodes)
     wall = spent + time.perf_counter() - started
-    result = make_result(job, found, snapshot.info, step, wall)
+    result = make_result(job, found, snapshot.info, step, wall) | instances(job, meta)
     # The report first: a run with a result is finished, and is not looked at again.
     write_report(where, job, meta, result)
     write_json(where.result, result)

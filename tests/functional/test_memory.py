@@ -29,7 +29,7 @@ def some_state(seed):
     return jax.tree.map(jnp.asarray, state), keys, added, rng.uniform(size=HEADS)
 
 
-def by_hand(state, keys, added, gate):
+def by_hand(state, keys, added, gate, strength=(1.0, 1.0)):
     """Eqs. (2)-(8) with loops."""
     rows, read, usage = (np.array(x) for x in state)
     unused = np.argsort(usage, kind="stable")[:HEADS]
@@ -45,7 +45,7 @@ def by_hand(state, keys, added, gate):
     for j in range(HEADS):
         for i in range(SLOTS):
             norm = np.sqrt((keys[j] @ keys[j]) * (rows[i] @ rows[i]) + 1e-8)
-            looked[j, i] = np.exp(keys[j] @ rows[i] / norm)
+            looked[j, i] = np.exp(strength[j] * (keys[j] @ rows[i]) / norm)
         looked[j] /= looked[j].sum()
     usage = DECAY * usage + looked.sum(0) + written.sum(0)
     return rows, looked, usage, looked @ rows
@@ -58,6 +58,17 @@ def test_access_is_the_papers(seed):
     for got, want in zip(
         (*after, read), by_hand(state, keys, added, gate), strict=True
     ):
+        np.testing.assert_allclose(got, want, rtol=1e-12, atol=1e-12)
+
+
+def test_each_head_reads_as_sharply_as_it_says():
+    state, keys, added, gate = some_state(0)
+    beta = jnp.array([1.0, 30.0])
+    after, read = access(
+        state, keys, added, jnp.asarray(gate), decay=DECAY, strength=beta
+    )
+    wanted = by_hand(state, keys, added, gate, beta)
+    for got, want in zip((*after, read), wanted, strict=True):
         np.testing.assert_allclose(got, want, rtol=1e-12, atol=1e-12)
 
 

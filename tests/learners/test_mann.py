@@ -73,6 +73,29 @@ def test_loss_is_the_likelihood_of_every_step(trained, x64):
                                                  aux.metrics["instance_2"]])  # fmt: skip
 
 
+def test_sharp_heads_learn_their_strength(trained, x64):
+    """More parameters, and with strengths of 1 the paper's network."""
+    network, meta, episode = trained
+    sharp = memory_network(jm.models.flat(), **SIZES, sharp=True)
+    # 1 + softplus(-800) = 1
+    strength = {"kernel": jnp.zeros((6, 2)), "bias": jnp.full(2, -800.0)}
+    controller = {**meta.params["controller"], "strength": strength}
+    same = meta._replace(params={**meta.params, "controller": controller})
+    like = jax.eval_shape(sharp.learner.init, KEY, episode)
+    assert jax.tree.structure(like.params) == jax.tree.structure(same.params)
+    (value, _), slope = jax.jit(jax.value_and_grad(sharp.learner.loss, has_aux=True))(
+        same._replace(params={**same.params}), episode, KEY
+    )
+    np.testing.assert_allclose(
+        value, network.learner.loss(meta, episode, KEY)[0], rtol=1e-12
+    )
+    moved = jax.tree.map(lambda x: x.at[:].set(2.0), strength)
+    controller = {**controller, "strength": moved}
+    other = meta._replace(params={**meta.params, "controller": controller})
+    assert abs(sharp.learner.loss(other, episode, KEY)[0] - value) > 1e-6
+    assert np.isfinite(slope.params["controller"]["strength"]["bias"]).all()
+
+
 def test_accuracy_by_instance_counts_classes():
     labels = jnp.eye(3)[jnp.array([0, 1, 0, 2, 2, 0])]
     hits = jnp.array([1, 0, 0, 1, 1, 1])  # instances 1, 1, 2, 1, 2, 3
