@@ -19,8 +19,9 @@ Mode = Literal["L", "RGB"]
 
 FORMATS = ("PNG", "JPEG")
 MAX_PIXELS = 2**25
-"""A file with more pixels is refused before they are decoded: 32 million, a larger
-picture than most cameras make, and well under what would fill the memory."""
+"""What is decoded has no more pixels: 32 million, well under what would fill the memory.
+A larger JPEG is decoded at a half to an eighth of its sides; a larger PNG is refused
+before it is decoded, and so is any picture of more than Pillow's own 89 million."""
 
 
 def load_images(
@@ -108,6 +109,10 @@ def _decode(
         with Image.open(source, formats=formats) as image:
             if image.format == "PNG":
                 _check_png(file)
+            elif image.width * image.height > MAX_PIXELS:
+                # A large photograph: the decoder itself halves it, up to three times,
+                # and never holds the whole. Twice the size leaves Lanczos its work.
+                image.draft(image.mode, (2 * size[1], 2 * size[0]))
             if image.width * image.height <= MAX_PIXELS:
                 return np.asarray(_convert(image, size, mode))
             reason = f"has {image.width} x {image.height} pixels"

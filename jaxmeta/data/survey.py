@@ -16,14 +16,14 @@ def survey(paths: Sequence[str | Path]) -> list[str]:
 
     Returns:
       Phrases for a person: the sizes first, then each kind of change that `load_images`
-      makes, with how many files it is made to.
+      makes on the way to a square, with how many files it is made to.
 
     Raises:
       DataError: a file that is missing or no image.
 
     Example:
       >>> survey(["phone.jpg", "scan.png"])  # doctest: +SKIP
-      ['40x40 to 1200x1600 pixels', '1 turned upright (EXIF)', '1 from 16-bit grey']
+      ['40x40 to 1200x1600 pixels', '1 turned upright (EXIF)', '1 stretched to a square']
     """
     from PIL import Image
 
@@ -51,6 +51,8 @@ def _changes(image) -> list[str]:
     changes = []
     if image.getexif().get(EXIF_ORIENTATION, 1) not in (0, 1):
         changes.append("turned upright (EXIF)")
+    if image.width != image.height:
+        changes.append("stretched to a square")
     if image.mode.startswith("I"):
         changes.append("from 16-bit grey")
     elif image.has_transparency_data:

@@ -70,6 +70,15 @@ def test_a_photograph_is_turned_upright(tmp_path):
     np.testing.assert_allclose(got, np.rot90(GREY, -1), atol=16)
 
 
+def test_a_photograph_of_48_million_pixels_is_read(tmp_path):
+    large = Image.fromarray(GREY).resize((8064, 6048), Image.Resampling.NEAREST)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    content = encoded(large, "JPEG", quality=30, exif=exif)
+    got = read(tmp_path, content, "a.jpg")[..., 0].astype(int)
+    np.testing.assert_allclose(got, np.rot90(GREY, -1), atol=24)
+
+
 def test_sizes(tmp_path):
     assert read(tmp_path, encoded(GREY), size=(8, 4)).shape == (8, 4, 1)
     flat = np.full((30, 50), 77, np.uint8)
