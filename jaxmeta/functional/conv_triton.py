@@ -41,8 +41,8 @@ class Plan(NamedTuple):
     split: bool = False
 
 
-CONV = Plan(pixels=128, warps=4, stages=3)
-KERNEL = Plan(pixels=64, warps=8, stages=2)
+CONV = Plan(pixels=128, warps=8, stages=3)
+KERNEL = Plan(pixels=64, warps=4, stages=2, split=True)
 
 
 def fits(dtype, channels: tuple[int, ...], elements: int) -> bool:

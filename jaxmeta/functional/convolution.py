@@ -201,13 +201,13 @@ def _masked_pool_jvp(primals, tangents):
     # transposed, slices would be four paddings that are added up
     (x,), (t,) = primals, tangents
     (a, b), (c, d) = _corners(x)
-    top, left, right = _larger(a, b) > _larger(c, d), a > b, c > d
-    upper = jnp.stack([top & left, top & ~left], 3)
-    lower = jnp.stack([~top & right, ~top & ~right], 3)
-    mask = jnp.stack([upper, lower], 2)  # [n, h, 2, w, 2, c]
+    upper, lower = jnp.where(a > b, 0, 1), jnp.where(c > d, 2, 3)
+    chosen = jnp.where(_larger(a, b) > _larger(c, d), upper, lower).astype(jnp.int8)
+    chosen = chosen[:, :, None, :, None, :]
+    mask = chosen == jnp.arange(4, dtype=jnp.int8).reshape(2, 1, 2, 1)
     h, w = mask.shape[1], mask.shape[3]
-    t = t[:, : 2 * h, : 2 * w].reshape(mask.shape)
-    return _pool(x), jnp.where(mask, t, 0).sum((2, 4))
+    t = t[:, : 2 * h, : 2 * w].reshape(mask.shape)  # [n, h, 2, w, 2, c]
+    return _masked_pool(x), jnp.where(mask, t, 0).sum((2, 4))
 
 
 def avg_pool(x: jax.Array) -> jax.Array:

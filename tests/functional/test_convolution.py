@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from jax import lax
 
-from jaxmeta.functional import conv_algorithms
+from jaxmeta.functional import conv_algorithms, convolution
 from jaxmeta.functional.convolution import (
     avg_pool,
     conv,
@@ -186,6 +186,21 @@ def test_pooling_by_hand():
     assert (avg_pool(x) == lax.reduce_window(x, 0.0, lax.add, *window) / 4).all()
     ties = jax.grad(lambda x: max_pool(x).sum())(jnp.zeros((1, 4, 4, 1)))
     assert ties.sum() == 4  # one entry of every window, not a share of four
+
+
+@pytest.mark.parametrize("shape", [(2, 4, 6, 3), (2, 7, 5, 3)])
+def test_pooling_by_a_mask_has_the_same_derivatives(shape):
+    """What accelerators run, here: every order, ties and odd edges included."""
+    x = jnp.round(2 * draw(*shape).astype(jnp.float32)) / 2  # with ties
+
+    def derivatives(pool):
+        loss = lambda x: jnp.sum(jnp.sin(pool(x)) ** 2)  # noqa: E731
+        again = lambda x: jnp.sum(jax.grad(loss)(x) ** 2)  # noqa: E731
+        slope = jax.jvp(jax.grad(loss), (x,), (x * x + 1,))
+        return pool(x), slope, jax.grad(again)(x)
+
+    found = jax.jit(lambda: derivatives(convolution._masked_pool))()
+    close(found, jax.jit(lambda: derivatives(convolution._pool))(), 1e-6)
 
 
 def reshape_pool(x):
