@@ -1,13 +1,15 @@
-"""What five examples leave open: likelihood and calibration of the probabilistic learners.
+"""Sine or line, 5 shots: likelihood and coverage of MAML, PLATIPUS and BMAML.
 
-    python benchmarks/probabilistic.py choose              # inner rates, on validation
-    python benchmarks/probabilistic.py sine_or_line        # about ten minutes of one core
-    python benchmarks/probabilistic.py compare RUN OTHER   # two finished runs, in pairs
+    python -m benchmarks.probabilistic choose --learners platipus --rates 0.002 0.005
+    python -m benchmarks.probabilistic train maml          # one at a time
+    python -m benchmarks.probabilistic test
 
-`sine_or_line` trains MAML, PLATIPUS and BMAML by their recipes and tests all three on the
-same 1,000 tasks. MAML predicts a mean; it is given the best constant noise there is, the
-one that maximises the likelihood of validation tasks. `compare` tests the parameters of
-two run folders on the same episodes. Both add to results/probabilistic.json.
+`train` keeps the members' predictions of one learner on the validation and test tasks,
+`test` judges all that are there: the same 1,000 test tasks, in pairs with MAML. One rule
+gives everyone its observation noise: the constant that makes the validation tasks
+likeliest, given the members. For MAML, a single member, it is the root mean square of its
+errors. `choose` prints and keeps validation likelihoods of settings. All add to
+results/probabilistic.json; `python -m benchmarks.tables` writes the table.
 """
 
 import argparse
@@ -15,24 +17,24 @@ import dataclasses
 import functools
 import json
 import math
+import tempfile
 import time
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy.optimize
 
 from jaxmeta import train
 from jaxmeta.functional import predictive as pr
-from jaxmeta.learners.probabilistic import Probabilistic, regressor
-from jaxmeta.runs import RECIPES, folder, keys
+from jaxmeta.runs import RECIPES, keys
 from jaxmeta.runs.build import build, init_state
-from jaxmeta.runs.evaluate import load_snapshot
 from jaxmeta.runs.fingerprint import fingerprint
-from jaxmeta.runs.folder import RunFolder
-from jaxmeta.runs.train import chosen
 
 RESULTS = Path(__file__).parent / "results" / "probabilistic.json"
+KEPT = Path(tempfile.gettempdir()) / "jaxmeta-sine_or_line"
+LEARNERS = {"maml": "MAML", "platipus": "PLATIPUS", "bmaml": "BMAML"}
 
 
 def fitted(recipe):
@@ -54,33 +56,67 @@ def fitted(recipe):
     return job, state.meta, time.perf_counter() - start
 
 
-def best_noise(job, meta, episodes: int) -> float:
-    """The constant noise of the largest likelihood: root mean square of the errors."""
-    found = train.evaluate(
-        job.tester,
-        meta,
-        job.tasks.val,
-        keys.validation(),
-        episodes=episodes,
-        chunk=min(50, episodes),
+def predicted(job, meta, task, key, episodes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Members' means `[episodes, M, n, 1]` on the episodes of `evaluate`, and targets."""
+
+    def one(meta, key):
+        sampling, adapting = jax.random.split(key)
+        episode = task(sampling)
+        fast = job.tester.adapt(meta, episode.support, adapting)
+        x, y = episode.query
+        if job.predictive is None:
+            return job.tester.predict(meta, fast, x)[None], y
+        return job.predictive(meta, fast, x).members, y
+
+    at = jax.vmap(lambda t: jax.random.fold_in(key, t))(jnp.arange(episodes))
+    return jax.device_get(jax.jit(jax.vmap(one, (None, 0)))(meta, at))
+
+
+@jax.jit
+def judged(members, targets, noise) -> dict[str, jax.Array]:
+    """nll, entropy, coverage of the 90 % band and counts of quantiles, task by task."""
+
+    def one(m, y):
+        p = pr.normal(m, noise)
+        below = jnp.clip((pr.cdf(p, y) * 15).astype("int32"), 0, 14).ravel()
+        return {
+            "nll": pr.nll(p, y),
+            "mse": jnp.mean(jnp.square(pr.mean(p) - y)),
+            "coverage": pr.coverage(p, y),
+            "quantiles": jnp.zeros(15).at[below].add(1.0),
+        }
+
+    return jax.vmap(one)(members, targets)
+
+
+def best_noise(members, targets) -> float:
+    """The constant noise of the largest likelihood, for any number of members.
+
+    >>> errors = np.array([[[[3.0], [-4.0]]]])  # one task, one member, two targets
+    >>> round(best_noise(errors, np.zeros((1, 2, 1))), 3)  # the root of 25 / 2
+    3.536
+    """
+
+    def nll(log_noise):
+        return float(judged(members, targets, np.exp(log_noise))["nll"].mean())
+
+    found = scipy.optimize.minimize_scalar(
+        nll, bounds=(math.log(0.05), math.log(20)), method="bounded"
     )
-    return math.sqrt(found.mean)
+    return math.exp(found.x)
 
 
-def described(found) -> dict:
-    """An `Evaluation` with a belief, as JSON."""
-    row = {
-        found.metric: found.mean,
-        f"{found.metric}_ci95": found.ci95,
-        "nll": found.nll,
-        "nll_ci95": train.interval(found.nlls)[1],
-        "entropy": found.entropy,
-        "ece": found.ece,
-        "coverage_90": found.coverage,
-        "episodes": found.episodes,
-        "transductive": found.transductive,
-    }
-    return {k: v for k, v in row.items() if v is not None}
+def interval(values) -> list[float]:
+    return [round(float(x), 5) for x in train.interval(np.asarray(values))]
+
+
+def described(members, targets, noise: float) -> tuple[dict, np.ndarray]:
+    """A row of the results, and the nll of every task."""
+    found = jax.device_get(judged(members, targets, noise))
+    error = train.calibration.quantile_error(found["quantiles"].sum(0))
+    row = {name: interval(found[name]) for name in ("nll", "mse", "coverage")}
+    row |= {"ece": round(error, 5), "noise": round(noise, 4)}
+    return row | {"members": members.shape[1]}, found["nll"]
 
 
 def paired(a: np.ndarray, b: np.ndarray) -> dict:
@@ -89,144 +125,93 @@ def paired(a: np.ndarray, b: np.ndarray) -> dict:
     return {"difference": difference, "ci95": half}
 
 
-def believer(recipe, job, meta, episodes: int) -> tuple[Probabilistic, float]:
-    """The learner with a predictive distribution, and the noise it assumes."""
-    if recipe.learner == "maml":
-        noise = best_noise(job, meta, episodes)
-        return regressor(job.tester, noise), noise
-    noise = float(jnp.exp(meta.params["log_noise"]))
-    return Probabilistic(job.tester, job.predictive), noise
+def learn(recipe, episodes: int) -> dict:
+    """Trains and keeps the predictions on validation and test tasks."""
+    job, meta, seconds = fitted(recipe)
+    val = predicted(job, meta, job.tasks.val, keys.validation(), episodes)
+    test = predicted(job, meta, job.tasks.test, keys.test(), episodes)
+    facts = {
+        "recipe": recipe.name,
+        "steps": recipe.steps,
+        "tasks": recipe.tasks,
+        "hidden": list(recipe.hidden),
+        "inner_rate": recipe.inner_rate,
+        "seconds": round(seconds, 1),
+    }
+    if "log_noise" in meta.params:
+        facts["learned_noise"] = round(math.exp(meta.params["log_noise"]), 4)
+    return {"val": val, "test": test, "facts": facts}
 
 
-def choose(learners, rates, changes: dict, steps: int, episodes: int) -> list[dict]:
-    """Negative log-likelihood of validation tasks for every learner and inner rate."""
-    rows = []
-    for learner in learners:
-        for rate in rates:
-            recipe = dataclasses.replace(
-                RECIPES[f"sine_or_line-{learner}"],
-                inner_rate=rate,
-                steps=steps,
-                **changes,
-            )
-            job, meta, seconds = fitted(recipe)
-            made, noise = believer(recipe, job, meta, episodes)
-            found = train.evaluate(
-                made.learner,
-                meta,
-                job.tasks.val,
-                keys.validation(),
-                episodes=episodes,
-                chunk=min(50, episodes),
-                predictive=made.predictive,
-            )
-            row = {"learner": learner, "inner_rate": rate, "noise": noise, **changes}
-            row |= {"steps": steps, **described(found), "seconds": round(seconds, 1)}
-            print(json.dumps(row), flush=True)
-            rows.append(row)
+def keep(name: str, found: dict) -> None:
+    KEPT.mkdir(exist_ok=True)
+    parts = {
+        f"{split}_{i}": found[split][i] for split in ("val", "test") for i in (0, 1)
+    }
+    np.savez(KEPT / f"{name}.npz", **parts)
+    (KEPT / f"{name}.json").write_text(json.dumps(found["facts"]))
+
+
+def judge_all() -> dict:
+    """Every learner that was trained, on the same test tasks."""
+    rows, nlls = {}, {}
+    for name in LEARNERS:
+        if not (KEPT / f"{name}.npz").exists():
+            continue
+        with np.load(KEPT / f"{name}.npz") as found:
+            noise = best_noise(found["val_0"], found["val_1"])
+            row, nlls[name] = described(found["test_0"], found["test_1"], noise)
+        facts = json.loads((KEPT / f"{name}.json").read_text())
+        rows[name] = {**facts, **row, "episodes": len(nlls[name])}
+        if name != "maml":
+            rows[name]["nll_minus_maml"] = paired(nlls[name], nlls["maml"])
+        print(name, json.dumps(rows[name]), flush=True)
     return rows
 
 
-def sine_or_line(steps: int | None, episodes: int) -> dict:
-    """MAML, PLATIPUS and BMAML on the same tasks."""
-    rows, beliefs = {}, {}
-    for learner in ("maml", "platipus", "bmaml"):
-        recipe = RECIPES[f"sine_or_line-{learner}"]
-        if steps:
-            recipe = dataclasses.replace(recipe, steps=steps)
+def choose(learner: str, rates, changes: dict, steps: int, episodes: int) -> list[dict]:
+    """Validation likelihood for every inner rate, with the noise of the same tasks."""
+    rows = []
+    for rate in rates:
+        recipe = dataclasses.replace(
+            RECIPES[f"sine_or_line-{learner}"], inner_rate=rate, steps=steps, **changes
+        )
         job, meta, seconds = fitted(recipe)
-        made, noise = believer(recipe, job, meta, episodes)
-        found = train.evaluate(
-            made.learner,
-            meta,
-            job.tasks.test,
-            keys.test(),
-            episodes=episodes,
-            chunk=min(50, episodes),
-            predictive=made.predictive,
+        found = predicted(job, meta, job.tasks.val, keys.validation(), episodes)
+        row, _ = described(*found, best_noise(*found))
+        row = {"learner": learner, "inner_rate": rate, **changes, "steps": steps, **row}
+        rows.append({**row, "seconds": round(seconds, 1)})
+        print(json.dumps(rows[-1]), flush=True)
+    return rows
+
+
+def table() -> str:
+    """The table of benchmarks/README.md."""
+    if not RESULTS.exists():
+        return "Not measured."
+    rows = json.loads(RESULTS.read_text()).get("sine_or_line", {})
+    lines = [
+        "| learner | outer steps x tasks | members | NLL, nats | minus MAML's, same tasks "
+        "| 90 % band covers | calibration error | mse |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+
+    def both(pair, scale=1, digits=3):
+        return " ± ".join(f"{scale * x:.{digits}f}" for x in pair)
+
+    for name, title in LEARNERS.items():
+        if name not in rows:
+            lines.append(f"| {title} | not measured |" + " |" * 6)
+            continue
+        row = rows[name]
+        gap = row.get("nll_minus_maml")
+        gap = both((gap["difference"], gap["ci95"])) if gap else ""
+        lines.append(
+            f"| {title} | {row['steps']:,} x {row['tasks']} | {row['members']} "
+            f"| {both(row['nll'])} | {gap} | {both(row['coverage'], 100, 1)} % "
+            f"| {row['ece']:.3f} | {both(row['mse'], digits=2)} |"
         )
-        beliefs[learner] = found.nlls
-        rows[learner] = {
-            "recipe": recipe.name,
-            "steps": recipe.steps,
-            "tasks": recipe.tasks,
-            "noise": noise,
-            **described(found),
-            "seconds": round(seconds, 1),
-        }
-        if learner != "maml":
-            rows[learner]["nll_minus_maml"] = paired(found.nlls, beliefs["maml"])
-        print(learner, json.dumps(rows[learner]), flush=True)
-    return {"shots": recipe.shots, "queries": recipe.queries, **rows}
-
-
-def compare(first: Path, second: Path, data: str | None, episodes: int) -> dict:
-    """Two finished runs on the same test episodes, first minus second."""
-    rows, found = [], []
-    for path in (first, second):
-        recipe = folder.read_config(path)
-        if data is not None:
-            recipe = dataclasses.replace(recipe, data=data)
-        job = build(recipe)
-        meta, step = chosen(recipe, load_snapshot(RunFolder(path), job))
-        result = train.evaluate(
-            job.tester,
-            meta,
-            job.tasks.test,
-            keys.test(),
-            episodes=episodes,
-            predictive=job.predictive,
-        )
-        found.append(result)
-        rows.append(
-            {
-                "recipe": recipe.name,
-                "lam_gan": recipe.lam_gan if recipe.learner == "meta_gan" else None,
-                "steps": recipe.steps,
-                "tasks": recipe.tasks,
-                "seed": recipe.seed,
-                "kept_step": step,
-                **(
-                    described(result)
-                    if result.nll is not None
-                    else {result.metric: result.mean, "ci95": result.ci95}
-                ),
-            }
-        )
-    a, b = found
-    gap = {a.metric: paired(a.scores, b.scores)}
-    if a.nll is not None and b.nll is not None:
-        gap["nll"] = paired(a.nlls, b.nlls)
-    return {"first": rows[0], "second": rows[1], "first_minus_second": gap}
-
-
-def draw_functions(axis, made: Probabilistic, meta, episode, key, shown: int = 10):
-    """A picture of a belief: its members, its 90 % band, and the points it was given.
-
-    Args:
-      axis: of matplotlib.
-      made: from `platipus_process`, `bmaml_process`, `regressor`.
-      meta: its parameters.
-      episode: a regression task; the support set is shown.
-      key: for `adapt`.
-      shown: at most so many members.
-    """
-    x = jnp.linspace(-5, 5, 200)[:, None]
-    fast = made.learner.adapt(meta, episode.support, key)
-    belief = made.predictive(meta, fast, x)
-    band = np.quantile(pr.sample(belief, key, 2000)[..., 0], (0.05, 0.95), axis=0)
-    axis.fill_between(x[:, 0], *band, alpha=0.2, lw=0)
-    axis.plot(x[:, 0], belief.members[:shown, :, 0].T, lw=0.8, alpha=0.7)
-    axis.plot(episode.support.inputs[:, 0], episode.support.targets[:, 0], "kv")
-
-
-def draw_fakes(axes, made, meta, episode, key):
-    """A row of support images over a row of fakes; `made` is from `meta_gan_process`."""
-    fakes = made.generate(meta, episode.support, key)
-    for row, images in zip(axes, (episode.support.inputs, fakes), strict=True):
-        for axis, image in zip(row, images, strict=False):
-            axis.imshow(image[..., 0], cmap="gray_r", vmin=0, vmax=1)
-            axis.set_axis_off()
+    return "\n".join(lines)
 
 
 def main() -> None:
@@ -234,38 +219,36 @@ def main() -> None:
     parser.add_argument("--episodes", type=int, default=1000)
     parser.add_argument("--out", type=Path, default=RESULTS)
     commands = parser.add_subparsers(dest="command", required=True)
-    first = commands.add_parser("sine_or_line")
-    first.add_argument("--steps", type=int, help="outer steps; by default the recipes'")
+    first = commands.add_parser("train")
+    first.add_argument("learner", choices=LEARNERS)
+    first.add_argument("--steps", type=int, help="outer steps; by default the recipe's")
+    commands.add_parser("test")
     rates = commands.add_parser("choose")
     rates.add_argument("--steps", type=int, default=5000)
-    rates.add_argument("--learners", nargs="+", default=["maml", "platipus", "bmaml"])
-    rates.add_argument(
-        "--rates", nargs="+", type=float, default=[0.002, 0.005, 0.01, 0.02]
-    )
+    rates.add_argument("--learners", nargs="+", default=list(LEARNERS))
+    rates.add_argument("--rates", nargs="+", type=float, default=[0.002, 0.005, 0.01])
     rates.add_argument("--set", nargs="*", default=[], help="other fields: name=JSON")
-    second = commands.add_parser("compare")
-    second.add_argument("runs", nargs=2, type=Path)
-    second.add_argument("--name", required=True, help="of the row in the results")
-    second.add_argument("--data", help="the folder with the data, if it has moved")
     args = parser.parse_args()
-    if args.command == "choose":
-        pairs = (text.split("=") for text in args.set)
-        changes = {name: json.loads(value) for name, value in pairs}
-        row = choose(args.learners, args.rates, changes, args.steps, args.episodes)
-        name, row = "choose", {"validation": row}
-        results = json.loads(args.out.read_text()) if args.out.exists() else {}
-        row["validation"] = (
-            results.get(name, {}).get("validation", []) + row["validation"]
-        )
-    elif args.command == "sine_or_line":
-        name, row = "sine_or_line", sine_or_line(args.steps, args.episodes)
-    else:
-        name, row = args.name, compare(*args.runs, args.data, args.episodes)
+    if args.command == "train":
+        recipe = RECIPES[f"sine_or_line-{args.learner}"]
+        if args.steps:
+            recipe = dataclasses.replace(recipe, steps=args.steps)
+        keep(args.learner, learn(recipe, args.episodes))
+        return
     results = json.loads(args.out.read_text()) if args.out.exists() else {}
-    results[name] = {**row, "fingerprint": fingerprint()}
+    if args.command == "test":
+        results["sine_or_line"] = {**judge_all(), "fingerprint": fingerprint()}
+    else:
+        changes = {}
+        for text in args.set:
+            name, value = text.split("=", 1)
+            value = json.loads(value)
+            changes[name] = tuple(value) if isinstance(value, list) else value
+        for learner in args.learners:
+            found = choose(learner, args.rates, changes, args.steps, args.episodes)
+            results["choose"] = results.get("choose", []) + found
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.write_text(json.dumps(results, indent=2) + "\n")
-    print(json.dumps(results[name], indent=2))
+    args.out.write_text(json.dumps(results, indent=1) + "\n")
 
 
 if __name__ == "__main__":

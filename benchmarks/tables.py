@@ -1,4 +1,4 @@
-"""Writes the speed tables of benchmarks/README.md from the kept results.
+"""Writes the tables of speed and of uncertainty of benchmarks/README.md from the kept results.
 
 python -m benchmarks.tables
 """
@@ -6,7 +6,7 @@ python -m benchmarks.tables
 import json
 from pathlib import Path
 
-from benchmarks import throughput
+from benchmarks import generative, probabilistic, throughput
 
 HERE = Path(__file__).parent
 README = HERE / "README.md"
@@ -117,6 +117,8 @@ def main() -> None:
         "compile_time": compiling,
         "roofline": roofline,
         "end_to_end": accuracy,
+        "sine_or_line": probabilistic.table,
+        "generative": generative.table,
     }
     for name, make in sections.items():
         begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"

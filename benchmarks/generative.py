@@ -1,0 +1,284 @@
+"""Omniglot 5-way 1-shot: MetaGAN beside its base, PLATIPUS and BMAML beside MAML.
+
+    python -m benchmarks.generative GROUP --data OMNIGLOT [--steps N] [--seconds S]
+
+A group is a few recipes that differ in one thing, trained by one process in turn, for the
+same number of outer steps on the same training episodes, and tested on the same test
+episodes, in pairs. Groups are independent processes. With `--seconds`, every recipe is
+first timed on steps that are thrown away; then all take as many steps as fit into that
+time together, at most `--steps`; compiling and testing come on top. The parameters tested
+are the last ones. Each group adds to results/generative.json.
+
+`python -m benchmarks.tables` writes the tables.
+"""
+
+import argparse
+import json
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from benchmarks.probabilistic import paired
+from jaxmeta import train
+from jaxmeta.runs import RECIPES, keys
+from jaxmeta.runs.build import build, init_state, make_outer
+from jaxmeta.runs.fingerprint import fingerprint
+
+RESULTS = Path(__file__).parent / "results" / "generative.json"
+TITLES = {
+    "platipus": "PLATIPUS and MAML",
+    "bmaml": "BMAML and MAML",
+    "meta_gan": "MetaGAN on MAML",
+    "meta_gan_relation": "MetaGAN on a relation network",
+}
+CHUNK = 25  # outer steps in one compiled call
+
+PLATIPUS = RECIPES["omniglot-platipus-5w1s"]
+BMAML = RECIPES["omniglot-bmaml-5w1s"]
+GAN = RECIPES["omniglot-meta_gan-5w1s"]
+RELATION = RECIPES["omniglot-meta_gan_relation-5w1s"]
+GROUPS = {
+    "platipus": {"maml": replace(PLATIPUS, learner="maml"), "platipus": PLATIPUS},
+    "bmaml": {
+        "maml": replace(BMAML, learner="maml", inner_rate=0.4),
+        "bmaml": BMAML,
+    },
+    "meta_gan": {"lam_gan = 0": replace(GAN, lam_gan=0.0), "lam_gan = 1": GAN},
+    "meta_gan_relation": {
+        # its loss is a squared error, a tenth of the cross-entropy that the game goes by
+        "lam_gan = 0": replace(RELATION, lam_gan=0.0),
+        "lam_gan = 0.1": replace(RELATION, lam_gan=0.1),
+        "lam_gan = 1": RELATION,
+    },
+}
+"""Name -> recipes; the first one is what the others are compared with."""
+
+
+class Runner:
+    """A recipe whose schedule's length is an argument of its compiled program."""
+
+    def __init__(self, recipe, tasks=None):
+        self.recipe = recipe
+        self.job = job = build(recipe, tasks)
+        self.root = keys.root(recipe.seed)
+        start = time.perf_counter()
+        self.state = jax.jit(lambda key: self._initial(init_state(job, key).meta))(
+            keys.init(self.root)
+        )
+
+        def chunk(state, task, key, total):
+            trainer = train.make_trainer(self._objective(), self._outer(total))
+            return train.fit(trainer, task, state, key, steps=CHUNK, batch=recipe.tasks)
+
+        lowered = jax.jit(chunk).lower(
+            self.state, job.tasks.train, self.root, jnp.float32(1)
+        )
+        self._chunk = lowered.compile()
+        self.compile_seconds = time.perf_counter() - start
+
+    def _objective(self):
+        return train.episodic(self.job.learner, chunk=self.recipe.task_chunk)
+
+    def _outer(self, total):
+        """The recipe's optimiser with a half cosine to 0 at `total`, which is traced."""
+        constant = make_outer(replace(self.recipe, schedule="constant"))
+
+        def falling(step):
+            return 0.5 * (1 + jnp.cos(jnp.pi * jnp.minimum(step / total, 1.0)))
+
+        return optax.chain(constant, optax.scale_by_schedule(falling))
+
+    def _initial(self, meta):
+        return train.TrainState(
+            meta, self._outer(1.0).init(meta.params), jnp.zeros((), "int32")
+        )
+
+    def step(self, state, total):
+        return self._chunk(state, self.job.tasks.train, self.root, jnp.float32(total))
+
+    def seconds_a_step(self) -> float:
+        """Measured on steps whose results are thrown away."""
+        state, _ = jax.block_until_ready(self.step(self.state, 1e6))
+        start = time.perf_counter()
+        jax.block_until_ready(self.step(state, 1e6))
+        return (time.perf_counter() - start) / CHUNK
+
+    def test(self, meta, episodes: int):
+        together = 1 if jax.default_backend() == "cpu" else 50
+        return train.evaluate(
+            self.job.tester,
+            meta,
+            self.job.tasks.test,
+            keys.test(),
+            episodes=episodes,
+            chunk=together,
+            predictive=self.job.predictive,
+        )
+
+
+def trained(runners: dict, steps: int, seconds: float | None) -> dict:
+    """All recipes, a compiled call of each in turn: name -> what came of it.
+
+    They end after the same step whatever happens: after `steps`, the length of their
+    schedule, or early if the time is over by a third.
+    """
+    states = {name: runner.state for name, runner in runners.items()}
+    losses = {name: [] for name in runners}
+    start, taken = time.perf_counter(), 0
+    while taken < steps:
+        for name, runner in runners.items():
+            states[name], metrics = runner.step(states[name], steps)
+            losses[name].append(float(metrics["loss"].mean()))
+            if not np.isfinite(losses[name][-1]):
+                raise SystemExit(f"{name}: loss {losses[name][-1]} near step {taken}")
+            if (taken // CHUNK) % max(1, steps // CHUNK // 10) == 0:
+                shown = {k: round(float(v.mean()), 4) for k, v in metrics.items()}
+                print(f"{name}: step {taken + CHUNK} {shown}", flush=True)
+        taken += CHUNK
+        if seconds is not None and time.perf_counter() - start > seconds * 4 / 3:
+            break
+    took = round(time.perf_counter() - start, 1)
+    return {
+        name: {
+            "meta": states[name].meta,
+            "steps": taken,
+            "schedule": steps,
+            "train_loss": [
+                round(float(np.mean(x)), 4)
+                for x in np.array_split(losses[name], 10)
+                if len(x)
+            ],
+            "train_seconds_of_all": took,
+        }
+        for name in runners
+    }
+
+
+def compare(recipes: dict, steps: int, seconds: float | None, episodes: int) -> dict:
+    """Trains and tests all recipes; the first one is the control of the others."""
+    runners, tasks = {}, None
+    for name, recipe in recipes.items():
+        runners[name] = Runner(recipe, tasks)
+        tasks = runners[name].job.tasks  # read once, and the same for all
+        took = runners[name].compile_seconds
+        print(f"{name}: compiled in {took:.1f} s", flush=True)
+    if seconds is not None:
+        cost = sum(runner.seconds_a_step() for runner in runners.values())
+        steps = min(steps, int(seconds / cost))
+        print(f"{1e3 * cost:.1f} ms for a step of each: {steps} steps", flush=True)
+    learned = trained(runners, max(CHUNK, steps // CHUNK * CHUNK), seconds)
+    rows, pairs, control, first = {}, {}, None, None
+    for name, runner in runners.items():
+        recipe, facts = runner.recipe, learned[name]
+        found = runner.test(facts.pop("meta"), episodes)
+        rows[name] = {
+            "recipe": recipe.name,
+            "learner": recipe.learner,
+            "lam_gan": recipe.lam_gan if recipe.learner == "meta_gan" else None,
+            "filters": recipe.filters,
+            "queries": recipe.queries,
+            "tasks": recipe.tasks,
+            "seed": recipe.seed,
+            **facts,
+            **tested(found),
+            "compile_seconds": round(runner.compile_seconds, 1),
+        }
+        print(name, json.dumps(rows[name]), flush=True)
+        if control is None:
+            control, first = found, name
+            continue
+        gap = {"accuracy": paired(found.scores, control.scores)}
+        if found.nll is not None and control.nll is not None:
+            gap["nll"] = paired(found.nlls, control.nlls)
+        pairs[f"{name} minus {first}"] = gap
+        print(json.dumps(pairs), flush=True)
+    return {"rows": rows, "pairs": pairs}
+
+
+def tested(found) -> dict:
+    """An `Evaluation` as JSON, with its belief where there is one."""
+    row = {
+        found.metric: found.mean,
+        f"{found.metric}_ci95": found.ci95,
+        "nll": found.nll,
+        "nll_ci95": None if found.nll is None else train.interval(found.nlls)[1],
+        "entropy": found.entropy,
+        "ece": found.ece,
+        "episodes": found.episodes,
+        "transductive": found.transductive,
+    }
+    return {k: v for k, v in row.items() if v is not None}
+
+
+def table() -> str:
+    """The table of benchmarks/README.md."""
+    if not RESULTS.exists():
+        return "Not measured."
+    found = json.loads(RESULTS.read_text())
+    lines = [
+        "| comparison | learner | outer steps x tasks | accuracy | minus the first one's, "
+        "same episodes | NLL, nats | ECE |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for group, title in TITLES.items():
+        if group not in found:
+            lines.append(f"| {title} | not measured |" + " |" * 5)
+            continue
+        first, *_ = found[group]["rows"]
+        for name, row in found[group]["rows"].items():
+            gap = found[group]["pairs"].get(f"{name} minus {first}", {}).get("accuracy")
+            gap = percent(gap["difference"], gap["ci95"]) if gap else ""
+            word = " (t)" if row["transductive"] else ""
+            sure = ("", "")
+            if "nll" in row:
+                sure = (
+                    f"{row['nll']:.3f} ± {row['nll_ci95']:.3f}",
+                    f"{row['ece']:.4f}",
+                )
+            score = percent(row["accuracy"], row["accuracy_ci95"])
+            lines.append(
+                f"| {title} | {name} | {row['steps']:,} x {row['tasks']} "
+                f"| {score} %{word} | {gap} | {sure[0]} | {sure[1]} |"
+            )
+    where = sorted({f"{x['fingerprint']['device']}, jax {x['fingerprint']['jax']}"
+                    for x in found.values()})  # fmt: skip
+    return "\n".join([*lines, "", f"Device: {'; '.join(where)}."])
+
+
+def percent(value: float, half: float) -> str:
+    return f"{100 * value:.2f} ± {100 * half:.2f}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("group", choices=GROUPS)
+    parser.add_argument("--data", required=True, help="folder with Omniglot's zips")
+    parser.add_argument("--steps", type=int, default=5000)
+    parser.add_argument(
+        "--seconds", type=float, help="of training, all recipes together"
+    )
+    parser.add_argument("--episodes", type=int, default=1000)
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--set", nargs="*", default=[], help="other fields: name=JSON")
+    parser.add_argument("--name", help="of the results; by default the group")
+    args = parser.parse_args()
+    changes = {"data": args.data}
+    for text in args.set:
+        name, value = text.split("=", 1)
+        changes[name] = json.loads(value)
+    recipes = {n: replace(r, **changes) for n, r in GROUPS[args.group].items()}
+    row = compare(recipes, args.steps, args.seconds, args.episodes)
+    row["changes"] = {k: v for k, v in changes.items() if k != "data"}
+    results = json.loads(args.out.read_text()) if args.out.exists() else {}
+    results[args.name or args.group] = {**row, "fingerprint": fingerprint()}
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    args.out.write_text(json.dumps(results, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
