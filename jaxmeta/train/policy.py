@@ -9,6 +9,10 @@ from jaxmeta.core import Episode
 # in cache (measured, benchmarks/README.md).
 CPU_TASK_ELEMENTS = 4096
 
+# Input values side by side on anything else. A Conv4 keeps some 500 bytes for each: 9 GB
+# of memory, whatever the number of tasks. More tasks at once are hardly faster.
+ELEMENTS = 2**24
+
 
 def task_chunk(episodes: Episode) -> int:
     """The number of tasks that are vmapped together, a divisor of how many there are.
@@ -22,6 +26,7 @@ def task_chunk(episodes: Episode) -> int:
     leaves = jax.tree.leaves((episodes.support.inputs, episodes.query.inputs))
     tasks = leaves[0].shape[0]
     elements = sum(x.size for x in leaves) // tasks
-    if jax.default_backend() == "cpu" and elements > CPU_TASK_ELEMENTS:
-        return 1
-    return tasks
+    if jax.default_backend() != "cpu":
+        most = max(1, ELEMENTS // elements)
+        return max(n for n in range(1, min(tasks, most) + 1) if tasks % n == 0)
+    return 1 if elements > CPU_TASK_ELEMENTS else tasks
