@@ -68,7 +68,8 @@ def save(folder: Path, step: int, snapshot: Snapshot, *, keep: int = 2) -> None:
         first = jax.process_index() == 0
         if first:
             folder.mkdir(exist_ok=True)  # not its parents: what vanished stays so
-            shutil.rmtree(part, ignore_errors=True)
+            for left in folder.glob(".part-*"):  # of a save that was killed
+                shutil.rmtree(left, ignore_errors=True)
             part.mkdir()
         _together(f"{part} is there")
         _write(part, step, snapshot)
@@ -156,7 +157,12 @@ def _write(part: Path, step: int, snapshot: Snapshot) -> None:
         "data": jax.random.key_data(snapshot.key).tolist(),
     }
     tree = {"state": snapshot.state, "best": snapshot.best}
-    ocp.save(str(part.resolve() / _ARRAYS), tree)
+    # Folders made in the background: where one cannot be made, Orbax's threads wait five
+    # minutes for it, and a process that has said why it fails waits for them.
+    context = ocp.Context()
+    context.asynchronous.create_directories_asynchronously = False
+    with context:
+        ocp.save(str(part.resolve() / _ARRAYS), tree)
     if jax.process_index():
         return
     info = {"format": FORMAT, "step": step, "key": key, **snapshot.info}

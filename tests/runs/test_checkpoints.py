@@ -1,7 +1,9 @@
 """Damage is noticed, named, put aside, and the step before it is used."""
 
+import os
 import random
 import shutil
+import threading
 
 import jax
 import jax.numpy as jnp
@@ -115,3 +117,25 @@ def test_save_that_fails_names_the_last_good_step(copy, monkeypatch):
         checkpoints.save(copy, 4, snapshot(4))
     assert not list(copy.glob(".part*"))
     assert checkpoints.restore(copy, LIKE).info["step"] == 3
+
+
+def test_save_that_cannot_make_folders_leaves_no_thread(copy, monkeypatch):
+    """Orbax's threads would wait five minutes for the folder, and the process for them."""
+    made = os.mkdir
+
+    def refuse(path, *args, **options):
+        if "orbax-checkpoint-tmp" in str(path):
+            raise OSError(28, "No space left on device", str(path))
+        made(path, *args, **options)
+
+    monkeypatch.setattr(os, "mkdir", refuse)
+    with pytest.raises(RunError, match=r"No space left.*last good step is 00000003"):
+        checkpoints.save(copy, 4, snapshot(4))
+    waiting = [t.name for t in threading.enumerate() if not t.daemon]
+    assert waiting == [threading.main_thread().name]
+
+
+def test_save_clears_what_a_killed_one_left(copy):
+    (copy / ".part-00000009" / "arrays").mkdir(parents=True)
+    checkpoints.save(copy, 4, snapshot(4))
+    assert not list(copy.glob(".part*"))
