@@ -10,6 +10,10 @@ What is promised, and the check of `python -m jaxmeta.testing scorecard` behind 
     several processes                     ranks agree bit for bit              LOOPBACK-2
     another JAX version, another backend  the same up to chance: compare intervals
 
+`exact` makes the mean meta-gradient the same on any number of devices, one included. The
+update need not be: XLA, compiling for one device, makes a product with the inverse of
+Adam's division by its bias correction; SGD has none.
+
 On a CPU the number of threads is part of the fingerprint, since XLA splits sums by it.
 On a GPU, bits repeat with XLA_FLAGS=--xla_gpu_deterministic_ops=true, and a float32
 product is rounded to TF32 unless JAX_DEFAULT_MATMUL_PRECISION=highest; both are in it.

@@ -37,7 +37,8 @@ def episodic(
       mesh: spreads the tasks over the devices of its axis "tasks" (`task_mesh`), with
         one reduction an outer step. Keys belong to tasks, not to devices.
       exact: one task at a time and one order of summation, so that the bits do not
-        depend on the mesh; memory grows with the number of tasks.
+        depend on the mesh; memory grows with the number of tasks. Adam's update of them
+        is the same from two devices on (see `jaxmeta.runs.fingerprint`).
       together: the gradient of the mean over a chunk after all, all tasks being one
         chunk by default. For recurrent learners whose tasks share their weights at every
         step of a long sequence: backpropagation through time then sums gradients of the

@@ -88,6 +88,9 @@ def exact_mean_over_mesh(
     the order of the tasks, on every device alike. It gathers every task's result:
     memory and traffic grow with the number of tasks.
 
+    XLA rounds where it fuses. Barriers keep it from fusing a task, the sum and what is
+    done with the mean with what surrounds them, which is not the same on every mesh.
+
     Args:
       one: `(shared, task) -> tree`.
       mesh: with an axis "tasks" whose size divides the number of tasks, or `None`.
@@ -100,8 +103,11 @@ def exact_mean_over_mesh(
     3.0
     """
 
+    def alone(shared, task):
+        return lax.optimization_barrier(one(*lax.optimization_barrier((shared, task))))
+
     def each(shared, tasks):
-        return lax.map(lambda task: one(shared, task), tasks)
+        return lax.map(lambda task: alone(shared, task), tasks)
 
     def gathered(shared, tasks):
         results, unravel = ravel_pytree(each(shared, tasks))
@@ -114,11 +120,12 @@ def exact_mean_over_mesh(
     run = each if mesh is None else _shard(gathered, mesh)
 
     def mean(shared, tasks):
-        results = run(shared, tasks)
+        results = lax.optimization_barrier(run(shared, tasks))
         count = jax.tree.leaves(results)[0].shape[0]
         first = jax.tree.map(lambda x: x[0], results)
         rest = jax.tree.map(lambda x: x[1:], results)
-        return jax.tree.map(lambda x: x / count, lax.scan(add, first, rest)[0])
+        total, _ = lax.scan(add, first, rest)
+        return lax.optimization_barrier(jax.tree.map(lambda x: x / count, total))
 
     return mean
 
