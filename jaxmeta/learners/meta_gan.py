@@ -157,7 +157,9 @@ def meta_gan_process(
 
         def judge(classifier, x):
             at, adapted = classifier
-            return own.logits(Meta(at, d.buffers), adapted, x, True, judging)
+            # one classifier whoever looks, dropout included: the reuse is meant
+            same = jax.random.clone(judging)
+            return own.logits(Meta(at, d.buffers), adapted, x, True, same)
 
         noise = drawn(support, remaking)  # the same for both players: one game
 
