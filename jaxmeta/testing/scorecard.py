@@ -22,6 +22,7 @@ from jaxmeta.testing import (
     old,
     pictures,
     storage,
+    supply,
 )
 from jaxmeta.testing.score import Score
 
@@ -51,7 +52,7 @@ CHECKS: dict[str, tuple[Callable[..., Score], dict]] = {
     "NO-EXEC-25": (hostile.no_exec, {}),
     "IMAGES-9": (pictures.images, {}),
     "OOM": (limits.oom, {}),
-    "SUPPLY": (limits.supply, {}),
+    "SUPPLY": (supply.supply, {}),
 }
 """Check -> the function, and its arguments in the fast tier."""
 

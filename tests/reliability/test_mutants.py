@@ -6,7 +6,7 @@ import pytest
 
 import jaxmeta as jm
 from jaxmeta.data import DataError, check_manifest, extract, manifest
-from jaxmeta.testing import Leak, comparable, disjoint, limits
+from jaxmeta.testing import Leak, comparable, disjoint, supply
 
 
 def test_gate_sees_what_it_forbids(tmp_path):
@@ -21,10 +21,34 @@ def test_gate_sees_what_it_forbids(tmp_path):
     (tmp_path / "good.py").write_text(
         "np.load(x, allow_pickle=False)\nre.compile('x')\n"
     )
-    found = limits.gate(tmp_path)
+    found = supply.gate(tmp_path)
     assert sorted(line.split(":")[0] for line in found) == [
         f"bad{i:02d}.py" for i in range(len(bad))
     ]
+
+
+def test_lock_gaps_are_named(tmp_path):
+    lock = tmp_path / "lock.txt"
+    pinned = "a-b==1.0 \\\n    --hash=sha256:00 \\\n    --hash=sha256:11\n"
+    lock.write_text(f"# made by hand\n{pinned}c==2.0\n")
+    found = supply.lock_gaps(lock, ["A.b>=0.9", "c", "d", "e; python_version > '3.12'"])
+    assert [line.split(":")[0] for line in found] == ["c", "d"]
+    assert supply.lock_gaps(lock, ["a_b>=2"])[1] == "a_b: 1.0, wants a_b>=2"
+    assert supply.lock_gaps(tmp_path / "none", []) == ["no lock file"]
+
+
+@pytest.mark.parametrize(
+    ("licence", "bad"),
+    [
+        ("GPL-3.0-only", True),
+        ("AGPL-3.0", True),
+        ("License :: OSI Approved :: GNU General Public License v3 (GPLv3)", True),
+        ("LGPL-2.1-only", False),
+        ("Apache-2.0", False),
+    ],
+)
+def test_copyleft_is_noticed(licence, bad):
+    assert bool(supply.COPYLEFT.search(licence)) == bad
 
 
 def test_extractor_leaves_nothing_behind(tmp_path):
