@@ -1,15 +1,15 @@
 """Sine or line, 5 shots: likelihood and coverage of MAML, PLATIPUS and BMAML.
 
-    python -m benchmarks.probabilistic choose --learners platipus --rates 0.002 0.005
-    python -m benchmarks.probabilistic train maml          # one at a time
+    python -m benchmarks.probabilistic train maml --set inner_rate=0.005   # a candidate
     python -m benchmarks.probabilistic test
 
-`train` keeps the members' predictions of one learner on the validation and test tasks,
-`test` judges all that are there: the same 1,000 test tasks, in pairs with MAML. One rule
-gives everyone its observation noise: the constant that makes the validation tasks
-likeliest, given the members. For MAML, a single member, it is the root mean square of its
-errors. `choose` prints and keeps validation likelihoods of settings. All add to
-results/probabilistic.json; `python -m benchmarks.tables` writes the table.
+`train` trains a learner by its recipe, or with other fields, and keeps what its members
+predict on 1,000 validation and 1,000 test tasks, the same for all. `test` takes of every
+learner the candidate under which the validation tasks are likeliest, and judges it on the
+test tasks, in pairs with MAML. One rule gives everyone its observation noise: the constant
+that makes the validation tasks likeliest, given the members. For MAML, a single member, it
+is the root mean square of its errors. The result is results/probabilistic.json, with the
+validation likelihood of every candidate; `python -m benchmarks.tables` writes the table.
 """
 
 import argparse
@@ -125,63 +125,52 @@ def paired(a: np.ndarray, b: np.ndarray) -> dict:
     return {"difference": difference, "ci95": half}
 
 
-def learn(recipe, episodes: int) -> dict:
-    """Trains and keeps the predictions on validation and test tasks."""
+def learn(learner: str, changes: dict, episodes: int, kept: Path) -> None:
+    """Trains a candidate; keeps its predictions on validation and test tasks."""
+    recipe = dataclasses.replace(RECIPES[f"sine_or_line-{learner}"], **changes)
     job, meta, seconds = fitted(recipe)
     val = predicted(job, meta, job.tasks.val, keys.validation(), episodes)
     test = predicted(job, meta, job.tasks.test, keys.test(), episodes)
     facts = {
+        "learner": learner,
         "recipe": recipe.name,
+        "changes": changes,
         "steps": recipe.steps,
         "tasks": recipe.tasks,
-        "hidden": list(recipe.hidden),
-        "inner_rate": recipe.inner_rate,
         "seconds": round(seconds, 1),
     }
     if "log_noise" in meta.params:
         facts["learned_noise"] = round(math.exp(meta.params["log_noise"]), 4)
-    return {"val": val, "test": test, "facts": facts}
+    noise = best_noise(*val)
+    facts["validation"] = described(*val, noise)[0]
+    print(json.dumps(facts), flush=True)
+    kept.mkdir(parents=True, exist_ok=True)
+    name = "-".join([learner, *(f"{k}_{v}" for k, v in changes.items())])
+    np.savez(kept / f"{name}.npz", members=test[0], targets=test[1], noise=noise)
+    (kept / f"{name}.json").write_text(json.dumps(facts))
 
 
-def keep(name: str, found: dict) -> None:
-    KEPT.mkdir(exist_ok=True)
-    parts = {
-        f"{split}_{i}": found[split][i] for split in ("val", "test") for i in (0, 1)
-    }
-    np.savez(KEPT / f"{name}.npz", **parts)
-    (KEPT / f"{name}.json").write_text(json.dumps(found["facts"]))
-
-
-def judge_all() -> dict:
-    """Every learner that was trained, on the same test tasks."""
+def judge_all(kept: Path) -> dict:
+    """The best candidate of every learner by validation, on the same test tasks."""
+    found = [(json.loads(p.read_text()), p) for p in sorted(kept.glob("*.json"))]
     rows, nlls = {}, {}
-    for name in LEARNERS:
-        if not (KEPT / f"{name}.npz").exists():
+    for learner in LEARNERS:
+        candidates = [x for x in found if x[0]["learner"] == learner]
+        if not candidates:
             continue
-        with np.load(KEPT / f"{name}.npz") as found:
-            noise = best_noise(found["val_0"], found["val_1"])
-            row, nlls[name] = described(found["test_0"], found["test_1"], noise)
-        facts = json.loads((KEPT / f"{name}.json").read_text())
-        rows[name] = {**facts, **row, "episodes": len(nlls[name])}
-        if name != "maml":
-            rows[name]["nll_minus_maml"] = paired(nlls[name], nlls["maml"])
-        print(name, json.dumps(rows[name]), flush=True)
-    return rows
-
-
-def choose(learner: str, rates, changes: dict, steps: int, episodes: int) -> list[dict]:
-    """Validation likelihood for every inner rate, with the noise of the same tasks."""
-    rows = []
-    for rate in rates:
-        recipe = dataclasses.replace(
-            RECIPES[f"sine_or_line-{learner}"], inner_rate=rate, steps=steps, **changes
-        )
-        job, meta, seconds = fitted(recipe)
-        found = predicted(job, meta, job.tasks.val, keys.validation(), episodes)
-        row, _ = described(*found, best_noise(*found))
-        row = {"learner": learner, "inner_rate": rate, **changes, "steps": steps, **row}
-        rows.append({**row, "seconds": round(seconds, 1)})
-        print(json.dumps(rows[-1]), flush=True)
+        facts, path = min(candidates, key=lambda x: x[0]["validation"]["nll"][0])
+        with np.load(path.with_suffix(".npz")) as data:
+            row, nlls[learner] = described(
+                data["members"], data["targets"], float(data["noise"])
+            )
+        rows[learner] = {**facts, **row, "episodes": len(nlls[learner])}
+        if learner != "maml":
+            rows[learner]["nll_minus_maml"] = paired(nlls[learner], nlls["maml"])
+        print(learner, json.dumps(rows[learner]), flush=True)
+        rows[learner]["candidates"] = [
+            {**x["changes"], "steps": x["steps"], "nll": x["validation"]["nll"][0]}
+            for x, _ in candidates
+        ]
     return rows
 
 
@@ -216,37 +205,24 @@ def table() -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--episodes", type=int, default=1000)
     parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--kept", type=Path, default=KEPT, help="candidates' folder")
     commands = parser.add_subparsers(dest="command", required=True)
-    first = commands.add_parser("train")
-    first.add_argument("learner", choices=LEARNERS)
-    first.add_argument("--steps", type=int, help="outer steps; by default the recipe's")
+    one = commands.add_parser("train")
+    one.add_argument("learner", choices=LEARNERS)
+    one.add_argument("--episodes", type=int, default=1000)
+    one.add_argument("--set", nargs="*", default=[], help="other fields: name=JSON")
     commands.add_parser("test")
-    rates = commands.add_parser("choose")
-    rates.add_argument("--steps", type=int, default=5000)
-    rates.add_argument("--learners", nargs="+", default=list(LEARNERS))
-    rates.add_argument("--rates", nargs="+", type=float, default=[0.002, 0.005, 0.01])
-    rates.add_argument("--set", nargs="*", default=[], help="other fields: name=JSON")
     args = parser.parse_args()
     if args.command == "train":
-        recipe = RECIPES[f"sine_or_line-{args.learner}"]
-        if args.steps:
-            recipe = dataclasses.replace(recipe, steps=args.steps)
-        keep(args.learner, learn(recipe, args.episodes))
-        return
-    results = json.loads(args.out.read_text()) if args.out.exists() else {}
-    if args.command == "test":
-        results["sine_or_line"] = {**judge_all(), "fingerprint": fingerprint()}
-    else:
         changes = {}
         for text in args.set:
             name, value = text.split("=", 1)
             value = json.loads(value)
             changes[name] = tuple(value) if isinstance(value, list) else value
-        for learner in args.learners:
-            found = choose(learner, args.rates, changes, args.steps, args.episodes)
-            results["choose"] = results.get("choose", []) + found
+        learn(args.learner, changes, args.episodes, args.kept)
+        return
+    results = {"sine_or_line": judge_all(args.kept), "fingerprint": fingerprint()}
     args.out.parent.mkdir(parents=True, exist_ok=True)
     args.out.write_text(json.dumps(results, indent=1) + "\n")
 
