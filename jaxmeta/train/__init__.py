@@ -22,6 +22,7 @@ from jaxmeta.train.objective import meta_gradient as meta_gradient
 from jaxmeta.train.population import Halving as Halving
 from jaxmeta.train.population import fit_member as fit_member
 from jaxmeta.train.population import fit_population as fit_population
+from jaxmeta.train.population import member_mesh as member_mesh
 from jaxmeta.train.population import successive_halving as successive_halving
 from jaxmeta.train.sharding import replicate as replicate
 from jaxmeta.train.sharding import task_mesh as task_mesh

@@ -1,14 +1,16 @@
 """Many runs in one program: hyper-parameters and seeds as two axes of `vmap`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import AxisType, Mesh, PartitionSpec
 
 from jaxmeta.core import Array, Key, PyTree
 from jaxmeta.train.trainer import Trainer, TrainState, fit, sample_batch
 
+AXIS = "members"
 Make = Callable[[PyTree], Trainer]
 
 
@@ -38,6 +40,7 @@ def fit_population(
     steps: int,
     batch: int,
     states: TrainState | None = None,
+    mesh: Mesh | None = None,
 ) -> tuple[TrainState, dict[str, Array]]:
     """Trains H settings from S seeds each, all in one compiled program.
 
@@ -45,7 +48,11 @@ def fit_population(
 
     with `start, run = split(keys[s])`: a member is its own single run, `fit_member`, and
     seed s meets the same data and the same first parameters in every setting that does
-    not change them. Small networks gain most: a program's fixed costs are paid once.
+    not change them. Small networks gain most: a program's fixed costs are paid once, and
+    a seed's data are drawn once for all settings. Devices of a mesh train a part of the
+    members each and do not talk to one another: seeds apart if their number allows it,
+    else settings. A CPU is one device until it is told otherwise, before anything runs:
+    `jax.config.update("jax_num_cpu_devices", 2)` makes two cores two devices.
 
     Args:
       make: `hyper -> Trainer`, where `hyper` has the structure of `hypers` and scalar
@@ -57,6 +64,7 @@ def fit_population(
       steps: outer steps of each.
       batch: draws an outer step.
       states: to go on from, as they were returned, with the same keys.
+      mesh: from `member_mesh`.
 
     Returns:
       `(states, metrics)`: leaves `[H, S, ...]`, metrics `[H, S, steps]`. Wrap it in
@@ -64,7 +72,7 @@ def fit_population(
 
     Raises:
       ValueError: if there are no hyper-parameters, their leaves differ in length, `keys`
-        has no axis; and as `fit`.
+        has no axis; if the devices of the mesh divide neither H nor S; and as `fit`.
 
     >>> import optax, jaxmeta as jm
     >>> learner = jm.protonet(jm.models.mlp(None, hidden=(4,)))
@@ -76,7 +84,7 @@ def fit_population(
     >>> metrics["loss"].shape
     (2, 3, 2)
     """
-    _length(hypers)
+    settings = _length(hypers)
     if jnp.ndim(keys) != 1:
         raise ValueError(f"keys: got shape {jnp.shape(keys)}, wants [seeds]")
 
@@ -87,7 +95,35 @@ def fit_population(
 
     axis = None if states is None else 0
     over_seeds = jax.vmap(member, (None, 0, axis))
-    return jax.vmap(over_seeds, (0, None, axis))(hypers, keys, states)
+    everybody = jax.vmap(over_seeds, (0, None, axis))
+    if mesh is None:
+        return everybody(hypers, keys, states)
+    of_hypers, of_keys, of_both = _specs(settings, len(keys), mesh)
+    return jax.shard_map(
+        everybody,
+        mesh=mesh,
+        in_specs=(of_hypers, of_keys, of_both),
+        out_specs=of_both,
+        check_vma=False,
+    )(hypers, keys, states)
+
+
+def member_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
+    """A mesh with one axis, "members".
+
+    Args:
+      devices: all devices by default.
+
+    Returns:
+      A `Mesh` for `fit_population(..., mesh=...)`.
+
+    >>> member_mesh().axis_names
+    ('members',)
+    """
+    devices = jax.devices() if devices is None else devices
+    return jax.make_mesh(
+        (len(devices),), (AXIS,), axis_types=(AxisType.Auto,), devices=devices
+    )
 
 
 def fit_member(
@@ -212,6 +248,19 @@ def late_loss(state: TrainState, metrics: dict[str, Array]) -> Array:
     del state
     losses = metrics["loss"]
     return losses[losses.shape[0] // 2 :].mean()
+
+
+def _specs(settings: int, seeds: int, mesh: Mesh) -> tuple[PartitionSpec, ...]:
+    """Which axis of hypers, of keys, and of what has both, is spread over the mesh."""
+    devices, whole, part = mesh.shape[AXIS], PartitionSpec(), PartitionSpec(AXIS)
+    if seeds % devices == 0:  # a seed's data are then drawn on one device alone
+        return whole, part, PartitionSpec(None, AXIS)
+    if settings % devices == 0:
+        return part, whole, part
+    raise ValueError(
+        f"mesh: got {devices} devices for {settings} settings and {seeds} seeds, "
+        "wants a divisor of either"
+    )
 
 
 def _ranking(scores: Array) -> Array:
