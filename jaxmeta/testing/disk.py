@@ -22,7 +22,8 @@ ERRORS = ("ENOSPC", "EIO", "EACCES", "EROFS")
 
 def sweep(every: int = 1) -> Score:
     """IO-SWEEP: the N-th operation of a save fails, for N = 1 to the end: the step is
-    whole or not there, the one before restores bit for bit, the error has a name."""
+    whole or not there, the one before restores bit for bit, the error has a name. And
+    power cuts before the N-th, after which what was not synced is lost (`power`)."""
     compiler = shutil.which("cc") or shutil.which("gcc")
     if compiler is None or not sys.platform.startswith("linux"):
         return Score(0, 0, "needs Linux and a C compiler")
@@ -31,7 +32,15 @@ def sweep(every: int = 1) -> Score:
         source.write_text((files("jaxmeta.testing") / "faults.c").read_text())
         command = [compiler, "-shared", "-fPIC", "-O1", "-w", "-o", library, source]
         subprocess.run([*command, "-ldl"], check=True)
-        return _program("sweep", root, str(every), LD_PRELOAD=str(library))
+        errors, cuts = root / "errors", root / "cuts"
+        errors.mkdir()
+        cuts.mkdir()
+        found = [
+            _program("disk", "sweep", errors, str(every), LD_PRELOAD=str(library)),
+            _program("power", cuts, str(every), LD_PRELOAD=str(library)),
+        ]
+    passed, tried = (sum(x[i] for x in found) for i in range(2))
+    return Score(passed, tried, "; ".join(x.note for x in found))
 
 
 def full() -> Score:
@@ -44,13 +53,16 @@ def full() -> Score:
         disk.mkdir()
         mount = f'mount -t tmpfs -o size=9m tmpfs "{disk}" && exec "$@"'
         before = ("unshare", "-m", "sh", "-c", mount, "sh")
-        return _program("full", disk, before=before)
+        return _program("disk", "full", disk, before=before)
 
 
-def _program(name: str, folder: Path, *words: str, before=(), **variables) -> Score:
-    command = [*before, sys.executable, "-m", "jaxmeta.testing.disk", name, str(folder)]
+def _program(module: str, *words: object, before=(), **variables) -> Score:
+    command = [*before, sys.executable, "-m", f"jaxmeta.testing.{module}"]
     done = subprocess.run(
-        [*command, *words], env=environment(**variables), capture_output=True, text=True
+        [*command, *map(str, words)],
+        env=environment(**variables),
+        capture_output=True,
+        text=True,
     )
     if done.returncode:
         return Score(0, 1, f"could not run: {done.stderr[-300:]}")
