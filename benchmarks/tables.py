@@ -6,6 +6,7 @@ python -m benchmarks.tables
 import json
 from pathlib import Path
 
+from benchmarks import accelerator as gpu
 from benchmarks import generative, probabilistic, throughput
 
 HERE = Path(__file__).parent
@@ -65,6 +66,23 @@ def speed() -> str:
     return "\n".join(lines)
 
 
+def accelerator() -> str:
+    found = read("accelerator")
+    if found is None:
+        return "Not measured."
+    machine, peaks = found["machine"], found["peaks"]
+    names = ("jax", "jaxlib", "torch", "flax")
+    versions = ", ".join(f"{n} {machine[n]}" for n in names)
+    return "\n".join([
+        f"One {machine['device']}, {versions}, {machine['date']}. Matrix products of 8192 "
+        f"reach {peaks['fp32_tflops']} TFLOP/s in float32, {peaks['tf32_tflops']} in TF32, "
+        f"{peaks['bf16_tflops']} in bfloat16; a copy {peaks['copy_tb_per_s']} TB/s. Tasks "
+        "a second, medians of alternating rounds. Rows that are missing are not measured.",
+        "",
+        gpu.table(found),
+    ])  # fmt: skip
+
+
 def compiling() -> str:
     found = read("compile_time")
     if found is None:
@@ -114,6 +132,7 @@ def main() -> None:
     text = README.read_text()
     sections = {
         "throughput": speed,
+        "accelerator": accelerator,
         "compile_time": compiling,
         "roofline": roofline,
         "end_to_end": accuracy,

@@ -107,7 +107,7 @@ def test_gradient_of_vmap_of_second_order_adaptation(x64):
     """The order of a newcomer: the gradient outside, tasks and their weights inside."""
     x, w = draw(3, 2, 4, 4, 2), draw(3, 3, 2, 2, seed=1)
 
-    def meta(f, w):
+    def meta(f, w, x=x):
         def task(x):
             def loss(w):
                 return jnp.sum(jnp.tanh(f(x, w)) ** 2)
@@ -116,9 +116,10 @@ def test_gradient_of_vmap_of_second_order_adaptation(x64):
 
         return jnp.sum(jax.vmap(task)(x))
 
-    got, wanted = (
-        jax.jit(jax.grad(functools.partial(meta, f)))(w) for f in (conv, reference)
-    )
+    got = jax.jit(jax.grad(functools.partial(meta, conv)))(w)
+    # on the CPU: a GPU's own grouped convolution is 5e-7 off here, even in float64
+    cpu = jax.device_put((x, w), jax.devices("cpu")[0])
+    wanted = jax.jit(jax.grad(functools.partial(meta, reference)))(cpu[1], cpu[0])
     close(got, wanted)
     remat = jax.checkpoint(functools.partial(meta, conv))
     close(jax.jit(jax.grad(remat))(w), wanted)
