@@ -49,7 +49,7 @@ def fine_tune(
     extractor: Model,
     head: Model,
     *,
-    lam: float = 0.0,
+    lam: float | Array = 0.0,
     feature_loss: FeatureLoss | None = None,
     freeze: Select | None = None,
     smoothing: float = 0.0,
@@ -67,7 +67,9 @@ def fine_tune(
     Args:
       extractor: f, without a classifier; `inference_mode(f)` keeps all its statistics.
       head: the classifier, see `models.linear_head`.
-      lam: weight of the feature loss, >= 0.
+      lam: weight of the feature loss, >= 0. A traced scalar is taken for positive: what
+        `as_learner` adapts to can be differentiated in it, and `fit_population` trains
+        several at once.
       feature_loss: L_feat.
       freeze: which parameters of `with_head(extractor, head)` are frozen, by path.
       smoothing: of the labels, in [0, 1).
@@ -88,9 +90,10 @@ def fine_tune(
     >>> import jaxmeta as jm
     >>> objective = fine_tune(jm.models.conv4(None), jm.models.linear_head(5))
     """
-    if not lam >= 0:
+    acts = isinstance(lam, jax.core.Tracer) or lam != 0
+    if not isinstance(lam, jax.core.Tracer) and not lam >= 0:
         raise ValueError(f"lam: got {lam}, wants a number >= 0")
-    if lam and feature_loss is None:
+    if acts and feature_loss is None:
         raise ValueError(f"lam: got {lam} without a feature_loss, wants 0 or one")
     whole = with_head(extractor, head)
     still = freeze or (lambda path: False)
@@ -99,7 +102,7 @@ def fine_tune(
 
     def check(params):
         paths = tree.leaves(tree.paths(split_head(Meta(params))[0].params))
-        if lam and all(map(still, paths)):
+        if acts and all(map(still, paths)):
             raise ValueError(
                 f"lam: got {lam} with a frozen extractor, wants 0: the features, and "
                 "with them the feature loss, are constants (free a layer to use it)"
@@ -120,7 +123,7 @@ def fine_tune(
         features, buffers = body.apply(mine, inputs, train=True, key=body_key)
         outputs, _ = head.apply(top, features, train=True, key=head_key)
         value, report = task_loss(outputs, smooth(targets)), {}
-        if lam:
+        if acts:
             other = None
             if isinstance(batch, DomainPair):  # its statistics are its own
                 other, _ = body.apply(

@@ -181,11 +181,61 @@ def test_as_a_learner_it_is_the_training_loop_by_hand():
     )  # fmt: skip
 
 
+def test_lambda_and_rate_by_hypergradient():
+    # how well other examples do after fine-tuning, in what fine-tuning is told
+    meta, model = moved(), jm.models.with_head(BODY, HEAD)
+
+    def held_out(hypers):
+        objective = transfer.fine_tune(
+            BODY, HEAD, lam=hypers["lam"], feature_loss=TERMS["l2_sp"]
+        )
+        learner = transfer.as_learner(
+            objective, model, optax.sgd(hypers["rate"]), steps=4
+        )
+        outputs = learner.predict(meta, learner.adapt(meta, BATCH, KEY), OTHER)
+        return jm.losses.cross_entropy(outputs, jnp.eye(2)[jnp.arange(6) % 2])
+
+    hypers = {"lam": 0.3, "rate": 0.1}
+    slope = jax.jit(jax.grad(held_out))(hypers)
+    assert all(nonzero(slope))
+    for name, x in hypers.items():
+        ends = [held_out({**hypers, name: x + d}) for d in (1e-5, -1e-5)]
+        np.testing.assert_allclose(slope[name], (ends[0] - ends[1]) / 2e-5, 1e-6)
+
+
+def test_a_population_over_lambda():
+    lams = jnp.array([0.01, 0.1, 1.0])
+
+    def make(lam):
+        objective = transfer.fine_tune(BODY, HEAD, lam=lam, feature_loss=TERMS["l2_sp"])
+        objective = objective._replace(init=lambda key, batch: moved())
+        return jm.make_trainer(objective, optax.sgd(0.1))
+
+    def examples(key):
+        row = jax.random.randint(key, (), 0, len(X))
+        return jax.tree.map(lambda x: x[row], BATCH)
+
+    sizes = dict(steps=3, batch=4)
+    states, _ = jax.jit(
+        lambda: jm.train.fit_population(make, lams, examples, KEY[None], **sizes)
+    )()
+    for i, lam in enumerate(lams):  # the concrete number is the traced one
+        want, _ = jm.train.fit_member(make, float(lam), examples, KEY, **sizes)
+        close(
+            jax.tree.map(lambda x, i=i: x[i, 0], states.meta.params), want.meta.params
+        )
+
+
 def test_errors_name_the_field():
     with pytest.raises(ValueError, match="lam: got -1"):
         transfer.fine_tune(BODY, HEAD, lam=-1.0)
     with pytest.raises(ValueError, match=r"lam: got 1\.0 without a feature_loss"):
         transfer.fine_tune(BODY, HEAD, lam=1.0)
+    with pytest.raises(ValueError, match=r"lam: got .* without a feature_loss"):
+        jax.jit(lambda lam: transfer.fine_tune(BODY, HEAD, lam=lam) and lam)(1.0)
+    with pytest.raises(ValueError, match=r"lam: got .* with a frozen extractor"):
+        frozen = dict(freeze=not_head, feature_loss=TERMS["l2_sp"])
+        jax.jit(lambda lam: grads(moved(), lam=lam, **frozen))(1.0)
     with pytest.raises(ValueError, match="feature_gap: got a Batch"):
         grads(moved(), BATCH, lam=1.0, feature_loss=TERMS["gap"])
     with pytest.raises(ValueError, match="head: got -1"):
