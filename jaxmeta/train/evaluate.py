@@ -196,14 +196,14 @@ def evaluate(
     if chunk < 1:
         raise ValueError(f"chunk: got {chunk}, wants an integer >= 1")
     keys = jax.vmap(lambda t: jax.random.fold_in(key, t))(jnp.arange(episodes))
-    sampling, adapting = jax.random.split(keys[0])
-    first = task(sampling)
-    if metric is None:
-        metric = metrics.accuracy if _one_hot(first.query.targets) else metrics.mse
-    score, dependence = _evaluator(learner, metric, chunk, predictive, mesh)
     # a task of our own is a pytree whose images are arguments of the program; any
     # other callable is compiled in
     task = task if isinstance(task, Partial) else Partial(task)
+    sampling, adapting = jax.random.split(keys[0])
+    first = _draw(task, sampling)
+    if metric is None:
+        metric = metrics.accuracy if _one_hot(first.query.targets) else metrics.mse
+    score, dependence = _evaluator(learner, metric, chunk, predictive, mesh)
     # devices have equally many: some do the first ones again, which is left out
     devices = 1 if mesh is None else mesh.size
     padded = keys[jnp.arange(-(-episodes // devices) * devices) % episodes]
@@ -215,6 +215,12 @@ def evaluate(
     name = getattr(metric, "__name__", type(metric).__name__)
     beliefs = {} if predictive is None else summarise(found)
     return Evaluation(mean, ci95, scores, name, episodes, moved > 1e-3, **beliefs)
+
+
+@jax.jit
+def _draw(task: Task, key: Key) -> Episode:
+    """One program: op by op, a drawn character would be a hundred small ones."""
+    return task(key)
 
 
 def _one_hot(targets: Array) -> bool:
