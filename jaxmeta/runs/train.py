@@ -80,9 +80,16 @@ def _run(job: Job, where: RunFolder, say: Say) -> Path:
         folder.create(where, recipe, jaxmeta.__version__)
         snapshot = _start(job, where, start, say)
         metrics = folder.Metrics(where.metrics)
+        lost = max((row["step"] for row in metrics.read()), default=0)
         if recipe.fork and not where.metrics.exists():
             metrics.copy(RunFolder(Path(recipe.fork).expanduser()).metrics)
         metrics.rewind(step := int(snapshot.state.step))
+        if start is None and step < lost:
+            warnings.warn(
+                f"{where.path}: an earlier attempt got to step {lost} and there is no "
+                "checkpoint of it; it starts again",
+                stacklevel=2,
+            )
         tracker = open_tracker(where, recipe, metrics, step)
         stack.enter_context(contextlib.closing(tracker))
         spent = snapshot.info["wall_seconds"]

@@ -22,6 +22,7 @@ from jaxmeta.testing import (
     old,
     pictures,
     storage,
+    suite,
     supply,
 )
 from jaxmeta.testing.score import Score
@@ -41,6 +42,8 @@ CHECKS: dict[str, tuple[Callable[..., Score], dict]] = {
     "DEVICES-1248": (fleet.devices, {"steps": 5}),
     "LOOPBACK-2": (fleet.loopback, {"steps": 5}),
     "KEYS": (bits.keys, {"learners": SOME}),
+    "CLOSED-FORM": (suite.closed_form, {}),
+    "FD-MUTANT": (suite.mutants, {}),
     "NONFINITE": (numbers.nonfinite, {"bad_steps": 100}),
     "QUERY-INDEPENDENT": (honesty.query_independent, {"learners": SOME}),
     "DISJOINT": (honesty.disjoint, {}),

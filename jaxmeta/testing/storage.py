@@ -86,7 +86,9 @@ def fallback(every: int = 1) -> Score:
             _damage(folder, how, name)
             step, said = restored(folder)
             aside = (folder / "00000003.damaged").exists()
-            good = step == 2 and len(said) == 1 and "00000003" in said[0] and aside
+            file = name.partition("/")[2] or "manifest.json"
+            named = len(said) == 1 and all(x in said[0] for x in ("00000003", file))
+            good = step == 2 and named and aside
             tally.add(good, f"{how} {name}: step {step}, {said}")
             shutil.rmtree(folder)
         folder = shutil.copytree(source, root / "copy")

@@ -1,5 +1,6 @@
 """Damage is noticed, named, put aside, and the step before it is used."""
 
+import dataclasses
 import os
 import random
 import shutil
@@ -9,8 +10,10 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from jaxmeta.runs import RunError, checkpoints
+from jaxmeta.runs import RunError, checkpoints, train
 from jaxmeta.runs.checkpoints import Snapshot
+
+from .conftest import TINY
 
 STATE = {"w": jnp.arange(600.0).reshape(20, 30), "n": (jnp.zeros((), "int32"), ())}
 LIKE = jax.eval_shape(lambda: (STATE, {"b": jnp.ones(3)}))
@@ -139,3 +142,18 @@ def test_save_clears_what_a_killed_one_left(copy):
     (copy / ".part-00000009" / "arrays").mkdir(parents=True)
     checkpoints.save(copy, 4, snapshot(4))
     assert not list(copy.glob(".part*"))
+
+
+def test_lost_checkpoints_are_no_silent_restart(finished, tmp_path, monkeypatch):
+    run = shutil.copytree(finished[0], tmp_path / "run")
+    shutil.rmtree(run / "checkpoints")
+    (run / "result.json").unlink()
+
+    def enough(*args):
+        raise RunError("enough")
+
+    monkeypatch.setattr(train.loop, "run", enough)
+    recipe = dataclasses.replace(TINY, out=str(run))
+    said = r"got to step 10 and there is no checkpoint of it; it starts again"
+    with pytest.warns(UserWarning, match=said), pytest.raises(RunError, match="enough"):
+        train.train(recipe)
