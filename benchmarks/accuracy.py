@@ -3,12 +3,15 @@
     jaxmeta train omniglot-maml-5w1s --data OMNIGLOT --out runs/maml
     python benchmarks/accuracy.py runs/maml        # keeps the result, writes the table
 
-Every row is a recipe that anyone can run; the kept files are the runs' own.
+Every row is a recipe that anyone can run; the kept files are the runs' own. Results that
+are transductive (queries share batch statistics) have a column of their own.
 """
 
 import argparse
 import json
 from pathlib import Path
+
+from jaxmeta.testing import comparable
 
 HERE = Path(__file__).parent
 KEPT = HERE / "results" / "accuracy"
@@ -71,8 +74,7 @@ def cell(result: dict) -> str:
         value = f"{100 * result['accuracy']:.2f} ± {100 * result['ci95']:.2f} %"
     else:
         value = f"{result['mse']:.3f} ± {result['ci95']:.3f}"
-    word = " (t)" if result["transductive"] else ""
-    taken = f"{value}{word}, {result['steps']:,} x {result['tasks']}"
+    taken = f"{value}, {result['steps']:,} x {result['tasks']}"
     if "coverage" in result:
         taken += (
             f"; log-likelihood {result['log_likelihood']:.2f}, "
@@ -89,23 +91,31 @@ def cell(result: dict) -> str:
 def table() -> str:
     """One row a learner; what was not run says so."""
     results = [json.loads(p.read_text()) for p in sorted(KEPT.glob("*.json"))]
-    lines = [
-        "| `jm.` | paper | Omniglot 5-way 1-shot accuracy | sinusoid 10-shot mse |",
-        "|---|---|---|---|",
-    ]
+    columns = {
+        "Omniglot 5-way 1-shot": ("omniglot", False),
+        "the same, transductive": ("omniglot", True),
+        "sinusoid 10-shot mse": ("sinusoid", None),
+    }
+    cells = {}
+    for title, (data, transductive) in columns.items():
+        rows = [
+            r for r in results
+            if r["dataset"] == data and transductive in (None, r["transductive"])
+        ]  # fmt: skip
+        comparable(rows)
+        for row in sorted(rows, key=lambda r: len(r["recipe"])):
+            cells.setdefault((row["learner"], title), []).append(cell(row))
+    lines = [f"| `jm.` | paper | {' | '.join(columns)} |", "|---" * 5 + "|"]
+    done = {(r["learner"], r["dataset"]) for r in results}
     for learner, paper in PAPERS.items():
-        cells = []
-        for data in ("omniglot", "sinusoid"):
-            rows = [
-                r for r in results if r["learner"] == learner and r["dataset"] == data
-            ]
+        row = []
+        for title, (data, _) in columns.items():
             cannot = (data, learner) == ("omniglot", "cnp") or (
                 data == "sinusoid" and learner in NO_REGRESSION
             )
-            rows.sort(key=lambda r: len(r["recipe"]))
-            nothing = "-" if cannot else "not measured"
-            cells.append("<br>".join(map(cell, rows)) or nothing)
-        lines.append(f"| `{learner}` | {paper} | {cells[0]} | {cells[1]} |")
+            nothing = "-" if cannot or (learner, data) in done else "not measured"
+            row.append("<br>".join(cells.get((learner, title), [])) or nothing)
+        lines.append(f"| `{learner}` | {paper} | {' | '.join(row)} |")
     return "\n".join(lines)
 
 
