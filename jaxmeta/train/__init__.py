@@ -11,6 +11,8 @@ from jaxmeta.train.evaluate import evaluate as evaluate
 from jaxmeta.train.evaluate import interval as interval
 from jaxmeta.train.evaluate import predictions as predictions
 from jaxmeta.train.evaluate import query_dependence as query_dependence
+from jaxmeta.train.halving import Halving as Halving
+from jaxmeta.train.halving import successive_halving as successive_halving
 from jaxmeta.train.inner import InnerStep as InnerStep
 from jaxmeta.train.inner import inner_steps as inner_steps
 from jaxmeta.train.nonfinite import all_finite as all_finite
@@ -19,11 +21,9 @@ from jaxmeta.train.nonfinite import skip_nonfinite as skip_nonfinite
 from jaxmeta.train.objective import episodic as episodic
 from jaxmeta.train.objective import from_loss as from_loss
 from jaxmeta.train.objective import meta_gradient as meta_gradient
-from jaxmeta.train.population import Halving as Halving
 from jaxmeta.train.population import fit_member as fit_member
 from jaxmeta.train.population import fit_population as fit_population
 from jaxmeta.train.population import member_mesh as member_mesh
-from jaxmeta.train.population import successive_halving as successive_halving
 from jaxmeta.train.sharding import replicate as replicate
 from jaxmeta.train.sharding import task_mesh as task_mesh
 from jaxmeta.train.trainer import Trainer as Trainer

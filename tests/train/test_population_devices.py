@@ -17,7 +17,7 @@ import optax
 
 import jaxmeta as jm
 from jaxmeta.core import Aux, Meta
-from jaxmeta.train import fit_member, fit_population, member_mesh
+from jaxmeta.train import fit_member, fit_population, member_mesh, successive_halving
 
 
 def loss(meta, batch, key):
@@ -73,6 +73,14 @@ for name, (settings, seeds) in {"seeds": (2, 3), "settings": (3, 2)}.items():
 resumed = everybody(2, 3, member_mesh(), calls=2)[0][0].meta
 longer = alone(1e-3, jax.random.split(jax.random.key(0), 3)[-1], 4)[0].meta
 found["resumed"] = gap(jax.tree.map(lambda x: x[-1, -1], resumed), longer)
+halved = [
+    jax.jit(lambda mesh=mesh: successive_halving(
+        make, jnp.logspace(-1, -3, 4), lambda key: jax.random.normal(key, (3,)),
+        jax.random.split(jax.random.key(0), 3), rungs=(2, 1), batch=2, mesh=mesh,
+    ))()
+    for mesh in (None, member_mesh())
+]
+found["halving"] = gap(*halved)
 try:
     everybody(2, 2, member_mesh())
 except ValueError as error:
@@ -106,6 +114,10 @@ def test_devices_do_not_talk(found, axis):
 
 def test_it_goes_on_where_it_was(found):
     assert found["resumed"] < 1e-12
+
+
+def test_halving_over_devices(found):
+    assert found["halving"] < 1e-12
 
 
 def test_a_mesh_that_divides_neither_is_refused(found):
