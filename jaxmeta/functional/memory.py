@@ -145,7 +145,7 @@ def access(
     [1.0, 2.0, 3.0]
     """
     w_w = write_weights(state, gate)
-    erased = least_used(state.usage, 1)[0]
+    erased = least_used(state.usage, gate.shape[0])[0]  # as in w_w: one search
     rows = state.rows * (1 - erased)[:, None] + w_w.T @ added
     beta = jnp.asarray(strength, rows.dtype)[..., None]
     w_r = jax.nn.softmax(beta * cosines(keys, rows))

@@ -14,7 +14,7 @@ from jax import lax
 from jaxmeta import losses, metrics
 from jaxmeta.core import Array, Aux, Batch, Episode, Key, Meta, MetaLearner, Model
 from jaxmeta.functional.sequence import joined, presented
-from jaxmeta.models.memory import empty_state, memory_controller
+from jaxmeta.models.memory import Write, empty_state, memory_controller
 
 
 class MemoryNetwork(NamedTuple):
@@ -38,7 +38,8 @@ def memory_network(
     width: int = 40,
     heads: int = 4,
     decay: float = 0.95,
-    sharp: bool = False,
+    write: Write = "key",
+    sharpness: float | None = None,
 ) -> MemoryNetwork:
     """`mann`, with its predictions along a sequence beside the learner.
 
@@ -62,10 +63,26 @@ def memory_network(
         raise ValueError(f"heads: got {heads}, wants 1 to {slots}, the number of slots")
     if not 0.0 <= decay < 1.0:
         raise ValueError(f"decay: got {decay}, wants a number in [0, 1)")
-    options = dict(hidden=hidden, width=width, heads=heads, decay=decay, sharp=sharp)
+    if write not in ("key", "own"):
+        raise ValueError(f'write: got {write!r}, wants "key" or "own"')
+    if sharpness is not None and not 1 < sharpness < 100:
+        raise ValueError(
+            f"sharpness: got {sharpness}, wants a number in (1, 100) or None"
+        )
+    options = dict(
+        hidden=hidden,
+        width=width,
+        heads=heads,
+        decay=decay,
+        write=write,
+        sharpness=sharpness,
+    )
 
     def embed(meta: Meta, inputs, **call):
-        return model.apply(Meta(meta.params["embedding"], meta.buffers), inputs, **call)
+        here = Meta(meta.params["embedding"], meta.buffers)
+        features, buffers = model.apply(here, inputs, **call)
+        # of order one, whatever the embedding: what is faint is not remembered
+        return jax.nn.standardize(features), buffers
 
     def empty(ways, dtype):
         return empty_state(ways, hidden, slots, width, heads, dtype)
@@ -154,7 +171,8 @@ def mann(
     width: int = 40,
     heads: int = 4,
     decay: float = 0.95,
-    sharp: bool = False,
+    write: Write = "key",
+    sharpness: float | None = None,
 ) -> MetaLearner:
     """A memory-augmented neural network with least-recently-used access.
 
@@ -172,14 +190,17 @@ def mann(
 
     Args:
       model: the embedding, `[n, ...] -> [n, d]`; the paper has none, `models.flat()`.
+        Each f(x) is standardised over its d values.
       hidden: width of the LSTM controller.
       slots: rows of the memory.
       width: length of a row.
       heads: reading heads.
       decay: gamma, of the usage weights.
-      sharp: every head learns how sharply it reads, softmax(beta cos(k, M)). The paper
-        has beta = 1: of 128 slots none then weighs more than e^2 times another, and what
-        is read is close to the mean of the memory.
+      write: what a head writes: "key", the k it looks for, so that like finds like from
+        the first step on; or "own", a vector of its own, as some implementations do.
+      sharpness: where beta > 1 of softmax(beta cos(k, M)) starts, which every head then
+        learns. `None` is the paper's beta = 1: of 128 slots none weighs more than e^2
+        times another, and what is read is close to the mean of the memory.
 
     Returns:
       A `MetaLearner` whose `fast` is the controller's state after the support set.
@@ -197,7 +218,8 @@ def mann(
         width=width,
         heads=heads,
         decay=decay,
-        sharp=sharp,
+        write=write,
+        sharpness=sharpness,
     ).learner
 
 

@@ -12,12 +12,11 @@ from jaxmeta.models.adapter import from_nnx_for
 class LSTMCell(nnx.Module):
     """An LSTM's parameters and its step; the forget gate starts open (bias 1)."""
 
-    def __init__(self, features, hidden, *, forget_bias=1.0, rngs):
+    def __init__(self, features, hidden, *, forget_bias=1.0, init=None, rngs):
         self.forget_bias = forget_bias
         shape = (features + hidden, 4 * hidden)
-        self.kernel = nnx.Param(
-            jax.nn.initializers.glorot_uniform()(rngs.params(), shape)
-        )
+        init = jax.nn.initializers.glorot_uniform() if init is None else init
+        self.kernel = nnx.Param(init(rngs.params(), shape))
         self.bias = nnx.Param(jnp.zeros(4 * hidden))
 
     def __call__(self, carry: Carry, x: jax.Array) -> Carry:

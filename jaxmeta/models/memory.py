@@ -5,7 +5,8 @@ https://arxiv.org/abs/1605.06065, section 3.
 """
 
 import functools
-from typing import NamedTuple
+import math
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +17,8 @@ from jaxmeta.functional.memory import MemoryState, access, empty_memory
 from jaxmeta.functional.recurrent import Carry
 from jaxmeta.models.adapter import from_nnx
 from jaxmeta.models.lstm import LSTMCell
+
+Write = Literal["key", "own"]
 
 
 class ControllerState(NamedTuple):
@@ -38,20 +41,25 @@ class MemoryController(nnx.Module):
     """An LSTM whose heads write to and read from a memory; `lstm`, `keys`, ..., `head`.
 
     h = LSTM([x_t; y_{t-1}; r_{t-1}])
-    k = tanh(W_k h),   a = tanh(W_a h),   sigma = sigmoid(W_s h)
+    k = tanh(W_k h),   a = k,   sigma = sigmoid(W_s h),   beta = 1
     r_t = access(M, k, a, sigma, beta),   z_t = W_o [h; r_t]
 
-    beta is 1, or 1 + softplus(W_b h) if reading is to be sharp.
+    With `write="own"` a = tanh(W_a h), with a sharpness beta = 1 + softplus(W_b h).
     """
 
-    def __init__(self, features, ways, hidden, width, heads, decay, sharp, *, rngs):
+    def __init__(
+        self, features, ways, hidden, width, heads, decay, write, sharpness, *, rngs
+    ):
         self.heads = heads
         self.decay = decay
-        self.lstm = LSTMCell(features + ways + heads * width, hidden, rngs=rngs)
+        seen, init = features + ways + heads * width, _each_kind(features, ways)
+        self.lstm = LSTMCell(seen, hidden, init=init, rngs=rngs)
         self.keys = nnx.Linear(hidden, heads * width, rngs=rngs)
-        self.added = nnx.Linear(hidden, heads * width, rngs=rngs)
+        own = write == "own"
+        self.added = nnx.Linear(hidden, heads * width, rngs=rngs) if own else None
         self.gate = nnx.Linear(hidden, heads, rngs=rngs)
-        self.strength = nnx.Linear(hidden, heads, rngs=rngs) if sharp else None
+        sharp = sharpness is not None
+        self.strength = _above_one(sharpness, hidden, heads, rngs) if sharp else None
         self.head = nnx.Linear(hidden + heads * width, ways, rngs=rngs)
 
     def __call__(self, inputs):
@@ -60,7 +68,9 @@ class MemoryController(nnx.Module):
         carry = self.lstm(state.carry, seen)
         h = carry.hidden
         keys = jnp.tanh(self.keys(h)).reshape(self.heads, -1)
-        added = jnp.tanh(self.added(h)).reshape(self.heads, -1)
+        added = keys
+        if self.added is not None:
+            added = jnp.tanh(self.added(h)).reshape(self.heads, -1)
         gate = jax.nn.sigmoid(self.gate(h))
         beta = 1.0 if self.strength is None else 1 + jax.nn.softplus(self.strength(h))
         memory, read = access(
@@ -69,6 +79,29 @@ class MemoryController(nnx.Module):
         read = read.reshape(-1)
         logits = self.head(jnp.concatenate([h, read]))
         return ControllerState(carry, memory, read, state.label), logits
+
+
+def _each_kind(features, ways):
+    """Weights under which an example and its label are as loud as each other.
+
+    A label is a single 1 among hundreds of inputs; with one scale for all of them it is
+    hardly heard, and to bind it to its example takes tens of thousands of steps.
+    """
+
+    def init(key, shape):
+        kernel = jax.nn.initializers.glorot_uniform()(key, shape)
+        usual = math.sqrt(2 / sum(shape))
+        loud = jnp.full(shape[0], usual).at[:features].set(features**-0.5)
+        loud = loud.at[features : features + ways].set(1.0)
+        return kernel * (loud / usual)[:, None]
+
+    return init
+
+
+def _above_one(start, features, outputs, rngs):
+    """A layer whose 1 + softplus starts around `start`."""
+    bias = nnx.initializers.constant(math.log(math.expm1(start - 1)))
+    return nnx.Linear(features, outputs, bias_init=bias, rngs=rngs)
 
 
 def empty_state(
@@ -94,7 +127,8 @@ def memory_controller(
     width: int = 40,
     heads: int = 4,
     decay: float = 0.95,
-    sharp: bool = False,
+    write: Write = "key",
+    sharpness: float | None = None,
 ) -> Model:
     """One step of a memory-augmented network.
 
@@ -105,8 +139,10 @@ def memory_controller(
       width: length of a memory row.
       heads: reading and writing heads.
       decay: gamma, how fast usage is forgotten.
-      sharp: every head says how sharply it reads, as in the memories that came before
-        and after the paper's (Graves et al. 2014, arXiv:1410.5401, eq. 5).
+      write: "key" writes what a head looks for, as the paper does; "own" something else.
+      sharpness: > 1, where the heads start to learn how sharply they read, as in the
+        memory that the paper's comes from (Graves et al. 2014, arXiv:1410.5401, eq. 5).
+        `None`: 1 for ever, as in the paper.
 
     Returns:
       A `Model` of `(ControllerState, x [features])` whose outputs are the next state
@@ -119,6 +155,6 @@ def memory_controller(
     """
     return from_nnx(
         lambda rngs: MemoryController(
-            features, ways, hidden, width, heads, decay, sharp, rngs=rngs
+            features, ways, hidden, width, heads, decay, write, sharpness, rngs=rngs
         )
     )

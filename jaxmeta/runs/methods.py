@@ -50,7 +50,7 @@ class Options(NamedTuple):
 
 def make_mann(net, r: Recipe) -> MemoryNetwork:
     """MANN as a learner, and as a model of a whole sequence."""
-    return memory_network(net(None), sharp=r.sharp)
+    return memory_network(net(None), sharpness=r.sharpness)
 
 
 METHODS: dict[str, Method] = {

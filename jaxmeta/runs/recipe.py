@@ -98,8 +98,8 @@ class Recipe:
     """Length of cavia's context vector."""
     attention: Literal["none", "dot", "multihead"] = "none"
     """How cnp reads its context: the mean of all of it, or by attention."""
-    sharp: bool = False
-    """mann's heads learn how sharply they read; False: cosines alone, as published."""
+    sharpness: float | None = None
+    """Where mann's heads start to learn how sharply they read; None: 1, as published."""
     noise: float = 0.5
     """Where platipus and bmaml start to learn the noise of real-valued targets."""
     samples: int = 10

@@ -73,27 +73,33 @@ def test_loss_is_the_likelihood_of_every_step(trained, x64):
                                                  aux.metrics["instance_2"]])  # fmt: skip
 
 
-def test_sharp_heads_learn_their_strength(trained, x64):
-    """More parameters, and with strengths of 1 the paper's network."""
+def test_heads_may_write_what_they_do_not_look_for_and_read_sharply(trained, x64):
+    """More parameters; with strengths of 1 and equal keys the paper's network."""
     network, meta, episode = trained
-    sharp = memory_network(jm.models.flat(), **SIZES, sharp=True)
-    # 1 + softplus(-800) = 1
-    strength = {"kernel": jnp.zeros((6, 2)), "bias": jnp.full(2, -800.0)}
-    controller = {**meta.params["controller"], "strength": strength}
-    same = meta._replace(params={**meta.params, "controller": controller})
-    like = jax.eval_shape(sharp.learner.init, KEY, episode)
-    assert jax.tree.structure(like.params) == jax.tree.structure(same.params)
-    (value, _), slope = jax.jit(jax.value_and_grad(sharp.learner.loss, has_aux=True))(
-        same._replace(params={**same.params}), episode, KEY
-    )
-    np.testing.assert_allclose(
-        value, network.learner.loss(meta, episode, KEY)[0], rtol=1e-12
-    )
-    moved = jax.tree.map(lambda x: x.at[:].set(2.0), strength)
-    controller = {**controller, "strength": moved}
-    other = meta._replace(params={**meta.params, "controller": controller})
-    assert abs(sharp.learner.loss(other, episode, KEY)[0] - value) > 1e-6
-    assert np.isfinite(slope.params["controller"]["strength"]["bias"]).all()
+    more = memory_network(jm.models.flat(), **SIZES, write="own", sharpness=10.0)
+    controller = meta.params["controller"]
+    fresh = jax.jit(more.learner.init)(KEY, episode).params["controller"]
+    strengths = 1 + jax.nn.softplus(fresh["strength"]["bias"])
+    np.testing.assert_allclose(strengths, 10.0, rtol=1e-6)
+    loss = jax.jit(jax.value_and_grad(more.learner.loss, has_aux=True))
+
+    def found(added, bias):
+        # 1 + softplus(-800) = 1
+        new = {"added": added, "strength": {"kernel": jnp.zeros((6, 2)), "bias": bias}}
+        params = {**meta.params, "controller": {**controller, **new}}
+        (value, _), slope = loss(meta._replace(params=params), episode, KEY)
+        return value, slope.params["controller"]
+
+    one = jnp.full(2, -800.0)
+    value, _ = found(controller["keys"], one)
+    plain = network.learner.loss(meta, episode, KEY)[0]
+    np.testing.assert_allclose(value, plain, rtol=1e-12)
+    other = jax.tree.map(lambda x: -2 * x, controller["keys"])
+    assert abs(found(other, one)[0] - plain) > 1e-6
+    value, slope = found(controller["keys"], jnp.full(2, 3.0))
+    assert abs(value - plain) > 1e-6
+    assert jax.tree.structure(slope) == jax.tree.structure(fresh)
+    assert all(jnp.abs(slope[k]["bias"]).max() > 0 for k in ("added", "strength"))
 
 
 def test_accuracy_by_instance_counts_classes():
@@ -139,6 +145,8 @@ def test_other_ways_are_refused():
         (dict(heads=5, slots=4), "heads: got 5, wants 1 to 4"),
         (dict(hidden=0), "hidden: got 0"),
         (dict(decay=1.0), "decay: got 1.0"),
+        (dict(write="all"), "write: got 'all'"),
+        (dict(sharpness=1.0), "sharpness: got 1.0"),
     ],
 )
 def test_bad_sizes(options, text):

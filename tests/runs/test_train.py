@@ -64,6 +64,21 @@ def test_report_shows_pictures_and_numbers(finished):
     assert "http" not in page  # nothing is fetched
 
 
+def test_mann_is_judged_by_instance(tmp_path):
+    recipe = dataclasses.replace(
+        TINY,
+        learner="mann",
+        sharpness=5.0,
+        steps=2,
+        validate_every=0,
+        out=str(tmp_path),
+    )
+    train(recipe)
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert len(result["instances"]) == recipe.shots + recipe.queries
+    assert all(0 <= x <= 1 for x in result["instances"])
+
+
 def test_finished_run_says_so(finished):
     out, _ = finished
     lines = []
