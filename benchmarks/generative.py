@@ -9,7 +9,8 @@ first timed on steps that are thrown away; then all take as many steps as fit in
 time together, at most `--steps`; compiling and testing come on top. The parameters tested
 are the last ones. Each group adds to results/generative.json.
 
-`python -m benchmarks.tables` writes the tables.
+`python -m benchmarks.tables` writes the table here; `keep`, in place of a group, copies
+rows to results/accuracy for the README's table, which `accuracy.py` writes.
 """
 
 import argparse
@@ -23,6 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from benchmarks.accuracy import KEPT
 from benchmarks.probabilistic import paired
 from jaxmeta import train
 from jaxmeta.runs import RECIPES, keys
@@ -221,29 +223,29 @@ def table() -> str:
         return "Not measured."
     found = json.loads(RESULTS.read_text())
     lines = [
-        "| comparison | learner | outer steps x tasks | accuracy | minus the first one's, "
-        "same episodes | NLL, nats | ECE |",
-        "|---|---|---|---|---|---|---|",
+        "| comparison | learner | outer steps x tasks | accuracy | transductive | minus the "
+        "first one's, same episodes | NLL, nats | ECE |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for group, title in TITLES.items():
         if group not in found:
-            lines.append(f"| {title} | not measured |" + " |" * 5)
+            lines.append(f"| {title} | not measured |" + " |" * 6)
             continue
         first, *_ = found[group]["rows"]
         for name, row in found[group]["rows"].items():
             gap = found[group]["pairs"].get(f"{name} minus {first}", {}).get("accuracy")
             gap = percent(gap["difference"], gap["ci95"]) if gap else ""
-            word = " (t)" if row["transductive"] else ""
             sure = ("", "")
             if "nll" in row:
                 sure = (
                     f"{row['nll']:.3f} ± {row['nll_ci95']:.3f}",
                     f"{row['ece']:.4f}",
                 )
-            score = percent(row["accuracy"], row["accuracy_ci95"])
+            score = percent(row["accuracy"], row["accuracy_ci95"]) + " %"
+            cells = (" ", score) if row["transductive"] else (score, " ")
             lines.append(
                 f"| {title} | {name} | {row['steps']:,} x {row['tasks']} "
-                f"| {score} %{word} | {gap} | {sure[0]} | {sure[1]} |"
+                f"| {cells[0]} | {cells[1]} | {gap} | {sure[0]} | {sure[1]} |"
             )
     where = sorted({f"{x['fingerprint']['device']}, jax {x['fingerprint']['jax']}"
                     for x in found.values()})  # fmt: skip
@@ -254,10 +256,25 @@ def percent(value: float, half: float) -> str:
     return f"{100 * value:.2f} ± {100 * half:.2f}"
 
 
+def keep() -> None:
+    """Rows that are recipes of their own, among the results of `accuracy.py`."""
+    named = {("platipus", "platipus"), ("bmaml", "bmaml")}
+    named |= {(group, "lam_gan = 1") for group in ("meta_gan", "meta_gan_relation")}
+    for group, found in json.loads(RESULTS.read_text()).items():
+        for name, row in found["rows"].items():
+            if (group, name) not in named:
+                continue
+            result = {"dataset": "omniglot", "ways": 5, "shots": 1, **row}
+            result["ci95"] = result.pop("accuracy_ci95")
+            result["fingerprint"] = found["fingerprint"]
+            file = KEPT / f"{row['recipe']}.json"
+            file.write_text(json.dumps(result, indent=2) + "\n")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("group", choices=GROUPS)
-    parser.add_argument("--data", required=True, help="folder with Omniglot's zips")
+    parser.add_argument("group", choices=[*GROUPS, "keep"])
+    parser.add_argument("--data", help="folder with Omniglot's zips")
     parser.add_argument("--steps", type=int, default=5000)
     parser.add_argument(
         "--seconds", type=float, help="of training, all recipes together"
@@ -267,6 +284,9 @@ def main() -> None:
     parser.add_argument("--set", nargs="*", default=[], help="other fields: name=JSON")
     parser.add_argument("--name", help="of the results; by default the group")
     args = parser.parse_args()
+    if args.group == "keep":
+        keep()
+        return
     changes = {"data": args.data}
     for text in args.set:
         name, value = text.split("=", 1)
