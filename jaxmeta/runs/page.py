@@ -47,8 +47,7 @@ def page(title: str, parts: Sequence[str]) -> str:
 def section(title: str, text: str, body: str) -> str:
     """A card: a heading, a sentence, and what is to be seen."""
     return (
-        f"<section><h2>{html.escape(title)}</h2><p>{html.escape(text)}</p>{body}"
-        "</section>"
+        f"<section><h2>{html.escape(title)}</h2><p>{_prose(text)}</p>{body}</section>"
     )
 
 
@@ -68,9 +67,9 @@ def hero(
     )
     warning = f'<p class="warn">{html.escape(warn)}</p>' if warn else ""
     return (
-        f"<h1>{html.escape(name)}</h1><p>{html.escape(summary)}</p><section>"
+        f"<h1>{html.escape(name)}</h1><p>{_prose(summary)}</p><section>"
         f'<div class="big">{html.escape(value)} <small>{html.escape(interval)}</small>'
-        f'</div><p>{html.escape(caption)}</p>{warning}<div class="facts">{cells}</div></section>'
+        f'</div><p>{_prose(caption)}</p>{warning}<div class="facts">{cells}</div></section>'
     )
 
 
@@ -97,6 +96,11 @@ def _rows(items: list[tuple[str, object]]) -> str:
         for k, v in items
     )
     return f"<table>{cells}</table>"
+
+
+def _prose(text: str) -> str:
+    """A sentence, in which no number is at the end of a line and its % on the next."""
+    return html.escape(text).replace(" %", "&nbsp;%")
 
 
 def _inline(png: bytes) -> str:
