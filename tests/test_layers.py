@@ -81,6 +81,14 @@ def test_only_models_know_flax(file):
             assert room(file) == "models", f"{file.name}:{line} imports flax"
 
 
+@pytest.mark.parametrize("file", FILES, ids=lambda f: str(f.relative_to(ROOT)))
+def test_one_module_knows_orbax(file):
+    for module, line in imports(file):
+        if module.split(".")[0] == "orbax":
+            known = file == ROOT / "runs" / "checkpoints.py" or room(file) == "testing"
+            assert known, f"{file.name}:{line} imports Orbax"
+
+
 def test_depth_is_at_most_two():
     assert max(len(f.relative_to(ROOT).parts) for f in FILES) <= 2
 
