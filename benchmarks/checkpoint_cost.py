@@ -112,6 +112,8 @@ def whole_run(seconds: float) -> dict:
         "saves": len(saves),
         "save_s": [round(x, 3) for x in saves],
         "percent": round(100 * sum(saves) / (spent + sum(saves)), 3),
+        # a run of any length saves as often
+        "percent_of_10_minutes": round(100 * sum(saves) / SECONDS, 3),
         "load_average": round(os.getloadavg()[1], 2),
     }
 
