@@ -207,7 +207,7 @@ _ALL = (
         summary="Santoro et al. 2016: with conv4, sharp heads; published 82.8 % at the 2nd",
         # its measure is the accuracy at the 2nd and the 5th example of a class
         learner="mann", size=20, downsample="stride", queries=4, train_queries=4,
-        sharpness=10.0, steps=8000, tasks=64, rate=2e-3, schedule="cosine", clip=10.0,
+        sharpness=10.0, steps=12_000, tasks=64, rate=2e-3, schedule="cosine", clip=10.0,
     ),
     replace(
         _OMNIGLOT,
