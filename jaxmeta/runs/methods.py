@@ -84,7 +84,7 @@ METHODS: dict[str, Method] = {
                 "matching_network",
                 "takes the labels of the support examples a query resembles",
                 lambda net, r, o: learners.matching_network(
-                    net(None), learn_temperature=True
+                    net(None), learn_temperature=r.learn_temperature
                 ),
             ),
             (

@@ -98,6 +98,8 @@ class Recipe:
     """Length of cavia's context vector."""
     attention: Literal["none", "dot", "multihead"] = "none"
     """How cnp reads its context: the mean of all of it, or by attention."""
+    learn_temperature: bool = False
+    """matching_network learns the temperature of its attention, from 0.1."""
     sharpness: float | None = None
     """Where mann's heads start to learn how sharply they read; None: 1, as published."""
     noise: float = 0.5

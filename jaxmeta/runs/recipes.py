@@ -100,7 +100,7 @@ _ALL = (
     replace(
         _OMNIGLOT,
         name="omniglot-matching_network-5w1s",
-        summary="Vinyals et al. 2016: cosine attention, T learned from 0.1; published 98.1 %",
+        summary="Vinyals et al. 2016: cosine attention at T = 0.1; published 98.1 %",
         learner="matching_network", train_ways=20, train_queries=5, steps=2000, tasks=1,
         schedule="cosine",
     ),
