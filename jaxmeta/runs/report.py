@@ -32,11 +32,17 @@ def write_report(where: RunFolder, job: Job, meta: Meta, result: dict) -> None:
     kept = result["kept_step"] if result["kept"] == "best" else None
     parts = [_hero(job, result, metric), _task(job, meta)]
     curve = figures.learning_curve(rows, metric, kept)
+    about = (
+        "Means over the training tasks of each chunk of outer steps; validation on "
+        "other tasks, with 95 % intervals. No test task is in it."
+    )
+    recipe = job.recipe
+    if recipe.train_ways not in (None, recipe.ways) and metric == "accuracy":
+        about += f" Training tasks have {recipe.train_ways} classes, not {recipe.ways}."
     parts.append(
         page.section(
             "Learning curve",
-            "Means over the training tasks of each chunk of outer steps; validation on "
-            "other tasks, with 95 % intervals. No test task is in it.",
+            about,
             _picture(curve, (9, 3.1), "loss and score over outer steps"),
         )
     )
