@@ -165,19 +165,25 @@ def table():
     result = json.loads(RESULT.read_text())
     lines = [
         "| problem | steps | 16 runs | one program on a device a core | of 16 runs "
-        "| one program on one device | of 16 runs | compile: program, run "
+        "| one program on one device | of 16 runs | compile: one device, run "
         "| from nothing: program, 16 runs |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
+
+    def both(found, *names):
+        known = [found[name] for name in names if name in found]
+        if len(known) < len(names):
+            return "not measured"
+        return ", ".join(f"{np.median(x):.2f} s" for x in known)
+
     for row in result["rows"].values():
-        middle = {k: np.median(v) for k, v in row["seconds"].items()}
-        compiled, fresh = row["compile_seconds"], row["from_nothing_seconds"]
+        seconds, ratio = row["seconds"], row.get("ratio")
         lines.append(
-            f"| {row['problem']} | {row['steps']} | {middle['single']:.2f} s | "
-            f"{middle['population']:.2f} s | {row['ratio']:.2f} | "
-            f"{middle['one_device']:.2f} s | {row['ratio_one_device']:.2f} | "
-            f"{compiled['population']:.1f} s, {compiled['single']:.1f} s | "
-            f"{fresh['population']:.1f} s, {fresh['single']:.1f} s |"
+            f"| {row['problem']} | {row['steps']} | {both(seconds, 'single')} | "
+            f"{both(seconds, 'population')} | {f'{ratio:.2f}' if ratio else ''} | "
+            f"{both(seconds, 'one_device')} | {row['ratio_one_device']:.2f} | "
+            f"{both(row['compile_seconds'], 'one_device', 'single')} | "
+            f"{both(row.get('from_nothing_seconds', {}), 'population', 'single')} |"
         )
     machine = result["machine"]
     return "\n".join(
