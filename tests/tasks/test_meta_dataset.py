@@ -205,6 +205,12 @@ SLOW = {
     "meta_sgd": gradient_steps(
         lambda net, **kw: jm.meta_sgd(net, init_rate=0.3, steps=2, **kw)
     ),
+    "maml_plus_plus": gradient_steps(
+        lambda net, **kw: jm.maml_plus_plus(net, steps=2, init_rate=0.3, **kw)
+    ),
+    "imaml": gradient_steps(
+        lambda net, **kw: jm.imaml(net, optax.sgd(0.2), steps=3, lam=1.0, **kw)
+    ),
     "reptile": gradient_steps(
         lambda net, **kw: jm.reptile(net, optax.sgd(0.3), steps=2, **kw)
     ),
