@@ -85,7 +85,10 @@ def _project(a: Array, targets: Array, C: float) -> Array:
     present = jnp.any(targets != 0, axis=0)
     low = jnp.finfo(a.dtype).min / (2 * a.shape[1])
     b = jnp.where(present, C * targets - a, low)
-    at_least = (b[:, None, :] >= b[:, :, None]).astype(b.dtype)  # [n, r, k]
+    # A compiler may compute b anew for either side of a comparison, and round it
+    # otherwise: with `slack` an entry is at least itself, and its equals, all the same.
+    slack = 8 * jnp.finfo(b.dtype).eps * (C + jnp.max(jnp.abs(a), -1)[:, None, None])
+    at_least = (b[:, None, :] >= b[:, :, None] - slack).astype(b.dtype)  # [n, r, k]
     size = C * targets.sum(-1, keepdims=True)
     threshold = jnp.max(
         (jnp.sum(at_least * b[:, None, :], -1) - size) / jnp.sum(at_least, -1),
