@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxmeta.core import Key, MetaLearner, Task
-from jaxmeta.testing.laws import CLASSIFICATION_ONLY, LAWS
+from jaxmeta.testing.laws import CLASSIFICATION_ONLY, LAWS, MANY_EPISODES
 from jaxmeta.testing.subject import LawBroken, subject
 
 
@@ -81,7 +81,7 @@ def check_learner(
         transductive=transductive,
         random_loss=random_loss,
         train_steps=train_steps,
-        episodes=episodes,
+        draws=max(3, episodes) if {*names} & {*MANY_EPISODES} else 3,
         tx=tx or optax.adam(1e-2),
         atol=atol or (1e-10 if jnp.zeros(()).dtype == jnp.float64 else 1e-4),
     )

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxmeta import metrics, train
 from jaxmeta.core import Episode, Key, Meta, MetaLearner, PyTree, Task
@@ -20,18 +21,22 @@ class Subject(NamedTuple):
     Attributes:
       learner: the method under test.
       task: its distribution of tasks.
-      episode: one draw.
+      episodes: a stack of draws, as many as the laws at hand look at.
+      episode: the first of them.
       meta: the learner's initial `Meta`, in the precision of the check.
       key: for everything random.
-      options: the keyword arguments of `check_learner`.
+      options: the keyword arguments of `check_learner`; `draws` episodes are drawn.
       value_and_grad: `(meta, episode, key) -> (loss, metrics, grads)`, compiled. The
-        three compiled functions are shared by the laws: compiling is what takes time.
+        compiled functions are shared by the laws: compiling is what takes time.
       predict: `(meta, episode, key) -> outputs`, compiled.
       score: `(meta, episodes, keys) -> scores`, compiled.
+      draw: `key -> episodes`, compiled.
+      traces: grows by one whenever `value_and_grad` is traced.
     """
 
     learner: MetaLearner
     task: Task
+    episodes: Episode
     episode: Episode
     meta: Meta
     key: Key
@@ -39,12 +44,20 @@ class Subject(NamedTuple):
     value_and_grad: Callable
     predict: Callable
     score: Callable
+    draw: Callable
+    traces: list
 
 
 def subject(learner: MetaLearner, task: Task, key: Key, options: dict) -> Subject:
     """Draws an episode, initialises the learner and prepares what the laws share."""
     init_key, episode_key, key = jax.random.split(key, 3)
-    episode = cast(task(episode_key))
+
+    @jax.jit
+    def draw(key):
+        return cast(jax.vmap(task)(jax.random.split(key, options["draws"])))
+
+    episodes = draw(episode_key)
+    episode = nth(episodes, 0)
     meta = cast(learner.init(init_key, episode))
     metric = metrics.accuracy if options["classification"] else metrics.mse
 
@@ -57,8 +70,20 @@ def subject(learner: MetaLearner, task: Task, key: Key, options: dict) -> Subjec
 
         return jax.vmap(one)(episodes, keys)
 
-    compiled = map(jax.jit, (value_and_grad(learner), predict, score))
-    return Subject(learner, task, episode, meta, key, options, *compiled)
+    traces = []
+
+    def counted(*args):
+        traces.append(1)
+        return value_and_grad(learner)(*args)
+
+    compiled = map(jax.jit, (counted, predict, score))
+    drawn = (episodes, episode, meta)
+    return Subject(learner, task, *drawn, key, options, *compiled, draw, traces)
+
+
+def nth(episodes: Episode, i: int) -> Episode:
+    """One episode of a stack of them."""
+    return jax.tree.map(lambda x: x[i], episodes)
 
 
 def cast(tree: PyTree) -> PyTree:
@@ -71,14 +96,13 @@ def cast(tree: PyTree) -> PyTree:
 
 def distance(a: PyTree, b: PyTree) -> float:
     """The largest difference between two trees, relative to the larger of 1 and |b|."""
-    gaps = jax.tree.map(
-        lambda x, y: jnp.max(
-            jnp.abs(x - y) / jnp.maximum(1.0, jnp.abs(y)), initial=0.0
-        ),
-        a,
-        b,
-    )
-    return max((float(g) for g in jax.tree.leaves(gaps)), default=0.0)
+
+    def gap(x, y):  # by NumPy, which compiles nothing for a new shape
+        x, y = np.asarray(x), np.asarray(y)
+        return np.max(np.abs(x - y) / np.maximum(1.0, np.abs(y)), initial=0.0)
+
+    gaps = jax.tree.leaves(jax.tree.map(gap, a, b))
+    return float(np.max(gaps, initial=0.0))  # unlike `max`, sees every NaN
 
 
 def need(good: bool, text: str) -> None:

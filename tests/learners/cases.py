@@ -80,17 +80,18 @@ CASES: dict[str, Case] = {
         checks=dict(set_learner=False, train_steps=300),
     ),
     "snail": Case(
-        lambda: jm.snail(body(), filters=8, attention=((8, 8), (8, 8))),
-        checks=dict(set_learner=False),
+        lambda: jm.snail(body(), filters=8, attention=((8, 8),)),
+        # one block of attention compiles in half the time of two, and learns later
+        checks=dict(set_learner=False, train_steps=200),
     ),
     "lstm_meta_learner": Case(
         lambda: jm.lstm_meta_learner(head(), steps=2, hidden=4, input_bias=(-1.0, 0.0))
     ),
     "platipus": Case(
-        lambda: jm.platipus(head(), optax.sgd(0.3), steps=2, kl_weight=1e-4, samples=3)
+        lambda: jm.platipus(head(), optax.sgd(0.3), steps=1, kl_weight=1e-4, samples=3)
     ),
     "bmaml": Case(
-        lambda: jm.bmaml(head(), optax.sgd(1.0), particles=3, steps=2),
+        lambda: jm.bmaml(head(), optax.sgd(1.0), particles=3, steps=1),
         # the chaser's distance is small where the inner steps are
         checks=dict(train_steps=150),
     ),
@@ -98,7 +99,7 @@ CASES: dict[str, Case] = {
         lambda: jm.meta_gan(
             head(),
             optax.sgd(0.3),
-            steps=2,
+            steps=1,
             lam_gan=0.3,
             generator=jm.models.mlp(8, hidden=(8,)),
             encoder=body(),
