@@ -1,10 +1,40 @@
 """Shared fixtures: small problems whose every digit is known, and float64 by choice."""
 
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
-import jax
 import pytest
+
+# Compiling takes most of the time of these tests, running next to none: programs are
+# compiled with little optimisation, and each of them once, whichever worker or child
+# process asks. JAX and the children read these variables, so they come before JAX.
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+OWN_CACHE = "JAX_COMPILATION_CACHE_DIR" not in os.environ
+if OWN_CACHE:
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="jaxmeta-xla-")
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+
+import jax  # noqa: E402 (after the variables)
+
+
+def pytest_unconfigure():
+    if OWN_CACHE:
+        shutil.rmtree(os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
+
+
+@pytest.fixture(autouse=True)
+def _optimised(request, monkeypatch):
+    """Compiles a test marked `optimised` as a user's program is, and its children."""
+    if request.node.get_closest_marker("optimised") is None:
+        yield
+        return
+    monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "0")
+    before = jax.config.read("jax_disable_most_optimizations")
+    jax.config.update("jax_disable_most_optimizations", False)
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)
 
 
 @pytest.fixture
