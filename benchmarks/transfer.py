@@ -1,14 +1,22 @@
 """What to do with a pretrained extractor: Omniglot, one net, the same test episodes.
 
     python benchmarks/transfer.py --data OMNIGLOT [--shots 1] [--fast] [--out FILE]
-    python benchmarks/transfer.py --data OMNIGLOT --choose     # the rates, on validation
+    python benchmarks/transfer.py --data OMNIGLOT --choose head    # or meta, or tune
     python benchmarks/transfer.py --table                      # the README's table
 
 A stride-2 Conv4-64 is pretrained to tell the 964 background characters apart. Then each
 method gets the same 600 episodes, of 5 of the 659 evaluation characters, and is compared
-with the frozen extractor and a new head in pairs. `--choose` pretrains on 792 background
-characters and prints accuracies on the other 172 for a grid of rates. HEAD_RATE is its
-best; the other constants were set beforehand. No evaluation character chooses anything.
+with the frozen extractor and a new head in pairs. Meta-transfer learns from the background
+characters turned by 90, 180 and 270 degrees: the extractor tells the upright ones apart
+already, and what it has never seen is what meta-training should prepare it for.
+
+`--choose` pretrains on 792 background characters, meta-trains on their turns, and prints
+accuracies on episodes of the other 172: for a grid of rates and steps of the head, for
+meta-transfer after every 200 outer steps, with and without hard tasks, for rates of
+fine-tuning. HEAD_RATE and HEAD_STEPS (of the frozen extractor's head), INNER_RATE and
+INNER_STEPS (of meta-transfer's, in training, too) and the number of outer steps (FULL) are
+what it chose; hard tasks take what was chosen without them, and META_RATE, the pretraining
+and what fine-tuning is told were set beforehand. No evaluation character chooses anything.
 """
 
 import argparse
@@ -35,14 +43,15 @@ BEGIN, END = "<!-- transfer: begin -->", "<!-- transfer: end -->"
 
 LAYERS = ("block1", "block2", "block3", "block4", "head")
 NET = dict(filters=64, downsample="stride", norm="batch_running")
-FULL = dict(pretrain=4000, batch=64, meta=1000, tasks=4, episodes=600)
-CHOOSE = dict(pretrain=4000, batch=64, meta=1000, tasks=4, episodes=300)
-FAST = dict(pretrain=20, batch=16, meta=4, tasks=2, episodes=20)
-HEAD_RATE, HEAD_STEPS = 0.03, 50  # SGD on the classifier
-TUNE_RATE, TUNE_STEPS = 0.01, 50  # SGD on everything, the head with HEAD_RATE
+FULL = dict(pretrain=4000, batch=64, meta=800, hard=800, tasks=4, episodes=600)
+CHOOSE = dict(pretrain=4000, batch=64, meta=1000, hard=1000, tasks=4, episodes=300)
+FAST = dict(pretrain=20, batch=16, meta=4, hard=4, tasks=2, episodes=20)
+EVERY = 200  # outer steps between two looks at the validation characters
+HEAD_RATE, HEAD_STEPS = 0.01, 20  # SGD on the frozen extractor's new head
+INNER_RATE, INNER_STEPS = 0.1, 50  # SGD on meta-transfer's head, trained and tested
+TUNE_RATE, TUNE_HEAD_RATE, TUNE_STEPS = 0.01, 0.03, 50  # SGD on everything, its head
 LAM = 0.1  # of L2-SP
-META_RATE, META_STEPS, QUERIES = 1e-4, 20, 5  # the outer Adam, inner steps, queries
-TURNS = True  # meta-train on quarter turns of the characters too
+META_RATE, QUERIES = 1e-3, 5  # the outer Adam; queries of a class in meta-training
 
 NAMES = {
     "frozen": "frozen extractor, new head",
@@ -76,7 +85,31 @@ def pretrain(data, sizes, key):
     return state.meta, float(metrics["accuracy"][-tail:].mean())
 
 
-def fine_tuned(name, meta, rate=TUNE_RATE, head_rate=HEAD_RATE, lam=LAM):
+def pretrained(data, sizes, key, keep, name):
+    """`pretrain`, or what an earlier call with the same arguments left in a folder."""
+    file = keep and keep / f"{name}-{sizes['pretrain']}.safetensors"
+    facts = keep and file.with_suffix(".json")
+    if file and file.exists():
+        net = jm.models.conv4(len(data.names), **NET)
+        like = net.init(key, jnp.zeros((1, 28, 28, 1)))
+        known = json.loads(facts.read_text())
+        return (
+            transfer.load_safetensors(file, like),
+            known["accuracy"],
+            known["seconds"],
+        )
+    began = time.perf_counter()
+    meta, accuracy = pretrain(data, sizes, key)
+    seconds = time.perf_counter() - began
+    print(f"pretrained in {seconds:.0f} s, accuracy {accuracy:.3f}", flush=True)
+    if file:
+        keep.mkdir(parents=True, exist_ok=True)
+        transfer.save_safetensors(file, meta)
+        facts.write_text(json.dumps(dict(accuracy=accuracy, seconds=seconds)))
+    return meta, accuracy, seconds
+
+
+def fine_tuned(name, meta, rate=TUNE_RATE, head_rate=TUNE_HEAD_RATE, lam=LAM):
     """Fine-tuning on the support set, from a pretrained `Meta`: `(learner, Meta)`."""
     body, head = transfer.inference_mode(extractor()), jm.models.linear_head(5)
     model = jm.models.with_head(body, head)
@@ -101,44 +134,50 @@ def fine_tuned(name, meta, rate=TUNE_RATE, head_rate=HEAD_RATE, lam=LAM):
     return learner, transfer.transplant(meta, fresh)
 
 
-def meta_transfer(meta, steps, rate=HEAD_RATE):
+def meta_transfer(meta, steps=INNER_STEPS, rate=INNER_RATE):
     return jm.meta_transfer(extractor(), optax.sgd(rate), pretrained=meta, steps=steps)
 
 
-def meta_train(learner, data, shots, sizes, key, hard, rate=META_RATE):
-    """Meta-training on the background characters, with or without hard tasks."""
+def meta_training(learner, data, shots, sizes, key, hard, rate, every):
+    """Yields `Meta` after every so many outer steps, with or without hard tasks."""
     start, key = jax.random.split(key)
-    tx = optax.adam(optax.cosine_decay_schedule(rate, sizes["meta"]))
     classes = len(data.names)
     if hard:
         task = transfer.class_task(data, shots, QUERIES)
     else:
         task = jm.tasks.few_shot(data, 5, shots, QUERIES)
 
-    @jax.jit
-    def run(task):
+    def parts(task):
         objective, sample = jm.episodic(learner), task
         if hard:
             sample = lambda key: key  # noqa: E731
             objective = transfer.hard_tasks(
                 objective, learner, task, classes=classes, ways=5
             )
-        trainer = jm.make_trainer(objective, tx)
-        first = jm.train.sample_batch(sample, start, sizes["tasks"])
-        return jm.fit(
-            trainer, sample, trainer.init(start, first), key,
-            steps=sizes["meta"], batch=sizes["tasks"],
-        )  # fmt: skip
+        return jm.make_trainer(objective, optax.adam(rate)), sample
 
-    state, _ = run(task)
-    return transfer.learner_meta(state.meta) if hard else state.meta
+    @jax.jit
+    def begin(task):
+        trainer, sample = parts(task)
+        return trainer.init(start, jm.train.sample_batch(sample, start, sizes["tasks"]))
+
+    @jax.jit
+    def go_on(task, state):
+        trainer, sample = parts(task)
+        sizes_ = dict(steps=every, batch=sizes["tasks"])
+        return jm.fit(trainer, sample, state, key, **sizes_)[0]
+
+    state = begin(task)
+    for _ in range(sizes["hard" if hard else "meta"] // every):
+        state = go_on(task, state)
+        yield transfer.learner_meta(state.meta) if hard else state.meta
 
 
 def turned(data):
-    """Four classes of each one: itself and its quarter turns."""
-    inputs = [np.rot90(data.inputs, k, (1, 2)) for k in range(4)]
-    names = [f"{name}/rot{90 * k}" for k in range(4) for name in data.names]
-    return jm.data.from_counts(np.concatenate(inputs), list(data.counts) * 4, names)
+    """Three new classes of each one: its examples turned by 90, 180, 270 degrees."""
+    inputs = [np.rot90(data.inputs, k, (1, 2)) for k in (1, 2, 3)]
+    names = [f"{name}/rot{90 * k}" for k in (1, 2, 3) for name in data.names]
+    return jm.data.from_counts(np.concatenate(inputs), list(data.counts) * 3, names)
 
 
 def start_of(learner, data, shots):
@@ -151,35 +190,33 @@ def measure(args):
     sizes = FAST if args.fast else FULL
     splits = jm.data.omniglot(args.data, split="official")
     base = jm.data.merge(splits.train, splits.val)
-    source = turned(base) if TURNS else base
     pre_key, meta_key, test_key = jax.random.split(jax.random.key(args.seed), 3)
     task = jm.tasks.few_shot(splits.test, 5, args.shots, 15)
-    began = time.perf_counter()
-    meta, accuracy = pretrain(base, sizes, pre_key)
-    seconds = {"pretrain": time.perf_counter() - began}
-    print(
-        f"pretrained in {seconds['pretrain']:.0f} s, accuracy {accuracy:.3f}",
-        flush=True,
-    )
-    scores = {}
-    for name in NAMES:
+    meta, accuracy, seconds = pretrained(base, sizes, pre_key, args.keep, "964")
+    seconds = {"pretrain": seconds}
+    scores, mover = {}, meta_transfer(meta)
+    still = ("frozen", "meta_transfer", "hard")
+    for name in (*still, *(name for name in NAMES if name not in still)):
         began = time.perf_counter()
-        if name in ("frozen", "meta_transfer", "hard"):
-            learner = meta_transfer(meta, HEAD_STEPS)
-            theta = start_of(learner, base, args.shots)
-            if name != "frozen":
-                theta = meta_train(
-                    meta_transfer(meta, META_STEPS), source, args.shots, sizes, meta_key,
-                    name == "hard",
+        if name in still:
+            learner = mover
+            if name == "frozen":
+                learner = meta_transfer(meta, HEAD_STEPS, HEAD_RATE)
+                theta = start_of(learner, base, args.shots)
+            else:
+                hard = name == "hard"
+                (theta,) = meta_training(
+                    learner, turned(base), args.shots, sizes, meta_key, hard, META_RATE,
+                    every=sizes["hard" if hard else "meta"],
                 )  # fmt: skip
-                learner = meta_transfer(meta, META_STEPS)
         else:
             learner, theta = fine_tuned(name, meta)
         found = jm.evaluate(learner, theta, task, test_key, episodes=sizes["episodes"])
         scores[name], seconds[name] = found.scores, time.perf_counter() - began
         print(f"{name:14} {found}  {seconds[name]:.0f} s", flush=True)
     rows = {}
-    for name, values in scores.items():
+    for name in NAMES:
+        values = scores[name]
         mean, ci95 = jm.train.interval(values)
         gain, gain_ci95 = jm.train.interval(values - scores["frozen"])
         rows[name] = dict(
@@ -192,9 +229,10 @@ def measure(args):
         test_classes=len(splits.test.names), pretrain_accuracy=accuracy,
         pretrain_seconds=seconds["pretrain"],
         settings=dict(
-            head_rate=HEAD_RATE, head_steps=HEAD_STEPS, tune_rate=TUNE_RATE,
-            tune_steps=TUNE_STEPS, lam=LAM, meta_rate=META_RATE,
-            meta_inner_steps=META_STEPS, train_queries=QUERIES, turns=TURNS,
+            head_rate=HEAD_RATE, head_steps=HEAD_STEPS,
+            inner_rate=INNER_RATE, inner_steps=INNER_STEPS, tune_rate=TUNE_RATE,
+            tune_head_rate=TUNE_HEAD_RATE, tune_steps=TUNE_STEPS, lam=LAM, meta_rate=META_RATE,
+            train_queries=QUERIES, meta_training_on="turns of the background characters",
         ),
         machine=dict(
             cpu=_cpu(), cores=len(os.sched_getaffinity(0)),
@@ -206,34 +244,66 @@ def measure(args):
 
 
 def choose(args):
-    """Accuracies on the validation characters for a grid of rates."""
+    """Accuracies on the validation characters: what the constants are chosen by."""
     sizes = FAST if args.fast else CHOOSE
     splits = jm.data.omniglot(args.data, split="official")
     keys = jax.random.split(jax.random.key(args.seed), 3)
-    meta, _ = pretrain(splits.train, sizes, keys[0])
+    meta, _, _ = pretrained(splits.train, sizes, keys[0], args.keep, "792")
     task = jm.tasks.few_shot(splits.val, 5, args.shots, 15)
 
-    def show(text, learner, theta):
-        found = jm.evaluate(learner, theta, task, keys[2], episodes=sizes["episodes"])
-        print(f"{text:40} {found}", flush=True)
+    def score(learner, theta, task=task):
+        return jm.evaluate(learner, theta, task, keys[2], episodes=sizes["episodes"])
 
-    for rate in (0.03, 0.1, 0.3):
-        learner = meta_transfer(meta, HEAD_STEPS, rate)
-        show(f"frozen head_rate={rate}", learner, start_of(learner, splits.train, 1))
-    sources = {False: splits.train, True: turned(splits.train)}
-    for turns, data in sources.items():
-        for rate in (3e-5, 1e-4, 3e-4, 1e-3):
-            learner = meta_transfer(meta, META_STEPS)
-            theta = meta_train(learner, data, args.shots, sizes, keys[1], False, rate)
-            show(f"meta_transfer rate={rate} turns={turns}", learner, theta)
-    learner = meta_transfer(meta, META_STEPS)
-    theta = meta_train(learner, sources[True], args.shots, sizes, keys[1], True)
-    show(f"hard rate={META_RATE} turns=True", learner, theta)
+    @jax.jit
+    def features(theta, inputs):
+        moved = theta._replace(params=theta.params["model"])
+        return jm.models.scale_shift(extractor()).apply(moved, inputs)[0]
+
+    def head_score(learner, theta):
+        """What `score` would say of meta-transfer: every image is embedded once."""
+        images = splits.val.inputs.astype(np.float32) / 255
+        found = [features(theta, part) for part in np.array_split(images, 20)]
+        data = splits.val._replace(inputs=np.concatenate(found))
+        seen = jm.tasks.few_shot(data, 5, args.shots, 15)
+        return score(learner, jm.Meta(theta.params["head"]), seen)
+
+    theta = start_of(meta_transfer(meta), splits.train, args.shots)
+    for rate in (0.01, 0.03, 0.1, 0.3) if args.choose == "head" else ():
+        for steps in (20, 50, 100):
+            head = jm.maml(jm.models.linear_head(5), optax.sgd(rate), steps=steps)
+            found = head_score(head, theta)
+            print(f"frozen head_rate={rate} steps={steps}: {found}", flush=True)
+    head = jm.maml(jm.models.linear_head(5), optax.sgd(HEAD_RATE), steps=HEAD_STEPS)
+    before = head_score(head, theta).scores
+    every = min(EVERY, sizes["meta"])
+    grid = ((False, 0.01, 20), (False, 0.1, 50), (True, INNER_RATE, INNER_STEPS))
+    for hard, inner, steps in grid if args.choose == "meta" else ():
+        head = jm.maml(jm.models.linear_head(5), optax.sgd(inner), steps=steps)
+        run = meta_training(
+            meta_transfer(meta, steps, inner), turned(splits.train), args.shots, sizes,
+            keys[1], hard, META_RATE, every,
+        )  # fmt: skip
+        for i, theta in enumerate(run, 1):
+            found = head_score(head, theta)
+            gain, ci95 = jm.train.interval(found.scores - before)
+            name = "hard" if hard else "meta_transfer"
+            print(
+                f"{name} inner_rate={inner} inner_steps={steps} step={i * every}: {found}, "
+                f"minus frozen {100 * gain:+.2f} ± {100 * ci95:.2f}",
+                flush=True,
+            )
+    if args.choose != "tune":
+        return
     for rate in (0.003, 0.01, 0.03):
         for name in ("full", "layerwise"):
-            show(f"{name} rate={rate}", *fine_tuned(name, meta, rate))
+            print(
+                f"{name} rate={rate}: {score(*fine_tuned(name, meta, rate))}",
+                flush=True,
+            )
     for lam in (0.1, 1.0):
-        show(f"l2_sp lam={lam}", *fine_tuned("l2_sp", meta, lam=lam))
+        print(
+            f"l2_sp lam={lam}: {score(*fine_tuned('l2_sp', meta, lam=lam))}", flush=True
+        )
 
 
 def table():
@@ -273,8 +343,9 @@ def main():
     parser.add_argument("--shots", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--fast", action="store_true", help="a smoke test, no result")
-    parser.add_argument("--choose", action="store_true")
+    parser.add_argument("--choose", choices=("head", "meta", "tune"))
     parser.add_argument("--table", action="store_true")
+    parser.add_argument("--keep", type=Path, help="a folder for pretrained networks")
     parser.add_argument("--out", type=Path, default=RESULT)
     args = parser.parse_args()
     if args.table:
