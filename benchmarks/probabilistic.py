@@ -146,7 +146,8 @@ def learn(learner: str, changes: dict, episodes: int, kept: Path) -> None:
     print(json.dumps(facts), flush=True)
     kept.mkdir(parents=True, exist_ok=True)
     name = "-".join([learner, *(f"{k}_{v}" for k, v in changes.items())])
-    np.savez(kept / f"{name}.npz", members=test[0], targets=test[1], noise=noise)
+    np.savez(kept / f"{name}.npz", val_0=val[0], val_1=val[1], members=test[0],
+             targets=test[1], noise=noise)  # fmt: skip
     (kept / f"{name}.json").write_text(json.dumps(facts))
 
 
@@ -160,12 +161,18 @@ def judge_all(kept: Path) -> dict:
             continue
         facts, path = min(candidates, key=lambda x: x[0]["validation"]["nll"][0])
         with np.load(path.with_suffix(".npz")) as data:
-            row, nlls[learner] = described(
-                data["members"], data["targets"], float(data["noise"])
-            )
+            data = dict(data)
+        members, targets = data["members"], data["targets"]
+        row, nlls[learner] = described(members, targets, float(data["noise"]))
         rows[learner] = {**facts, **row, "episodes": len(nlls[learner])}
         if learner != "maml":
             rows[learner]["nll_minus_maml"] = paired(nlls[learner], nlls["maml"])
+        if learner == "platipus":  # how much the number of draws at test decides
+            rows[learner]["first_draws"] = {}
+            for m in (1, 5, 10, 20):
+                noise = best_noise(data["val_0"][:, :m], data["val_1"])
+                fewer = described(members[:, :m], targets, noise)[1]
+                rows[learner]["first_draws"][m] = paired(fewer, nlls["maml"])
         print(learner, json.dumps(rows[learner]), flush=True)
         rows[learner]["candidates"] = [
             {**x["changes"], "steps": x["steps"], "nll": x["validation"]["nll"][0]}
@@ -200,6 +207,12 @@ def table() -> str:
             f"| {both(row['nll'])} | {gap} | {both(row['coverage'], 100, 1)} % "
             f"| {row['ece']:.3f} | {both(row['mse'], digits=2)} |"
         )
+    if "platipus" in rows:
+        text = ", ".join(
+            f"{m}: {both((x['difference'], x['ci95']))}"
+            for m, x in rows["platipus"]["first_draws"].items()
+        )
+        lines += ["", f"PLATIPUS minus MAML with fewer of its draws at test: {text}."]
     return "\n".join(lines)
 
 
