@@ -34,6 +34,7 @@ from jaxmeta.runs.fingerprint import fingerprint
 RESULTS = Path(__file__).parent / "results" / "generative.json"
 TITLES = {
     "platipus": "PLATIPUS and MAML",
+    "platipus_public": "the same, divergence weighed by 1e-6",
     "bmaml": "BMAML and MAML",
     "meta_gan": "MetaGAN on MAML",
     "meta_gan_relation": "MetaGAN on a relation network",
@@ -46,6 +47,10 @@ GAN = RECIPES["omniglot-meta_gan-5w1s"]
 RELATION = RECIPES["omniglot-meta_gan_relation-5w1s"]
 GROUPS = {
     "platipus": {"maml": replace(PLATIPUS, learner="maml"), "platipus": PLATIPUS},
+    "platipus_public": {
+        "maml": replace(PLATIPUS, learner="maml"),
+        "platipus": replace(PLATIPUS, kl_weight=1e-6),  # as in public code
+    },
     "bmaml": {
         "maml": replace(BMAML, learner="maml", inner_rate=0.4),
         "bmaml": BMAML,
@@ -182,6 +187,7 @@ def compare(recipes: dict, steps: int, seconds: float | None, episodes: int) -> 
             "recipe": recipe.name,
             "learner": recipe.learner,
             "lam_gan": recipe.lam_gan if recipe.learner == "meta_gan" else None,
+            "kl_weight": recipe.kl_weight if recipe.learner == "platipus" else None,
             "filters": recipe.filters,
             "queries": recipe.queries,
             "tasks": recipe.tasks,
