@@ -28,19 +28,31 @@ import scipy.optimize
 
 from jaxmeta import train
 from jaxmeta.functional import predictive as pr
+from jaxmeta.learners.probabilistic import warm_start
 from jaxmeta.runs import RECIPES, keys
 from jaxmeta.runs.build import build, init_state
 from jaxmeta.runs.fingerprint import fingerprint
+from jaxmeta.runs.unrolled import make_inner
 
 RESULTS = Path(__file__).parent / "results" / "probabilistic.json"
 KEPT = Path(tempfile.gettempdir()) / "jaxmeta-sine_or_line"
+GAMMA = 1e-3  # the squared error of a steep line has gradients in the hundreds
 LEARNERS = {"maml": "MAML", "platipus": "PLATIPUS", "bmaml": "BMAML"}
 
 
-def fitted(recipe):
-    """Trains a recipe on tasks made on the fly: `(job, meta, seconds)`."""
+def fitted(recipe, maml=None):
+    """Trains a recipe on tasks made on the fly: `(job, meta, seconds)`.
+
+    `maml`, trained parameters, is what PLATIPUS starts from.
+    """
     job, root, start = build(recipe), keys.root(recipe.seed), time.perf_counter()
     state = jax.jit(functools.partial(init_state, job))(keys.init(root))
+    if maml is not None:
+        meta = warm_start(
+            maml, make_inner(recipe), init_std=recipe.init_std, init_gamma=GAMMA,
+            noise=recipe.noise,
+        )  # fmt: skip
+        state = state._replace(meta=meta)
 
     @jax.jit
     def chunk(state):
@@ -125,19 +137,27 @@ def paired(a: np.ndarray, b: np.ndarray) -> dict:
     return {"difference": difference, "ci95": half}
 
 
-def learn(learner: str, changes: dict, episodes: int, kept: Path) -> None:
+def learn(learner: str, changes: dict, episodes: int, kept: Path, warm: int) -> None:
     """Trains a candidate; keeps its predictions on validation and test tasks."""
     recipe = dataclasses.replace(RECIPES[f"sine_or_line-{learner}"], **changes)
-    job, meta, seconds = fitted(recipe)
+    start, before = None, 0.0
+    if warm:
+        first = RECIPES["sine_or_line-maml"]
+        shared = ("inner_rate", "tasks", "rate", "hidden", "seed")
+        same = {name: getattr(recipe, name) for name in shared}
+        _, start, before = fitted(dataclasses.replace(first, steps=warm, **same))
+    job, meta, seconds = fitted(recipe, start)
     val = predicted(job, meta, job.tasks.val, keys.validation(), episodes)
     test = predicted(job, meta, job.tasks.test, keys.test(), episodes)
     facts = {
         "learner": learner,
         "recipe": recipe.name,
         "changes": changes,
-        "steps": recipe.steps,
+        "steps": warm + recipe.steps,
+        "steps_of_maml": warm,
         "tasks": recipe.tasks,
-        "seconds": round(seconds, 1),
+        "seed": recipe.seed,
+        "seconds": round(before + seconds, 1),
     }
     if "log_noise" in meta.params:
         facts["learned_noise"] = round(math.exp(meta.params["log_noise"]), 4)
@@ -145,7 +165,9 @@ def learn(learner: str, changes: dict, episodes: int, kept: Path) -> None:
     facts["validation"] = described(*val, noise)[0]
     print(json.dumps(facts), flush=True)
     kept.mkdir(parents=True, exist_ok=True)
-    name = "-".join([learner, *(f"{k}_{v}" for k, v in changes.items())])
+    name = "-".join(
+        [f"{learner}_warm_{warm}", *(f"{k}_{v}" for k, v in changes.items())]
+    )
     np.savez(kept / f"{name}.npz", val_0=val[0], val_1=val[1], members=test[0],
              targets=test[1], noise=noise)  # fmt: skip
     (kept / f"{name}.json").write_text(json.dumps(facts))
@@ -175,7 +197,11 @@ def judge_all(kept: Path) -> dict:
                 rows[learner]["first_draws"][m] = paired(fewer, nlls["maml"])
         print(learner, json.dumps(rows[learner]), flush=True)
         rows[learner]["candidates"] = [
-            {**x["changes"], "steps": x["steps"], "nll": x["validation"]["nll"][0]}
+            {
+                **x["changes"],
+                "warm": x["steps_of_maml"],
+                "nll": x["validation"]["nll"][0],
+            }
             for x, _ in candidates
         ]
     return rows
@@ -224,6 +250,9 @@ def main() -> None:
     one = commands.add_parser("train")
     one.add_argument("learner", choices=LEARNERS)
     one.add_argument("--episodes", type=int, default=1000)
+    one.add_argument(
+        "--warm", type=int, default=0, help="steps of MAML before PLATIPUS"
+    )
     one.add_argument("--set", nargs="*", default=[], help="other fields: name=JSON")
     commands.add_parser("test")
     args = parser.parse_args()
@@ -233,7 +262,7 @@ def main() -> None:
             name, value = text.split("=", 1)
             value = json.loads(value)
             changes[name] = tuple(value) if isinstance(value, list) else value
-        learn(args.learner, changes, args.episodes, args.kept)
+        learn(args.learner, changes, args.episodes, args.kept, args.warm)
         return
     results = {"sine_or_line": judge_all(args.kept), "fingerprint": fingerprint()}
     args.out.parent.mkdir(parents=True, exist_ok=True)
