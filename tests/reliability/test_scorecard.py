@@ -22,7 +22,10 @@ def passes(name, fast):
     score = check(**(small if fast else {}))
     if not score.tried:
         pytest.skip(score.note)
-    assert score.tried - score.passed <= KNOWN.get(name, 0), score.note
+    missed = score.tried - score.passed
+    assert missed <= KNOWN.get(name, 0), score.note
+    if missed:
+        pytest.xfail(score.note)
 
 
 @pytest.mark.parametrize("name", [n for n in CHECKS if n not in SLOW])
