@@ -128,15 +128,15 @@ def winograd_kernel(x, g, pads):
     return high(jnp.asarray(_GG.T, g.dtype), u).reshape(3, 3, x.shape[3], g.shape[3])
 
 
-# what a fast algorithm makes of an image is several times the image: some images at a
-# time, it stays in the cache
+# what a fast algorithm makes of an image is several times the image: beyond an episode's
+# worth of images, some at a time are faster and need less memory
 
 
 def block_size(n, cpu):
-    """Images a block: a divisor of `n`, or all where there is none that fits."""
-    if not cpu:
+    """Images a block: all, or of more than 128 the largest divisor of `n` that fits."""
+    if not cpu or n <= 128:
         return n
-    return max((d for d in range(15, 31) if n % d == 0), default=n)
+    return max((d for d in range(32, 129) if n % d == 0), default=n)
 
 
 def in_blocks(f, size, *arrays):

@@ -1,5 +1,7 @@
 """A convolution of few inputs and the batch norm after it, in one pass over the images."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 from jax import lax
@@ -19,6 +21,7 @@ def conv_batch_norm(
     *,
     stride: int = 1,
     eps: float = 1e-5,
+    pool: Callable[[jax.Array], jax.Array] | None = None,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """A `SAME` convolution, batch-normalised; its outputs are computed once, normalised.
 
@@ -38,10 +41,11 @@ def conv_batch_norm(
       offset: beta, `[filters]`.
       stride: of the convolution.
       eps: added to the variance.
+      pool: as in `batch_norm`.
 
     Returns:
-      `(y, mean, var)`, as `batch_norm` of `conv(x, w)`: y like `x`, the statistics
-      `[filters]` and at least float32. All three carry gradients of every order.
+      `(y, mean, var)`, as `batch_norm` of `conv(x, w)`: y like `x`, or pooled; the
+      statistics `[filters]` and at least float32. All three carry gradients of every order.
 
     >>> x, w = jnp.arange(4.0).reshape(1, 2, 2, 1), jnp.ones((1, 1, 1, 1))
     >>> y, mean, var = conv_batch_norm(x, w, jnp.ones(1), jnp.zeros(1), eps=0.0)
@@ -60,5 +64,8 @@ def conv_batch_norm(
     var = jnp.sum(taps * high(covariance, taps), 0)
     s = scale * lax.rsqrt(var + eps)
     y = conv(x, (w * s).astype(x.dtype), stride=stride)
+    y = (
+        y if pool is None else pool(y)
+    )  # S is in the kernel: y is as it will be, but for a shift
     y = (y + (offset - mean * s)).astype(x.dtype)
     return y, mean, var

@@ -167,11 +167,10 @@ def conv_general_dilated(
 def max_pool(x: jax.Array) -> jax.Array:
     """Maximum over 2x2 windows with a stride of 2; an odd last row or column is dropped.
 
-    Comparing strided slices is faster on a CPU than `lax.reduce_window`. It
-    compares with a select, never for equality with a maximum that the compiler may have
-    computed a second time and rounded otherwise, which loses gradients. On ties the
-    gradient goes to one entry. Elsewhere the gradient is spread by a mask of the chosen
-    entries, in one pass.
+    Comparing strided slices is faster on a CPU than `lax.reduce_window`, and a mask of the
+    chosen entries spreads the gradient in one pass. It compares with a select, never
+    for equality with a maximum that the compiler may have computed a second time and
+    rounded otherwise, which loses gradients. On ties the gradient goes to one entry.
 
     Args:
       x: `[n, height, width, channels]`.
@@ -183,21 +182,17 @@ def max_pool(x: jax.Array) -> jax.Array:
     >>> max_pool(jnp.arange(15.0).reshape(1, 3, 5, 1))[0, :, :, 0]
     Array([[6., 8.]], dtype=float32)
     """
-    return _pool(x) if jax.default_backend() == "cpu" else _masked_pool(x)
+    return _max_pool(x)
 
 
-def _pool(x):
+@jax.custom_jvp
+def _max_pool(x):
     (a, b), (c, d) = _corners(x)
     return _larger(_larger(a, b), _larger(c, d))
 
 
-@jax.custom_jvp
-def _masked_pool(x):
-    return _pool(x)
-
-
-@_masked_pool.defjvp
-def _masked_pool_jvp(primals, tangents):
+@_max_pool.defjvp
+def _max_pool_jvp(primals, tangents):
     # transposed, slices would be four paddings that are added up
     (x,), (t,) = primals, tangents
     (a, b), (c, d) = _corners(x)
@@ -207,7 +202,7 @@ def _masked_pool_jvp(primals, tangents):
     mask = chosen == jnp.arange(4, dtype=jnp.int8).reshape(2, 1, 2, 1)
     h, w = mask.shape[1], mask.shape[3]
     t = t[:, : 2 * h, : 2 * w].reshape(mask.shape)  # [n, h, 2, w, 2, c]
-    return _masked_pool(x), jnp.where(mask, t, 0).sum((2, 4))
+    return _max_pool(x), jnp.where(mask, t, 0).sum((2, 4))
 
 
 def avg_pool(x: jax.Array) -> jax.Array:

@@ -4,6 +4,7 @@ Ioffe and Szegedy 2015, Batch Normalization, https://arxiv.org/abs/1502.03167.
 """
 
 import math
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -44,21 +45,28 @@ def affine_norm(
 
 
 def batch_norm(
-    x: jax.Array, scale: jax.Array, offset: jax.Array, *, eps: float = 1e-5
+    x: jax.Array,
+    scale: jax.Array,
+    offset: jax.Array,
+    *,
+    eps: float = 1e-5,
+    pool: Callable[[jax.Array], jax.Array] | None = None,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Normalises every channel by its mean and variance over all other axes.
 
-        y = (x - mean) / sqrt(var + eps) scale + offset
+        y = pool((x - mean) / sqrt(var + eps) scale + offset)
 
     Args:
       x: `[..., c]`.
       scale: gamma, `[c]`.
       offset: beta, `[c]`.
       eps: added to the variance.
+      pool: a maximum over windows, such as `max_pool`, or `None`. It is taken before
+        the normalisation, which then has a quarter of the entries to work on.
 
     Returns:
-      `(y, mean, var)`; y like `x`, the statistics `[c]` and at least float32, var the
-      biased one. All three carry gradients of every order.
+      `(y, mean, var)`; y like `x`, or pooled; the statistics, of all of `x`, `[c]` and
+      at least float32, var the biased one. All three carry gradients of every order.
 
     References:
       Ioffe and Szegedy 2015, https://arxiv.org/abs/1502.03167.
@@ -69,7 +77,8 @@ def batch_norm(
     >>> y[:, 0].tolist(), mean.tolist(), var.tolist()
     ([-1.0, 1.0], [2.0], [1.0])
     """
-    y, mean, var = _normalise(x, tuple(range(x.ndim - 1)), scale, offset, eps)
+    axes = tuple(range(x.ndim - 1))
+    y, mean, var = _normalise(x, axes, scale, offset, eps, pool)
     return y, mean.reshape(x.shape[-1]), var.reshape(x.shape[-1])
 
 
@@ -139,7 +148,7 @@ def layer_norm(
     return _normalise(x, tuple(range(1, x.ndim)), scale, offset, eps)[0]
 
 
-def _normalise(x, axes, scale, offset, eps):
+def _normalise(x, axes, scale, offset, eps, pool=None):
     # E[x^2] - E[x]^2 needs one pass but cancels where |mean| >> std. No shift k of x
     # changes the variance, so shift by the mean of a first slice; its derivative is
     # zero for the same reason, hence the stop_gradient loses nothing. Of n slices the
@@ -153,5 +162,10 @@ def _normalise(x, axes, scale, offset, eps):
     mean = jnp.sum(d, axes, keepdims=True) / count
     var = jnp.sum(d * d, axes, keepdims=True) / count - mean * mean
     s = scale * lax.rsqrt(var + eps)
-    y = d * s + (offset - mean * s)
+    shift = offset - mean * s
+    if pool is None:
+        y = d * s + shift
+    else:  # max(s d) = |s| max(sign(s) d)
+        sign = jnp.where(s < 0, -1, 1).astype(s.dtype)
+        y = pool(d * sign) * (s * sign) + shift
     return y.astype(dtype), mean + k, var

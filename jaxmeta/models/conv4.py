@@ -21,15 +21,16 @@ class Block(nnx.Module):
         self.valid = valid
 
     def __call__(self, x):
+        pool = max_pool if self.pool else None
         if isinstance(self.norm, BatchNorm) and not self.valid:
-            x = self.norm.after(self.conv, x)
-        else:
-            x = self.conv(x)
-            if self.valid:  # a convolution without padding is the inside of one with it
-                x = x[:, 1:-1, 1:-1]
-            x = x if self.norm is None else self.norm(x)
+            # a maximum and a ReLU commute: pooled first, there is less to do
+            return nnx.relu(self.norm.after(self.conv, x, pool))
+        x = self.conv(x)
+        if self.valid:  # a convolution without padding is the inside of one with it
+            x = x[:, 1:-1, 1:-1]
+        x = x if self.norm is None else self.norm(x)
         x = nnx.relu(x)
-        return max_pool(x) if self.pool else x
+        return x if pool is None else pool(x)
 
 
 class Conv4(nnx.Module):

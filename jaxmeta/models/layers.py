@@ -52,24 +52,25 @@ class BatchNorm(nnx.Module):
         self.mean = nnx.BatchStat(jnp.zeros(features)) if running else None
         self.var = nnx.BatchStat(jnp.ones(features)) if running else None
 
-    def __call__(self, x):
+    def __call__(self, x, pool=None):
         scale, bias = self.scale[...], self.bias[...]
         if self.use_running_average and self.mean is not None:
             mean, var = self.mean[...], self.var[...]
-            return affine_norm(x, mean, var, scale, bias, eps=self.epsilon)
-        y, mean, var = batch_norm(x, scale, bias, eps=self.epsilon)
+            y = affine_norm(x, mean, var, scale, bias, eps=self.epsilon)
+            return y if pool is None else pool(y)
+        y, mean, var = batch_norm(x, scale, bias, eps=self.epsilon, pool=pool)
         self.remember(mean, var)
         return y
 
-    def after(self, conv: Conv, x):
-        """The norm of `conv(x)`, in one pass where the kernel has few taps."""
+    def after(self, conv: Conv, x, pool=None):
+        """The norm of `conv(x)`, in one pass where the kernel has few taps, pooled."""
         kernel = conv.kernel[...]
         known = self.mean is not None and self.use_running_average
         if known or conv.bias is not None or kernel[..., 0].size > FEW:
-            return self(conv(x))
+            return self(conv(x), pool)
         y, mean, var = conv_batch_norm(
             x, kernel, self.scale[...], self.bias[...],
-            stride=conv.stride, eps=self.epsilon,
+            stride=conv.stride, eps=self.epsilon, pool=pool,
         )  # fmt: skip
         self.remember(mean, var)
         return y

@@ -7,7 +7,7 @@ import pytest
 
 import jaxmeta as jm
 from jaxmeta.functional.conv_norm import conv_batch_norm
-from jaxmeta.functional.convolution import conv
+from jaxmeta.functional.convolution import conv, max_pool
 from jaxmeta.functional.normalization import batch_norm
 from jaxmeta.models import layers
 
@@ -33,6 +33,15 @@ def test_values(x64, channels, size, stride):
     got = conv_batch_norm(*args, stride=stride)
     for a, b in zip(got, apart(*args, stride=stride), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12)
+
+
+def test_pooled(x64):
+    x, w, _, b = problem()
+    s = jnp.array([1.5, -0.5, 2.0, -1.0])
+    got = conv_batch_norm(x, w, s, b, pool=max_pool)
+    y, *statistics = apart(x, w, s, b)
+    for found, wanted in zip(got, (max_pool(y), *statistics), strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-12, atol=1e-12)
 
 
 def test_derivatives_to_second_order(x64):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from jax.test_util import check_grads
 
+from jaxmeta.functional.convolution import max_pool
 from jaxmeta.functional.normalization import (
     affine_norm,
     batch_norm,
@@ -54,6 +55,39 @@ def test_derivatives_to_second_order(x64, name):
         return jnp.sum(weight * jnp.sin(NORMS[name](x, s, b)))
 
     check_grads(jax.jit(loss), (x, s, b), order=2, eps=1e-4, atol=1e-5, rtol=1e-5)
+
+
+def test_pooled_before_is_pooled_after(x64):
+    """A maximum before the norm is one after it, to the second derivative."""
+    x, b, weight = draw(3, 4, 5, 4), draw(4, seed=2), draw(3, 2, 2, 4, seed=3)
+    s = jnp.array([1.5, -0.5, 2.0, -1.0])  # below zero, a minimum is what is needed
+
+    def loss(pooled):
+        def value(*args):
+            y, mean, var = pooled(*args)
+            return jnp.sum(weight * jnp.sin(y)) + jnp.sum(jnp.cos(mean) + jnp.sin(var))
+
+        return value
+
+    def before(x, s, b):
+        return batch_norm(x, s, b, pool=max_pool)
+
+    def after(x, s, b):
+        y, mean, var = batch_norm(x, s, b)
+        return max_pool(y), mean, var
+
+    for found, wanted in zip(before(x, s, b), after(x, s, b), strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-13, atol=1e-13)
+    derivatives = []
+    for pooled in (before, after):
+        slope = jax.grad(loss(pooled), range(3))
+        derivatives.append(
+            jax.jit(lambda *args, f=slope: jax.jvp(f, args, args))(x, s, b)
+        )
+    for found, wanted in zip(*map(jax.tree.leaves, derivatives), strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-10, atol=1e-10)
+    zero, _, _ = before(x, jnp.zeros(4), b)
+    np.testing.assert_array_equal(zero, jnp.broadcast_to(b, zero.shape))
 
 
 def test_statistics_carry_gradients(x64):
