@@ -12,11 +12,11 @@ already, and what it has never seen is what meta-training should prepare it for.
 
 `--choose` pretrains on 792 background characters, meta-trains on their turns, and prints
 accuracies on episodes of the other 172: for a grid of rates and steps of the head, for
-meta-transfer after every 200 outer steps, with and without hard tasks, for rates of
-fine-tuning. HEAD_RATE and HEAD_STEPS (of the frozen extractor's head), INNER_RATE and
-INNER_STEPS (of meta-transfer's, in training, too) and the number of outer steps (FULL) are
-what it chose; hard tasks take what was chosen without them, and META_RATE, the pretraining
-and what fine-tuning is told were set beforehand. No evaluation character chooses anything.
+meta-transfer with two inner loops, for rates of fine-tuning. HEAD_RATE and HEAD_STEPS (of
+the frozen extractor's head), INNER_RATE and INNER_STEPS (of meta-transfer's, in training,
+too) are what it chose; hard tasks take what was chosen without them. META_RATE, which falls
+to zero along a cosine, the number of outer steps, the pretraining and what fine-tuning is
+told were set beforehand. No evaluation character chooses anything.
 """
 
 import argparse
@@ -43,10 +43,10 @@ BEGIN, END = "<!-- transfer: begin -->", "<!-- transfer: end -->"
 
 LAYERS = ("block1", "block2", "block3", "block4", "head")
 NET = dict(filters=64, downsample="stride", norm="batch_running")
-FULL = dict(pretrain=4000, batch=64, meta=800, hard=800, tasks=4, episodes=600)
-CHOOSE = dict(pretrain=4000, batch=64, meta=1000, hard=1000, tasks=4, episodes=300)
+FULL = dict(pretrain=4000, batch=64, meta=1500, hard=1500, tasks=8, episodes=600)
+CHOOSE = dict(pretrain=4000, batch=64, meta=1500, hard=1500, tasks=8, episodes=600)
 FAST = dict(pretrain=20, batch=16, meta=4, hard=4, tasks=2, episodes=20)
-EVERY = 200  # outer steps between two looks at the validation characters
+EVERY = 500  # outer steps between two looks at the validation characters
 HEAD_RATE, HEAD_STEPS = 0.01, 20  # SGD on the frozen extractor's new head
 INNER_RATE, INNER_STEPS = 0.1, 50  # SGD on meta-transfer's head, trained and tested
 TUNE_RATE, TUNE_HEAD_RATE, TUNE_STEPS = 0.01, 0.03, 50  # SGD on everything, its head
@@ -141,7 +141,7 @@ def meta_transfer(meta, steps=INNER_STEPS, rate=INNER_RATE):
 def meta_training(learner, data, shots, sizes, key, hard, rate, every):
     """Yields `Meta` after every so many outer steps, with or without hard tasks."""
     start, key = jax.random.split(key)
-    classes = len(data.names)
+    classes, outer = len(data.names), sizes["hard" if hard else "meta"]
     if hard:
         task = transfer.class_task(data, shots, QUERIES)
     else:
@@ -154,7 +154,8 @@ def meta_training(learner, data, shots, sizes, key, hard, rate, every):
             objective = transfer.hard_tasks(
                 objective, learner, task, classes=classes, ways=5
             )
-        return jm.make_trainer(objective, optax.adam(rate)), sample
+        tx = optax.adam(optax.cosine_decay_schedule(rate, outer))
+        return jm.make_trainer(objective, tx), sample
 
     @jax.jit
     def begin(task):
@@ -168,7 +169,7 @@ def meta_training(learner, data, shots, sizes, key, hard, rate, every):
         return jm.fit(trainer, sample, state, key, **sizes_)[0]
 
     state = begin(task)
-    for _ in range(sizes["hard" if hard else "meta"] // every):
+    for _ in range(outer // every):
         state = go_on(task, state)
         yield transfer.learner_meta(state.meta) if hard else state.meta
 
@@ -232,7 +233,8 @@ def measure(args):
             head_rate=HEAD_RATE, head_steps=HEAD_STEPS,
             inner_rate=INNER_RATE, inner_steps=INNER_STEPS, tune_rate=TUNE_RATE,
             tune_head_rate=TUNE_HEAD_RATE, tune_steps=TUNE_STEPS, lam=LAM, meta_rate=META_RATE,
-            train_queries=QUERIES, meta_training_on="turns of the background characters",
+            train_queries=QUERIES, meta_schedule="cosine",
+            meta_training_on="turns of the background characters",
         ),
         machine=dict(
             cpu=_cpu(), cores=len(os.sched_getaffinity(0)),
@@ -276,19 +278,18 @@ def choose(args):
     head = jm.maml(jm.models.linear_head(5), optax.sgd(HEAD_RATE), steps=HEAD_STEPS)
     before = head_score(head, theta).scores
     every = min(EVERY, sizes["meta"])
-    grid = ((False, 0.01, 20), (False, 0.1, 50), (True, INNER_RATE, INNER_STEPS))
-    for hard, inner, steps in grid if args.choose == "meta" else ():
+    grid = ((0.1, 50), (HEAD_RATE, HEAD_STEPS))
+    for inner, steps in grid if args.choose == "meta" else ():
         head = jm.maml(jm.models.linear_head(5), optax.sgd(inner), steps=steps)
         run = meta_training(
             meta_transfer(meta, steps, inner), turned(splits.train), args.shots, sizes,
-            keys[1], hard, META_RATE, every,
+            keys[1], False, META_RATE, every,
         )  # fmt: skip
         for i, theta in enumerate(run, 1):
             found = head_score(head, theta)
             gain, ci95 = jm.train.interval(found.scores - before)
-            name = "hard" if hard else "meta_transfer"
             print(
-                f"{name} inner_rate={inner} inner_steps={steps} step={i * every}: {found}, "
+                f"meta_transfer inner_rate={inner} inner_steps={steps} step={i * every}: {found}, "
                 f"minus frozen {100 * gain:+.2f} ± {100 * ci95:.2f}",
                 flush=True,
             )

@@ -7,6 +7,8 @@ Lavin and Gray 2015, Fast Algorithms for Convolutional Neural Networks,
 https://arxiv.org/abs/1509.09308 (the F(2x2, 3x3) algorithm).
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -113,19 +115,31 @@ def winograd(x, w, pads):
     return y[:, : out[0], : out[1]]
 
 
-def winograd_kernel(x, g, pads):
-    out = g.shape[1:3]
+def winograd_kernel(x, g, pads, cpu=False):
+    out, co = g.shape[1:3], g.shape[3]
     g = jnp.pad(g, ((0, 0), (0, out[0] % 2), (0, out[1] % 2), (0, 0)))
+    # [2, 2, pixels, filters]: the four places in a tile of the outputs
+    g = jnp.stack([g[:, i::2, j::2] for i in (0, 1) for j in (0, 1)])
+    g = g.reshape(4, -1, co)
+    if cpu:
+        # a product that sums over the rows of both operands is three times slower there
+        # than one over columns and rows, and a product with the identity turns rows into
+        # columns faster than a transposition
+        one = jnp.eye(co, dtype=g.dtype)
+        g = lax.dot_general(one, g.reshape(-1, co), (((1,), (1,)), ((), ())))
+        g = g.reshape(co, 4, -1).swapaxes(0, 1)
 
     def a(g):
         return g[0], g[0] + g[1], g[0] - g[1], -g[1]
 
-    columns = [a([g[:, i::2, j::2] for i in range(2)]) for j in range(2)]
+    columns = [a([g[2 * i + j] for i in range(2)]) for j in range(2)]
     rows = [a([columns[j][i] for j in range(2)]) for i in range(4)]
-    d = [v.reshape(-1, v.shape[3]) for row in rows for v in row]
-    u = [v.T @ e for v, e in zip(tiles(x, pads, out), d, strict=True)]
-    u = jnp.stack(u).reshape(16, -1)
-    return high(jnp.asarray(_GG.T, g.dtype), u).reshape(3, 3, x.shape[3], g.shape[3])
+    d = [v for row in rows for v in row]
+    cut = zip(tiles(x, pads, out), d, strict=True)
+    u = jnp.stack([e @ v if cpu else v.T @ e for v, e in cut])
+    w = high(jnp.asarray(_GG.T, g.dtype), u.reshape(16, -1))
+    w = w.reshape(3, 3, *u.shape[1:])
+    return w.swapaxes(2, 3) if cpu else w
 
 
 # what a fast algorithm makes of an image is several times the image: beyond an episode's
@@ -212,7 +226,8 @@ def kernel_gradient(x, g, *, tasks, cpu, stride, pads, size, window, impl):
     )
     if how == "winograd":
         size = block_size(x.shape[0], cpu)
-        return in_blocks(lambda x, g: winograd_kernel(x, g, pads), size, x, g).sum(0)
+        some = functools.partial(winograd_kernel, pads=pads, cpu=cpu)
+        return in_blocks(some, size, x, g).sum(0)
     if how == "xla" and (impl == "xla" or not cpu):
         shape = jax.ShapeDtypeStruct((*window, x.shape[3], g.shape[3]), x.dtype)
         return jax.linear_transpose(lambda w: xla(x, w, stride, pads), shape)(g)[0]

@@ -97,7 +97,8 @@ def conv4(
       downsample: 2x2 max-pooling after, or a stride of 2 in, every convolution.
       norm: "batch": statistics of the batch at hand, in training and in inference, so
         that predictions are transductive; "batch_running": running averages at
-        inference; "group"; "layer"; or `None`, which gives the convolutions a bias.
+        inference; "batch_renorm": running averages in training, too, for episodes of
+        few classes; "group"; "layer"; or `None`, which gives the convolutions a bias.
       blocks: 4; fewer makes quick tests.
       flatten: `False` gives the last maps `[n, h, w, filters]`; needs `ways=None`.
       pools: only the first so many blocks pool; all by default.

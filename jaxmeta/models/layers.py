@@ -16,7 +16,7 @@ from jaxmeta.functional.normalization import (
     layer_norm,
 )
 
-NormName = Literal["batch", "batch_running", "group", "layer"]
+NormName = Literal["batch", "batch_running", "batch_renorm", "group", "layer"]
 
 
 class Conv(nnx.Module):
@@ -40,11 +40,19 @@ class BatchNorm(nnx.Module):
 
     With `running=False` the statistics are always those of the batch at hand, as in the
     gradient-based papers: predictions are then transductive. With `running=True`
-    inference uses averages gathered in training.
+    inference uses averages gathered in training. With `renorm=True` training uses them,
+    too, and the statistics of the batch only carry the gradient:
+
+        y = ((x - m_B) / s_B r + d) scale + bias,
+        r = clip(s_B / s, 1/3, 3),   d = clip((m_B - m) / s, -5, 5),   constants
+
+    so that a network trained on a few classes at a time is the one that is tested (Ioffe
+    2017, Batch Renormalization, https://arxiv.org/abs/1702.03275, algorithm 1).
     """
 
-    def __init__(self, features, *, running, momentum=0.9, epsilon=1e-5):
+    def __init__(self, features, *, running, renorm=False, momentum=0.9, epsilon=1e-5):
         self.use_running_average = False  # set by module.train() and module.eval()
+        self.renorm = renorm
         self.momentum = momentum
         self.epsilon = epsilon
         self.scale = nnx.Param(jnp.ones(features))
@@ -58,6 +66,8 @@ class BatchNorm(nnx.Module):
             mean, var = self.mean[...], self.var[...]
             y = affine_norm(x, mean, var, scale, bias, eps=self.epsilon)
             return y if pool is None else pool(y)
+        if self.renorm:
+            scale, bias = self.corrected(x, scale, bias)
         y, mean, var = batch_norm(x, scale, bias, eps=self.epsilon, pool=pool)
         self.remember(mean, var)
         return y
@@ -66,7 +76,8 @@ class BatchNorm(nnx.Module):
         """The norm of `conv(x)`, in one pass where the kernel has few taps, pooled."""
         kernel = conv.kernel[...]
         known = self.mean is not None and self.use_running_average
-        if known or conv.bias is not None or kernel[..., 0].size > FEW:
+        few = kernel[..., 0].size <= FEW and conv.bias is None
+        if known or self.renorm or not few:
             return self(conv(x), pool)
         y, mean, var = conv_batch_norm(
             x, kernel, self.scale[...], self.bias[...],
@@ -74,6 +85,15 @@ class BatchNorm(nnx.Module):
         )  # fmt: skip
         self.remember(mean, var)
         return y
+
+    def corrected(self, x, scale, bias):
+        """The scale and bias after which batch statistics give what the averages would."""
+        _, mean, var = batch_norm(x, scale, bias, eps=self.epsilon)
+        mean, var = jax.lax.stop_gradient((mean, var))
+        spread = jnp.sqrt(self.var[...] + self.epsilon)
+        r = jnp.clip(jnp.sqrt(var + self.epsilon) / spread, 1 / 3, 3)
+        d = jnp.clip((mean - self.mean[...]) / spread, -5, 5)
+        return scale * r, bias + scale * d
 
     def remember(self, mean, var):
         """Moves the running averages, where there are any."""
@@ -113,7 +133,8 @@ def norm_layer(name: NormName | None, features: int) -> nnx.Module | None:
 
     Args:
       name: "batch" (statistics of the batch at hand, always), "batch_running" (running
-        averages at inference), "group", "layer", or `None`.
+        averages at inference), "batch_renorm" (and in training), "group", "layer", or
+        `None`.
       features: channels.
 
     Returns:
@@ -128,10 +149,13 @@ def norm_layer(name: NormName | None, features: int) -> nnx.Module | None:
         return BatchNorm(features, running=False)
     if name == "batch_running":
         return BatchNorm(features, running=True)
+    if name == "batch_renorm":
+        return BatchNorm(features, running=True, renorm=True)
     if name == "group":
         return GroupNorm(features)
     if name == "layer":
         return LayerNorm(features)
     raise ValueError(
-        f'norm: got {name!r}, wants "batch", "batch_running", "group", "layer" or None'
+        f'norm: got {name!r}, wants "batch", "batch_running", "batch_renorm", "group", '
+        '"layer" or None'
     )

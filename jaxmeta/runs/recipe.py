@@ -71,9 +71,12 @@ class Recipe:
     """The network."""
     filters: int = 64
     """Channels of each layer of conv4."""
-    norm: Literal["batch", "batch_running", "group", "layer", "none"] = "batch_running"
+    norm: Literal[
+        "batch", "batch_running", "batch_renorm", "group", "layer", "none"
+    ] = "batch_running"
     """Normalisation in conv4. batch: of the batch at hand, at test time too, which lets
-    queries see one another; batch_running: with running averages at test time."""
+    queries see one another; batch_running: with running averages at test time;
+    batch_renorm: with running averages at all times."""
     downsample: Literal["pool", "stride"] = "pool"
     """How conv4 shrinks: 2x2 max-pooling, or convolutions of stride 2."""
     precision: Literal["float32", "bfloat16"] = "float32"

@@ -267,8 +267,9 @@ def test_errors(change, message):
         conv(case.pop("x"), case.pop("w"), **case)
 
 
+@pytest.mark.parametrize("cpu", [False, True])
 @pytest.mark.parametrize("size", [1, 3])
-def test_blocks_of_images_change_nothing(x64, size):
+def test_blocks_of_images_change_nothing(x64, size, cpu):
     keys = jax.random.split(jax.random.key(0), 3)
     x = jax.random.normal(keys[0], (6, 5, 5, 2))
     w = jax.random.normal(keys[1], (3, 3, 2, 3))
@@ -277,10 +278,12 @@ def test_blocks_of_images_change_nothing(x64, size):
     whole = conv_algorithms.winograd(x, w, pads)
     blocks = conv_algorithms.winograd_in_blocks(x, w, pads, size)
     np.testing.assert_allclose(blocks, whole, atol=1e-13)
-    kernel = functools.partial(conv_algorithms.winograd_kernel, pads=pads)
+    kernel = functools.partial(conv_algorithms.winograd_kernel, pads=pads, cpu=cpu)
     parts = conv_algorithms.in_blocks(kernel, size, x, g)
     assert parts.shape[0] == 6 // size
     np.testing.assert_allclose(parts.sum(0), kernel(x, g), atol=1e-13)
+    wanted = conv_algorithms.dot_kernel(x, g, (3, 3), 1, pads)
+    np.testing.assert_allclose(kernel(x, g), wanted, atol=1e-13)
 
 
 def test_a_cpu_works_in_blocks():

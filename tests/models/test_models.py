@@ -10,10 +10,11 @@ from flax import nnx
 from jax.flatten_util import ravel_pytree
 
 import jaxmeta as jm
+from jaxmeta.models import layers
 
 KEY = jax.random.key(0)
 IMAGES = jax.random.uniform(KEY, (6, 28, 28, 1))
-NORMS = ["batch", "batch_running", "group", "layer", None]
+NORMS = ["batch", "batch_running", "batch_renorm", "group", "layer", None]
 
 
 @pytest.mark.parametrize("downsample", ["pool", "stride"])
@@ -53,6 +54,58 @@ def test_running_averages_follow_the_batches():
     trained, _ = model.apply(meta, IMAGES, train=True)
     inference, _ = model.apply(meta, IMAGES)
     np.testing.assert_allclose(inference, trained, atol=1e-4)
+
+
+def renormed(x, average, spread, scale, bias):
+    """Ioffe 2017, algorithm 1, in NumPy; r and d are constants to the gradient."""
+    mean, deviation = x.mean(0), np.sqrt(x.var(0) + 1e-5)
+    spread = np.sqrt(spread + 1e-5)
+    r = np.clip(deviation / spread, 1 / 3, 3)
+    d = np.clip((mean - average) / spread, -5, 5)
+    return ((x - mean) / deviation * r + d) * scale + bias, r, d
+
+
+@pytest.mark.parametrize("far", [1.0, 20.0])
+def test_batch_renormalisation_by_hand(x64, far):
+    draw = np.random.default_rng(0)
+    x = draw.normal(1.0, 2.0, (8, 3))
+    average, spread = far * draw.random(3), far * (1 + draw.random(3))
+    scale, bias = np.array([1.5, -0.5, 2.0]), draw.normal(size=3)
+    model = jm.models.from_nnx(lambda rngs: layers.norm_layer("batch_renorm", 3))
+    meta = jm.Meta(
+        {"scale": jnp.array(scale), "bias": jnp.array(bias)},
+        {"mean": jnp.array(average), "var": jnp.array(spread)},
+    )
+
+    def run(x):
+        return model.apply(meta, x, train=True)
+
+    wanted, r, d = renormed(x, average, spread, scale, bias)
+    found, buffers = run(jnp.array(x))
+    np.testing.assert_allclose(found, wanted, rtol=1e-12)
+    np.testing.assert_allclose(buffers["mean"], 0.9 * average + 0.1 * x.mean(0))
+
+    def loss(x):
+        return jnp.sum(jnp.sin(run(x)[0]))
+
+    def by_hand(x):
+        z = (x - x.mean(0)) / jnp.sqrt(x.var(0) + 1e-5)
+        return jnp.sum(jnp.sin((z * r + d) * scale + bias))
+
+    found, wanted = (jax.grad(f)(jnp.array(x)) for f in (loss, by_hand))
+    np.testing.assert_allclose(found, wanted, rtol=1e-10, atol=1e-12)
+
+
+def test_a_renormed_network_is_trained_as_it_is_tested():
+    model = jm.models.conv4(None, filters=4, norm="batch_renorm", blocks=2)
+    meta = model.init(KEY, IMAGES)
+    for _ in range(100):
+        _, buffers = model.apply(meta, IMAGES, train=True)
+        meta = meta._replace(buffers=buffers)
+    some = IMAGES[:2]  # a batch of its own statistics
+    trained, _ = model.apply(meta, some, train=True)
+    tested, _ = model.apply(meta, some)
+    np.testing.assert_allclose(trained, tested, rtol=1e-4, atol=1e-4)
 
 
 def adaptation(norm, downsample, order="second"):
