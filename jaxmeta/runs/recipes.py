@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from jaxmeta.runs.recipe import Recipe as Recipe
 from jaxmeta.runs.recipes_domains import domain_recipes
+from jaxmeta.runs.recipes_full import full_recipes
 from jaxmeta.runs.recipes_probabilistic import recipes as probabilistic_recipes
 
 _GLYPHS = Recipe(
@@ -241,7 +242,9 @@ _ALL = (
     ),
 )  # fmt: skip
 
-RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in _ALL}
+RECIPES: dict[str, Recipe] = {
+    recipe.name: recipe for recipe in (*_ALL, *full_recipes(_ALL))
+}
 """The recipes that come with the package, by name."""
 
 DEFAULT = _GLYPHS.name
