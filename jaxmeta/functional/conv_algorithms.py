@@ -122,8 +122,8 @@ def winograd_kernel(x, g, pads, cpu=False):
     g = jnp.stack([g[:, i::2, j::2] for i in (0, 1) for j in (0, 1)])
     g = g.reshape(4, -1, co)
     if cpu:
-        # a product that sums over the rows of both operands is three times slower there
-        # than one over columns and rows, and a product with the identity turns rows into
+        # a product that sums over the rows of both operands is far slower there than
+        # one over columns and rows, and a product with the identity turns rows into
         # columns faster than a transposition
         one = jnp.eye(co, dtype=g.dtype)
         g = lax.dot_general(one, g.reshape(-1, co), (((1,), (1,)), ((), ())))
@@ -143,7 +143,7 @@ def winograd_kernel(x, g, pads, cpu=False):
 
 
 # what a fast algorithm makes of an image is several times the image: beyond an episode's
-# worth of images, some at a time are faster and need less memory
+# worth of images, some at a time, or the memory grows with their number
 
 
 def block_size(n, cpu):

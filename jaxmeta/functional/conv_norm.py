@@ -64,8 +64,9 @@ def conv_batch_norm(
     var = jnp.sum(taps * high(covariance, taps), 0)
     s = scale * lax.rsqrt(var + eps)
     y = conv(x, (w * s).astype(x.dtype), stride=stride)
-    y = (
-        y if pool is None else pool(y)
-    )  # S is in the kernel: y is as it will be, but for a shift
+    if (
+        pool is not None
+    ):  # S is in the kernel: what is left to add is the same everywhere
+        y = pool(y)
     y = (y + (offset - mean * s)).astype(x.dtype)
     return y, mean, var

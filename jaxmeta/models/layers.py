@@ -47,8 +47,9 @@ class BatchNorm(nnx.Module):
         r = clip(s_B / s, 1/3, 3),   d = clip((m_B - m) / s, -5, 5),   constants
 
     so that a network trained on a few classes at a time is the one that is tested (Ioffe
-    2017, Batch Renormalization, https://arxiv.org/abs/1702.03275, algorithm 1). Its
-    gradient is therefore not the derivative of its outputs.
+    2017, Batch Renormalization, https://arxiv.org/abs/1702.03275, algorithm 1,
+    with the limits of its end from the start). Its gradient is therefore not the
+    derivative of its outputs.
     """
 
     def __init__(self, features, *, running, renorm=False, momentum=0.9, epsilon=1e-5):

@@ -1,4 +1,4 @@
-"""Full schedules: what the papers trained for, where they say so. Hours on a GPU."""
+"""Full schedules: as long as the papers train, where they say how long; hours on a GPU."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -24,7 +24,7 @@ _FULL = {
         steps=20_000, schedule="halving", halve_every=2000,
     ),
     "omniglot-metaoptnet-5w1s": dict(
-        summary="Lee et al. 2019: 60 epochs of 1,000 steps of 8 episodes",
+        summary="Lee et al. 2019: 60,000 steps of 8 episodes, as on CIFAR-FS",
         steps=60_000, tasks=8,
     ),
     "omniglot-simple_shot-5w1s": dict(
@@ -59,7 +59,7 @@ _FULL = {
 
 
 def full_recipes(short: Iterable[Recipe]) -> list[Recipe]:
-    """The recipes `<name>-full`: the short ones with a paper's schedule."""
+    """The recipes `<name>-full`: the short ones, trained for long."""
     known = {recipe.name: recipe for recipe in short}
     return [
         replace(known[name], **{"name": f"{name}-full", **changes})
