@@ -8,11 +8,14 @@ https://arxiv.org/abs/1509.09308 (the F(2x2, 3x3) algorithm).
 """
 
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+
+from jaxmeta.functional.threads import cpu_threads
 
 _NHWC = ("NHWC", "HWIO", "NHWC")
 
@@ -143,14 +146,25 @@ def winograd_kernel(x, g, pads, cpu=False):
 
 
 # what a fast algorithm makes of an image is several times the image: beyond an episode's
-# worth of images, some at a time, or the memory grows with their number
+# worth of images, some at a time, or the memory grows with their number. A device of one
+# core takes so few that their tiles stay in its cache; several share larger products
+# among them, and so do kernel gradients, whose sum is no other with other cores
+
+_CACHE = 2**22  # bytes
 
 
-def block_size(n, cpu):
-    """Images a block: all, or of more than 128 the largest divisor of `n` that fits."""
-    if not cpu or n <= 128:
-        return n
-    return max((d for d in range(32, 129) if n % d == 0), default=n)
+def block_size(images, most=128):
+    """Images a block: all that there are up to `most`, or the largest divisor that fits."""
+    if images <= most:
+        return images
+    fit = range(max(most // 4, 1), most + 1)
+    return max((d for d in fit if images % d == 0), default=images)
+
+
+def cached(size, channels, dtype):
+    """Images of this size whose tiles fit into the cache of a core."""
+    tiles = math.prod(-(-n // 2) for n in size)
+    return max(_CACHE // (16 * tiles * channels * dtype.itemsize), 1)
 
 
 def in_blocks(f, size, *arrays):
@@ -196,11 +210,21 @@ def _choose(impl, cpu, tasks, dtype, window, stride, out, channels, filters):
     return "xla" if tasks == 1 and dtype == jnp.float32 else "dot"
 
 
+def _winograd(x, w, pads, cpu):
+    size = x.shape[0]
+    if cpu and cpu_threads() > jax.local_device_count("cpu"):
+        size = block_size(size)
+    elif cpu:
+        out = out_size(x.shape[1:3], (3, 3), 1, pads)
+        size = block_size(size, cached(out, max(w.shape[2:]), x.dtype))
+    return winograd_in_blocks(x, w, pads, size)
+
+
 def forward(x, w, *, tasks, cpu, stride, pads, size, window, impl):
     out = (x.shape[0], *out_size(size, window, stride, pads))
     how = _choose(impl, cpu, tasks, x.dtype, window, stride, out, *w.shape[2:])
     if how == "winograd":
-        return winograd_in_blocks(x, w, pads, block_size(x.shape[0], cpu))
+        return _winograd(x, w, pads, cpu)
     return (xla if how == "xla" else dot)(x, w, stride, pads)
 
 
@@ -216,7 +240,7 @@ def input_gradient(g, w, *, tasks, cpu, stride, pads, size, window, impl):
         return dot_input(g, w, stride, pads, size)
     pads = tuple((k - 1 - a, k - 1 - b) for k, (a, b) in zip(window, pads, strict=True))
     if how == "winograd":
-        return winograd_in_blocks(g, flip(w), pads, block_size(g.shape[0], cpu))
+        return _winograd(g, flip(w), pads, cpu)
     return dot(g, flip(w), 1, pads)
 
 
@@ -225,7 +249,7 @@ def kernel_gradient(x, g, *, tasks, cpu, stride, pads, size, window, impl):
         impl, cpu, tasks, x.dtype, window, stride, g.shape[:3], x.shape[3], g.shape[3]
     )
     if how == "winograd":
-        size = block_size(x.shape[0], cpu)
+        size = block_size(x.shape[0]) if cpu else x.shape[0]
         some = functools.partial(winograd_kernel, pads=pads, cpu=cpu)
         return in_blocks(some, size, x, g).sum(0)
     if how == "xla" and (impl == "xla" or not cpu):

@@ -23,6 +23,8 @@ import importlib.metadata
 import os
 import platform
 
+from jaxmeta.functional.threads import cpu_threads
+
 PACKAGES = ("jaxmeta", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
@@ -42,7 +44,7 @@ def fingerprint() -> dict[str, str | int | bool]:
         "backend": jax.default_backend(),
         "device": devices[0].device_kind,
         "devices": len(devices),
-        "cpu_threads": _threads(),
+        "cpu_threads": cpu_threads(),
         "nproc": os.environ.get("NPROC", ""),
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
         "x64": bool(jax.config.jax_enable_x64),
@@ -58,12 +60,6 @@ def differences(old: dict, new: dict) -> list[str]:
         for name in sorted({*old, *new})
         if old.get(name) != new.get(name)
     ]
-
-
-def _threads() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _version(name: str) -> str:

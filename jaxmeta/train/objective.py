@@ -125,6 +125,7 @@ def chunked_mean(
     if size == tasks:
         return jax.tree.map(lambda x: x / tasks, some(args))
     parts = jax.tree.map(lambda x: x.reshape(tasks // size, size, *x.shape[1:]), args)
+    some = jax.jit(some, inline=True)  # traced once, for its shapes and for the scan
 
     def body(total, part):
         return jax.tree.map(jnp.add, total, some(part)), None

@@ -286,8 +286,27 @@ def test_blocks_of_images_change_nothing(x64, size, cpu):
     np.testing.assert_allclose(kernel(x, g), wanted, atol=1e-13)
 
 
-def test_a_cpu_works_in_blocks():
-    assert conv_algorithms.block_size(75, cpu=True) == 75
-    assert conv_algorithms.block_size(600, cpu=True) == 120
-    assert conv_algorithms.block_size(131, cpu=True) == 131  # a prime
-    assert conv_algorithms.block_size(600, cpu=False) == 600
+def test_blocks_are_divisors():
+    assert conv_algorithms.block_size(75) == 75
+    assert conv_algorithms.block_size(600) == 120
+    assert conv_algorithms.block_size(131) == 131  # a prime
+    assert conv_algorithms.block_size(75, 20) == 15
+    assert conv_algorithms.block_size(75, 1) == 1
+
+
+def test_a_block_fits_into_the_cache_of_a_core():
+    f32, f64 = np.dtype("float32"), np.dtype("float64")
+    assert conv_algorithms.cached((14, 14), 64, f32) == 2**22 // (16 * 49 * 64 * 4)
+    assert conv_algorithms.cached((7, 7), 64, f64) == 2**22 // (16 * 16 * 64 * 8)
+    assert conv_algorithms.cached((500, 500), 640, f32) == 1
+
+
+@pytest.mark.parametrize(("threads", "blocks"), [(1, True), (9, False)])
+def test_a_device_of_one_core_works_in_blocks(monkeypatch, threads, blocks):
+    monkeypatch.setattr(conv_algorithms, "cpu_threads", lambda: threads)
+    x, w = jnp.zeros((75, 14, 14, 64)), jnp.zeros((3, 3, 64, 64))
+    text = jax.jit(lambda x: conv(x, w)).lower(x).as_text()
+    assert ("stablehlo.while" in text) == blocks
+    gradient = jax.jit(jax.grad(lambda w: jnp.sum(jnp.sin(conv(x, w)))))
+    text = gradient.lower(w).as_text()
+    assert text.count("stablehlo.while") == blocks  # of the forward pass alone
