@@ -54,7 +54,9 @@ def dot(x, w, stride, pads):
 
 def dot_kernel(x, g, window, stride, pads):
     p = patches(x, window, stride, pads, g.shape[1:3])
-    return (p.T @ g.reshape(-1, g.shape[3])).reshape(*window, x.shape[3], g.shape[3])
+    # g is the smaller one to be turned before the product
+    w = (g.reshape(-1, g.shape[3]).T @ p).T
+    return w.reshape(*window, x.shape[3], g.shape[3])
 
 
 def dot_input(g, w, stride, pads, size):
@@ -188,8 +190,13 @@ def high(a, b):
 # the choice, at lowering: by then the platform and the number of tasks are known
 
 
-def _choose(impl, cpu, tasks, dtype, window, stride, out, channels, filters):
-    """One of "xla", "dot", "winograd", by measurement; see `conv`."""
+def _choose(
+    impl, cpu, tasks, dtype, window, stride, out, channels, filters, large=(500, 5)
+):
+    """One of "xla", "dot", "winograd", by measurement; see `conv`.
+
+    `large`: the outputs, and the outputs along a side, from which on "winograd" pays.
+    """
     wino = window == (3, 3) and stride == 1 and dtype in (jnp.float32, jnp.float64)
     if impl == "triton" or (impl == "winograd" and not wino):
         return "dot"
@@ -201,8 +208,8 @@ def _choose(impl, cpu, tasks, dtype, window, stride, out, channels, filters):
         )
     if channels == 1:
         return "dot"
-    large = out[0] * out[1] * out[2] >= 500 and min(out[1:]) >= 5
-    if wino and large and min(channels, filters) >= 16:
+    pays = math.prod(out) >= large[0] and min(out[1:]) >= large[1]
+    if wino and pays and min(channels, filters) >= 16:
         return "winograd"
     if not cpu:
         return "dot"
@@ -233,7 +240,7 @@ def input_gradient(g, w, *, tasks, cpu, stride, pads, size, window, impl):
     how = _choose(
         impl, cpu, tasks, g.dtype, window, stride, out, w.shape[3], w.shape[2]
     )
-    if how == "xla" and (impl == "xla" or not cpu or stride == 1):
+    if how == "xla" and (impl == "xla" or not cpu):
         shape = jax.ShapeDtypeStruct((g.shape[0], *size, w.shape[2]), g.dtype)
         return jax.linear_transpose(lambda x: xla(x, w, stride, pads), shape)(g)[0]
     if stride > 1:
@@ -241,12 +248,14 @@ def input_gradient(g, w, *, tasks, cpu, stride, pads, size, window, impl):
     pads = tuple((k - 1 - a, k - 1 - b) for k, (a, b) in zip(window, pads, strict=True))
     if how == "winograd":
         return _winograd(g, flip(w), pads, cpu)
-    return dot(g, flip(w), 1, pads)
+    # what XLA transposes itself is three to five times as slow
+    return (xla if how == "xla" else dot)(g, flip(w), 1, pads)
 
 
 def kernel_gradient(x, g, *, tasks, cpu, stride, pads, size, window, impl):
+    channels, large = (x.shape[3], g.shape[3]), (240, 3) if cpu else (500, 5)
     how = _choose(
-        impl, cpu, tasks, x.dtype, window, stride, g.shape[:3], x.shape[3], g.shape[3]
+        impl, cpu, tasks, x.dtype, window, stride, g.shape[:3], *channels, large
     )
     if how == "winograd":
         size = block_size(x.shape[0]) if cpu else x.shape[0]

@@ -75,6 +75,21 @@ def test_every_derivative_is_that_of_lax(
     close(derivatives(ours, x, w), derivatives(lax_s, x, w))
 
 
+@pytest.mark.parametrize(
+    ("images", "side", "kernels"),
+    [(5, 5, "xla"), (5, 7, "winograd"), (32, 3, "winograd")],
+)
+def test_small_layers_choose_by_their_size(images, side, kernels):
+    shape = (images, side, side)
+    options = ("auto", True, 1, jnp.dtype("float32"), (3, 3), 1, shape, 16, 16)
+    assert conv_algorithms._choose(*options) == "xla"
+    assert conv_algorithms._choose(*options, (240, 3)) == kernels
+    x, w = draw(*shape, 16), draw(3, 3, 16, 16, seed=1) / 12
+    x, w = x.astype(jnp.float32), w.astype(jnp.float32)
+    got, wanted = (derivatives(f, x, w) for f in (conv, reference))
+    close(got, wanted, 1e-4)
+
+
 @pytest.mark.parametrize("impl", ["auto", "dot", "winograd", "xla"])
 @pytest.mark.parametrize("window", [1, 3, 5])
 @pytest.mark.parametrize("stride", [1, 2, 3])
