@@ -152,7 +152,8 @@ def winograd_kernel(x, g, pads, cpu=False):
 # core takes so few that their tiles stay in its cache; several share larger products
 # among them, and so do kernel gradients, whose sum is no other with other cores
 
-_CACHE = 2**22  # bytes
+CACHE = 2**22
+"""Bytes that stay in the cache of a core."""
 
 
 def block_size(images, most=128):
@@ -166,7 +167,7 @@ def block_size(images, most=128):
 def cached(size, channels, dtype):
     """Images of this size whose tiles fit into the cache of a core."""
     tiles = math.prod(-(-n // 2) for n in size)
-    return max(_CACHE // (16 * tiles * channels * dtype.itemsize), 1)
+    return max(CACHE // (16 * tiles * channels * dtype.itemsize), 1)
 
 
 def in_blocks(f, size, *arrays):

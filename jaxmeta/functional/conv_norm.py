@@ -1,12 +1,20 @@
 """A convolution of few inputs and the batch norm after it, in one pass over the images."""
 
+import math
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxmeta.functional.conv_algorithms import high, out_size, patches
+from jaxmeta.functional.conv_algorithms import (
+    CACHE,
+    block_size,
+    high,
+    in_blocks,
+    out_size,
+    patches,
+)
 from jaxmeta.functional.convolution import conv
 
 FEW = 9
@@ -63,10 +71,22 @@ def conv_batch_norm(
     mean = high(m, taps)
     var = jnp.sum(taps * high(covariance, taps), 0)
     s = scale * lax.rsqrt(var + eps)
-    y = conv(x, (w * s).astype(x.dtype), stride=stride)
-    if (
-        pool is not None
-    ):  # S is in the kernel: what is left to add is the same everywhere
-        y = pool(y)
+    kernel = (w * s).astype(x.dtype)
+    if pool is None:
+        y = conv(x, kernel, stride=stride)
+    else:  # S is in the kernel: what is left to add is the same everywhere
+        y = _pooled(x, kernel, stride, pool)
     y = (y + (offset - mean * s)).astype(x.dtype)
     return y, mean, var
+
+
+def _pooled(x, w, stride, pool):
+    # the outputs are several times what is left of them: a CPU takes some images at a
+    # time, whose outputs, and their gradient, stay in its cache
+    n, size = x.shape[0], x.shape[0]
+    if jax.default_backend() == "cpu":
+        pixels = math.prod(-(-side // stride) for side in x.shape[1:3])
+        each = pixels * w.shape[3] * x.dtype.itemsize
+        size = block_size(n, max(CACHE // each, 1))
+    y = in_blocks(lambda x: pool(conv(x, w, stride=stride)), size, x)
+    return y.reshape(n, *y.shape[2:])

@@ -1,11 +1,14 @@
 """A convolution and its norm in one: the two one after the other are the definition."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import jaxmeta as jm
+from jaxmeta.functional import conv_norm
 from jaxmeta.functional.conv_norm import conv_batch_norm
 from jaxmeta.functional.convolution import conv, max_pool
 from jaxmeta.functional.normalization import batch_norm
@@ -44,9 +47,27 @@ def test_pooled(x64):
         np.testing.assert_allclose(found, wanted, rtol=1e-12, atol=1e-12)
 
 
-def test_derivatives_to_second_order(x64):
-    weight = draw(3, 5, 5, 4, seed=4)
+@pytest.mark.parametrize("blocks", [1, 3])
+def test_pooled_in_blocks_with_derivatives_to_second_order(x64, monkeypatch, blocks):
+    monkeypatch.setattr(conv_norm, "CACHE", 2**22 if blocks == 1 else 1)
+    x, w, s, b = problem(size=6)
+    s = jnp.array([1.5, -0.5, 2.0, -1.0])
+    ours = functools.partial(conv_batch_norm, pool=max_pool)
+    text = jax.jit(ours).lower(x, w, s, b).as_text()
+    assert ("stablehlo.while" in text) == (blocks > 1)
 
+    def reference(*args):
+        y, mean, var = apart(*args)
+        return max_pool(y), mean, var
+
+    second_order(ours, reference, (x, w, s, b), draw(3, 3, 3, 4, seed=4))
+
+
+def test_derivatives_to_second_order(x64):
+    second_order(conv_batch_norm, apart, problem(), draw(3, 5, 5, 4, seed=4))
+
+
+def second_order(ours, reference, args, weight):
     def loss(f):
         def value(*args):
             y, mean, var = f(*args)
@@ -54,9 +75,8 @@ def test_derivatives_to_second_order(x64):
 
         return value
 
-    args = problem()
-    got = jax.grad(loss(conv_batch_norm), range(4))(*args)
-    for a, b in zip(got, jax.grad(loss(apart), range(4))(*args), strict=True):
+    got = jax.grad(loss(ours), range(4))(*args)
+    for a, b in zip(got, jax.grad(loss(reference), range(4))(*args), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-11)
 
     def along(
@@ -64,8 +84,8 @@ def test_derivatives_to_second_order(x64):
     ):  # a second derivative: of the gradient, along the gradient's own inputs
         return jax.jit(lambda *x: jax.jvp(jax.grad(loss(f), range(4)), x, x)[1])
 
-    got = along(conv_batch_norm)(*args)
-    for a, b in zip(got, along(apart)(*args), strict=True):
+    got = along(ours)(*args)
+    for a, b in zip(got, along(reference)(*args), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-10)
 
 
