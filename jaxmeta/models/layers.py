@@ -53,6 +53,8 @@ class BatchNorm(nnx.Module):
     """
 
     def __init__(self, features, *, running, renorm=False, momentum=0.9, epsilon=1e-5):
+        if renorm and not running:
+            raise ValueError("running: got False, wants True with renorm=True")
         self.use_running_average = False  # set by module.train() and module.eval()
         self.renorm = renorm
         self.momentum = momentum

@@ -108,6 +108,11 @@ def test_a_renormed_network_is_trained_as_it_is_tested():
     np.testing.assert_allclose(trained, tested, rtol=1e-4, atol=1e-4)
 
 
+def test_renormalisation_wants_averages():
+    with pytest.raises(ValueError, match="running: got False, wants True"):
+        layers.BatchNorm(3, running=False, renorm=True)
+
+
 def adaptation(norm, downsample, order="second"):
     """A two-step MAML loss through a small Conv4, and where it is differentiated."""
     model = jm.models.conv4(2, filters=2, blocks=2, norm=norm, downsample=downsample)
