@@ -209,7 +209,7 @@ _ALL = (
         # its measure is the accuracy at the 2nd and the 5th example of a class; statistics
         # of five classes are far from the averages that it is tested with
         learner="mann", norm="batch_renorm", size=20, filters=32, downsample="stride", queries=4,
-        train_queries=4, sharpness=10.0, steps=8000, tasks=16, rate=2e-3,
+        train_queries=4, sharpness=10.0, steps=24_000, tasks=16, rate=2e-3,
         schedule="cosine", clip=10.0,
     ),
     replace(
