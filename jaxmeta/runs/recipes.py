@@ -199,8 +199,8 @@ _ALL = (
         _OMNIGLOT,
         name="omniglot-snail-5w1s",
         summary="Mishra et al. 2018: attention, causal convolutions; published 99.1 %",
-        learner="snail", filters=32, train_queries=3, steps=8000, tasks=8, schedule="cosine",
-        clip=1.0,
+        learner="snail", norm="batch_renorm", filters=32, train_queries=3, steps=8000, tasks=8,
+        schedule="cosine", clip=1.0,
     ),
     replace(
         _OMNIGLOT,
