@@ -101,15 +101,15 @@ _ALL = (
     replace(
         _OMNIGLOT,
         name="omniglot-matching_network-5w1s",
-        summary="Vinyals et al. 2016: cosine attention at T = 0.1; published 98.1 %",
-        learner="matching_network", train_ways=20, train_queries=5, steps=2000, tasks=1,
-        schedule="cosine",
+        summary="Vinyals et al. 2016: cosine attention, T from 0.1; published 98.1 %",
+        learner="matching_network", learn_temperature=True, train_ways=20,
+        train_queries=5, steps=5000, tasks=1, schedule="cosine",
     ),
     replace(
         _OMNIGLOT,
         name="omniglot-r2d2-5w1s",
         summary="Bertinetto et al. 2019: ridge regression on 64 features",
-        learner="r2d2", train_ways=20, train_queries=5, steps=2000, tasks=1,
+        learner="r2d2", train_ways=20, train_queries=5, steps=5000, tasks=1,
         schedule="cosine",
     ),
     replace(
@@ -123,7 +123,7 @@ _ALL = (
         _OMNIGLOT,
         name="omniglot-simple_shot-5w1s",
         summary="Wang et al. 2019, trained by episodes: a control",
-        learner="simple_shot", train_ways=20, train_queries=5, steps=2000, tasks=1,
+        learner="simple_shot", train_ways=20, train_queries=5, steps=5000, tasks=1,
         schedule="cosine",
     ),
     replace(
