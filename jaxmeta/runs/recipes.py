@@ -217,7 +217,7 @@ _ALL = (
         name="omniglot-lstm_meta_learner-5w1s",
         summary="Ravi and Larochelle 2017: a learned optimiser, 5 steps from a rate of 0.1",
         learner="lstm_meta_learner", filters=16, norm="batch", downsample="stride",
-        train_queries=3, inner_rate=0.1, inner_steps=5, steps=5000, tasks=8,
+        train_queries=3, inner_rate=0.1, inner_steps=5, steps=3500, tasks=8,
         schedule="cosine", clip=0.25,
     ),
     *probabilistic_recipes(_OMNIGLOT_MAML),
