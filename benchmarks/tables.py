@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 from benchmarks import accelerator as gpu
-from benchmarks import generative, probabilistic, throughput
+from benchmarks import generative, precision, probabilistic, throughput
 
 HERE = Path(__file__).parent
 README = HERE / "README.md"
@@ -128,6 +128,15 @@ def accuracy() -> str:
     return f"{host(found['machine'])}. {'; '.join(sides)}. Ratio {found['ratio']}."
 
 
+def half() -> str:
+    found = read("precision")
+    if found is None:
+        return "Not measured."
+    run = found["runs"][0]
+    episodes = f"{run['episodes']:,} test episodes with their 95 % intervals"
+    return f"{host(found['machine'])}. Accuracy over {episodes}.\n\n{precision.table(found)}"
+
+
 def main() -> None:
     text = README.read_text()
     sections = {
@@ -136,6 +145,7 @@ def main() -> None:
         "compile_time": compiling,
         "roofline": roofline,
         "end_to_end": accuracy,
+        "precision": half,
         "sine_or_line": probabilistic.table,
         "generative": generative.table,
     }
