@@ -12,6 +12,8 @@ from importlib.metadata import version
 
 import jax
 
+from jaxmeta.functional.threads import cpu_threads
+
 
 def machine() -> dict:
     """Hardware and versions."""
@@ -30,7 +32,7 @@ def machine() -> dict:
 
 def cores() -> int:
     """Cores this process may use."""
-    return len(os.sched_getaffinity(0))
+    return cpu_threads()
 
 
 def processor() -> str:
