@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from jaxmeta.core import Array, Key, Meta, MetaLearner, Model, PyTree, Scalar
 from jaxmeta.learners.embedding import embed, real_rows, scored
+from jaxmeta.models.relation import AllPairs, PairModel
 from jaxmeta.models.relation import relation as relation_module
 
 
@@ -88,11 +89,14 @@ def relate(
     Its sigmoid is the relation score.
     """
     c, q = sums.shape[0], maps.shape[0]
-    shape = (q, c, *maps.shape[1:])
-    pairs = jnp.concatenate(
-        [jnp.broadcast_to(sums, shape), jnp.broadcast_to(maps[:, None], shape)], -1
-    )
-    pairs = pairs.reshape(q * c, *pairs.shape[2:])
+    if isinstance(relation, PairModel):
+        pairs = AllPairs(sums, maps)
+    else:
+        shape = (q, c, *maps.shape[1:])
+        pairs = jnp.concatenate(
+            [jnp.broadcast_to(sums, shape), jnp.broadcast_to(maps[:, None], shape)], -1
+        )
+        pairs = pairs.reshape(q * c, *pairs.shape[2:])
     z, buffers = relation.apply(meta, pairs, train=train, key=key)
     return z.reshape(q, c), buffers
 

@@ -4,17 +4,43 @@ Sung et al. 2018, https://arxiv.org/abs/1711.06025.
 """
 
 import math
+from typing import NamedTuple
 
+import jax.numpy as jnp
 from flax import nnx
 
-from jaxmeta.core import Model
-from jaxmeta.functional.convolution import max_pool
+from jaxmeta.core import Array, Model
+from jaxmeta.functional.convolution import conv, max_pool
 from jaxmeta.models.adapter import from_nnx_for
 from jaxmeta.models.layers import Conv, NormName, norm_layer
 
 
+class AllPairs(NamedTuple):
+    """Every pair of a left and a right half, not put together: `[r * l]` of them.
+
+    Pair `i * l + j` is `concatenate([left[j], right[i]])`.
+
+    Attributes:
+      left: `[l, ..., d]`.
+      right: `[r, ..., d]`.
+    """
+
+    left: Array
+    right: Array
+
+
+class PairModel(Model):
+    """A `Model` for pairs that takes them as `AllPairs`, too."""
+
+    __slots__ = ()
+
+
 class Relation(nnx.Module):
-    """Two convolutions and two dense layers; for vectors the dense layers alone."""
+    """Two convolutions and two dense layers; for vectors the dense layers alone.
+
+    The first layer is linear in a pair, W [a, b] = W_a a + W_b b: where every pair of
+    `AllPairs` is asked for, it takes l + r halves and not l r pairs.
+    """
 
     def __init__(self, shape, filters, hidden, norm, *, rngs):
         self.maps = len(shape) == 3
@@ -34,16 +60,29 @@ class Relation(nnx.Module):
 
     def __call__(self, x):
         if self.maps:
-            x = self._block(x, self.conv1, self.norm1)
-            x = self._block(x, self.conv2, self.norm2)
-        x = nnx.relu(self.hidden(x.reshape(x.shape[0], -1)))
-        return self.head(x)[:, 0]
+            x = self._rest(_first(self.conv1, conv, x), self.norm1)
+            x = self._rest(self.conv2(x), self.norm2)
+            x = self.hidden(x.reshape(x.shape[0], -1))
+        else:
+            x = _first(self.hidden, jnp.matmul, x)
+        return self.head(nnx.relu(x))[:, 0]
 
     @staticmethod
-    def _block(x, conv, norm):
-        x = conv(x)
+    def _rest(x, norm):
         x = nnx.relu(x if norm is None else norm(x))
         return max_pool(x) if min(x.shape[1:3]) > 1 else x
+
+
+def _first(layer, linear, x):
+    """`layer` of pairs, put together or not; `linear` is what it does with its kernel."""
+    if not isinstance(x, AllPairs):
+        return layer(x)
+    kernel, d = layer.kernel[...], x.left.shape[-1]
+    left = linear(x.left, kernel[..., :d, :])
+    right = linear(x.right, kernel[..., d:, :])
+    both = left + right[:, None]
+    both = both.reshape(-1, *both.shape[2:])
+    return both if layer.bias is None else both + layer.bias[...]
 
 
 def _pooled(size: int) -> int:
@@ -66,7 +105,8 @@ def relation(
       norm: as in `conv4`; "batch" takes its statistics over all the pairs at hand.
 
     Returns:
-      A `Model` for pairs `[m, height, width, channels]` or `[m, d]`, giving `[m]`.
+      A `Model` for pairs `[m, height, width, channels]` or `[m, d]`, giving `[m]`. Every
+      pair of two sets is cheapest as `AllPairs`.
 
     Raises:
       ValueError: for sizes below 1 or an unknown norm.
@@ -85,12 +125,14 @@ def relation(
     norm_layer(norm, 8)
 
     def build(rngs, inputs):
-        shape = inputs.shape[1:]
-        if len(shape) not in (1, 3):
+        whole = not isinstance(inputs, AllPairs)
+        *shape, channels = (inputs if whole else inputs.left).shape[1:]
+        if len(shape) not in (0, 2):
             raise ValueError(
                 "inputs: wants pairs of maps [m, height, width, channels] or of vectors "
                 f"[m, d], got shape {inputs.shape}"
             )
+        shape = (*shape, channels if whole else 2 * channels)
         return Relation(shape, filters, hidden, norm, rngs=rngs)
 
-    return from_nnx_for(build)
+    return PairModel(*from_nnx_for(build))

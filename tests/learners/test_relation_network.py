@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 import jaxmeta as jm
+from jaxmeta.learners.relation_network import relate
+from jaxmeta.models.relation import AllPairs
 from tests.learners.embedded import linear, predict, ready
 
 pytestmark = pytest.mark.usefixtures("x64")
@@ -44,6 +46,54 @@ def test_scores_are_those_of_one_pair_at_a_time(maps):
         pair = jnp.concatenate([sums[c], f[1][q]], -1)[None]
         z = g.apply(jm.Meta(meta.params["relation"]), pair)[0][0]
         np.testing.assert_allclose(out[q, c], 1 / (1 + np.exp(-z)), rtol=1e-12)
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 6), (7,)], ids=["maps", "vectors"])
+def test_all_pairs_at_once_are_the_pairs(shape):
+    """Halves that meet after the first layer: the same scores and the same gradients."""
+    g = jm.models.relation(filters=4, norm=None)  # then convolutions have biases
+    one_by_one = jm.Model(*g)  # any network of pairs is given them put together
+    keys = jax.random.split(jax.random.key(0), 4)
+    sums = jax.random.normal(keys[0], (3, *shape))
+    maps = jax.random.normal(keys[1], (5, *shape))
+    pair = jnp.concatenate([sums[:1], maps[:1]], -1)
+    meta = g.init(keys[2], pair)
+    assert jax.tree.map(jnp.shape, g.init(keys[2], AllPairs(sums, maps))) == (
+        jax.tree.map(jnp.shape, meta)
+    )
+    away = jax.tree.map(lambda x: x + 0.1, meta.params)  # biases are not 0
+
+    def total(params, sums, maps, model):
+        meta = jm.Meta(params)
+        z, _ = relate(model, meta, sums, maps, train=True, key=None)
+        assert z.shape == (5, 3)
+        return jnp.sum(jnp.sin(z) * jax.random.normal(keys[3], z.shape)), z
+
+    found, expected = (
+        jax.value_and_grad(total, (0, 1, 2), has_aux=True)(away, sums, maps, model)
+        for model in (g, one_by_one)
+    )
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12),
+        found,
+        expected,
+    )
+
+
+def test_halves_meet_after_the_first_layer():
+    """No array holds the pairs put together, which is what the first layer would cost."""
+    g = jm.models.relation(filters=8)
+    sums, maps = jnp.zeros((3, 5, 5, 16)), jnp.zeros((7, 5, 5, 16))
+    meta = g.init(jax.random.key(0), AllPairs(sums, maps))
+
+    def shapes(model):
+        program = jax.make_jaxpr(
+            lambda: relate(model, meta, sums, maps, train=True, key=None)[0]
+        )()
+        return str(program)
+
+    assert "[21,5,5,32]" in shapes(jm.Model(*g))
+    assert "[21,5,5,32]" not in shapes(g)
 
 
 def test_loss_is_the_mean_over_all_pairs(maps):
