@@ -147,10 +147,55 @@ def winograd_kernel(x, g, pads, cpu=False):
     return w.swapaxes(2, 3) if cpu else w
 
 
+# a map of a few pixels: the convolution is one product, by the matrix of a linear map
+# that has a tap, or nothing, for every pair of an input and an output pixel
+
+
+def _pairs(size, out, window, stride, pads, dtype):
+    """Which tap joins an input pixel and an output pixel: `[pixels * pixels, taps]`."""
+
+    def axis(size, out, window, pad):
+        at = stride * np.arange(out)[:, None] + np.arange(window) - pad[0]
+        return np.arange(size)[:, None, None] == at
+
+    rows, columns = map(axis, size, out, window, pads)
+    joins = np.einsum("hia,wjb->hwijab", rows, columns)
+    return jnp.asarray(joins.reshape(-1, math.prod(window)), dtype)
+
+
+def _matrix(w, stride, pads, size, out):
+    joins = _pairs(size, out, w.shape[:2], stride, pads, w.dtype)
+    taps = w.reshape(-1, math.prod(w.shape[2:]))
+    m = high(joins, taps).reshape(math.prod(size), math.prod(out), *w.shape[2:])
+    return m.swapaxes(1, 2).reshape(m.shape[0] * m.shape[2], -1)
+
+
+def dense(x, w, stride, pads):
+    out = out_size(x.shape[1:3], w.shape[:2], stride, pads)
+    y = x.reshape(x.shape[0], -1) @ _matrix(w, stride, pads, x.shape[1:3], out)
+    return y.reshape(x.shape[0], *out, w.shape[3])
+
+
+def dense_input(g, w, stride, pads, size):
+    x = g.reshape(g.shape[0], -1) @ _matrix(w, stride, pads, size, g.shape[1:3]).T
+    return x.reshape(g.shape[0], *size, w.shape[2])
+
+
+def dense_kernel(x, g, window, stride, pads):
+    (size, ci), (out, co) = ((a.shape[1:3], a.shape[3]) for a in (x, g))
+    m = x.reshape(x.shape[0], -1).T @ g.reshape(g.shape[0], -1)
+    m = m.reshape(math.prod(size), ci, math.prod(out), co).swapaxes(1, 2)
+    joins = _pairs(size, out, window, stride, pads, x.dtype)
+    return high(joins.T, m.reshape(-1, ci * co)).reshape(*window, ci, co)
+
+
 # what a fast algorithm makes of an image is several times the image: beyond an episode's
 # worth of images, some at a time, or the memory grows with their number. A device of one
 # core takes so few that their tiles stay in its cache; several share larger products
 # among them, and so do kernel gradients, whose sum is no other with other cores
+
+TINY = 4
+"""Pixels of a map up to which a convolution is one dense product on a CPU."""
 
 CACHE = 2**22
 """Bytes that stay in the cache of a core."""
@@ -192,11 +237,22 @@ def high(a, b):
 
 
 def _choose(
-    impl, cpu, tasks, dtype, window, stride, out, channels, filters, large=(500, 5)
+    impl,
+    cpu,
+    tasks,
+    dtype,
+    window,
+    stride,
+    pixels,
+    out,
+    channels,
+    filters,
+    large=(500, 5),
 ):
-    """One of "xla", "dot", "winograd", by measurement; see `conv`.
+    """One of "xla", "dot", "dense", "winograd", by measurement; see `conv`.
 
-    `large`: the outputs, and the outputs along a side, from which on "winograd" pays.
+    `pixels`: of the larger map. `large`: the outputs, and the outputs along a side, from
+    which on "winograd" pays.
     """
     wino = window == (3, 3) and stride == 1 and dtype in (jnp.float32, jnp.float64)
     if impl == "triton" or (impl == "winograd" and not wino):
@@ -207,6 +263,8 @@ def _choose(
         return (
             "xla"  # libraries are fast for dense convolutions and slow for grouped ones
         )
+    if cpu and tasks == 1 and pixels <= TINY:
+        return "dense"
     if channels == 1:
         return "dot"
     pays = math.prod(out) >= large[0] and min(out[1:]) >= large[1]
@@ -230,17 +288,19 @@ def _winograd(x, w, pads, cpu):
 
 def forward(x, w, *, tasks, cpu, stride, pads, size, window, impl):
     out = (x.shape[0], *out_size(size, window, stride, pads))
-    how = _choose(impl, cpu, tasks, x.dtype, window, stride, out, *w.shape[2:])
+    pixels = max(math.prod(size), math.prod(out[1:]))
+    how = _choose(impl, cpu, tasks, x.dtype, window, stride, pixels, out, *w.shape[2:])
     if how == "winograd":
         return _winograd(x, w, pads, cpu)
-    return (xla if how == "xla" else dot)(x, w, stride, pads)
+    return {"xla": xla, "dense": dense}.get(how, dot)(x, w, stride, pads)
 
 
 def input_gradient(g, w, *, tasks, cpu, stride, pads, size, window, impl):
-    out = (g.shape[0], *size)
-    how = _choose(
-        impl, cpu, tasks, g.dtype, window, stride, out, w.shape[3], w.shape[2]
-    )
+    out, pixels = (g.shape[0], *size), max(math.prod(size), math.prod(g.shape[1:3]))
+    channels = w.shape[3], w.shape[2]
+    how = _choose(impl, cpu, tasks, g.dtype, window, stride, pixels, out, *channels)
+    if how == "dense":
+        return dense_input(g, w, stride, pads, size)
     if how == "xla" and (impl == "xla" or not cpu):
         shape = jax.ShapeDtypeStruct((g.shape[0], *size, w.shape[2]), g.dtype)
         return jax.linear_transpose(lambda x: xla(x, w, stride, pads), shape)(g)[0]
@@ -255,9 +315,12 @@ def input_gradient(g, w, *, tasks, cpu, stride, pads, size, window, impl):
 
 def kernel_gradient(x, g, *, tasks, cpu, stride, pads, size, window, impl):
     channels, large = (x.shape[3], g.shape[3]), (240, 3) if cpu else (500, 5)
+    out, pixels = g.shape[:3], max(math.prod(size), math.prod(g.shape[1:3]))
     how = _choose(
-        impl, cpu, tasks, x.dtype, window, stride, g.shape[:3], *channels, large
+        impl, cpu, tasks, x.dtype, window, stride, pixels, out, *channels, large
     )
+    if how == "dense":
+        return dense_kernel(x, g, window, stride, pads)
     if how == "winograd":
         size = block_size(x.shape[0]) if cpu else x.shape[0]
         some = functools.partial(winograd_kernel, pads=pads, cpu=cpu)

@@ -19,7 +19,7 @@ from jax import lax
 
 from jaxmeta.functional.conv_primitives import bind
 
-Impl = Literal["auto", "dot", "winograd", "xla", "triton"]
+Impl = Literal["auto", "dot", "dense", "winograd", "xla", "triton"]
 _NHWC = ("NHWC", "HWIO", "NHWC")
 
 
@@ -43,8 +43,9 @@ def conv(
       stride: s, for both spatial axes.
       padding: "SAME" (output size ceil(size / s)) or "VALID".
       impl: "dot" (patches and one matrix product: a batched product when `vmap` gives
-        every task its weights), "winograd" (3x3, stride 1: 2.25 times fewer products;
-        else "dot"), "xla" (`lax.conv_general_dilated`), "triton" (on a CUDA GPU, channels by
+        every task its weights), "dense" (one product by the matrix that joins all pixels:
+        for maps of a few), "winograd" (3x3, stride 1: 2.25 times fewer products; else
+        "dot"), "xla" (`lax.conv_general_dilated`), "triton" (on a CUDA GPU, channels by
         16: no patches in memory; else "dot"), or "auto", by platform and size.
 
     Returns:

@@ -61,6 +61,9 @@ def derivatives(f, x, w):
         ("dot", (5, 5), 2, "VALID", (8, 7), 2),
         ("dot", (1, 1), 2, "SAME", (5, 4), 2),
         ("dot", (2, 3), 1, "VALID", (4, 5), 2),
+        ("dense", (3, 3), 1, "SAME", (2, 1), 2),
+        ("dense", (3, 3), 2, "SAME", (4, 3), 2),
+        ("dense", (2, 3), 1, "VALID", (3, 4), 2),
         ("winograd", (3, 3), 1, "SAME", (5, 6), 2),
         ("winograd", (3, 3), 1, "VALID", (6, 5), 2),
         ("xla", (3, 3), 2, "SAME", (6, 5), 2),
@@ -81,7 +84,7 @@ def test_every_derivative_is_that_of_lax(
 )
 def test_small_layers_choose_by_their_size(images, side, kernels):
     shape = (images, side, side)
-    options = ("auto", True, 1, jnp.dtype("float32"), (3, 3), 1, shape, 16, 16)
+    options = ("auto", True, 1, jnp.dtype("float32"), (3, 3), 1, side**2, shape, 16, 16)
     assert conv_algorithms._choose(*options) == "xla"
     geometry = dict(stride=1, pads=((1, 1), (1, 1)), size=(side, side), window=(3, 3))
     program = functools.partial(
@@ -96,7 +99,25 @@ def test_small_layers_choose_by_their_size(images, side, kernels):
     close(got, wanted, 1e-4)
 
 
-@pytest.mark.parametrize("impl", ["auto", "dot", "winograd", "xla"])
+def test_maps_of_a_few_pixels_are_one_product():
+    """By "auto" on a CPU: no convolution and no patches, and float32's accuracy."""
+    x, w = draw(7, 2, 2, 16), draw(3, 3, 16, 16, seed=1) / 8
+    x, w = x.astype(jnp.float32), w.astype(jnp.float32)
+    geometry = dict(stride=1, pads=((1, 1), (1, 1)), size=(2, 2), window=(3, 3))
+    options = dict(tasks=1, cpu=True, impl="auto", **geometry)
+    for program, operands in (
+        (conv_algorithms.forward, (x, w)),
+        (conv_algorithms.input_gradient, (x, w)),
+        (conv_algorithms.kernel_gradient, (x, x)),
+    ):
+        text = str(jax.make_jaxpr(functools.partial(program, **options))(*operands))
+        assert "conv" not in text and "7,2,2,3,3" not in text
+        assert text.count("dot_general") == 2  # the matrix and the product by it
+    got, wanted = (derivatives(f, x, w) for f in (conv, reference))
+    close(got, wanted, 1e-4)
+
+
+@pytest.mark.parametrize("impl", ["auto", "dot", "dense", "winograd", "xla"])
 @pytest.mark.parametrize("window", [1, 3, 5])
 @pytest.mark.parametrize("stride", [1, 2, 3])
 @pytest.mark.parametrize("padding", ["SAME", "VALID"])
@@ -108,7 +129,7 @@ def test_shapes_of_lax(impl, window, stride, padding):
         assert jax.eval_shape(ours, x, w) == jax.eval_shape(lax_s, x, w)
 
 
-@pytest.mark.parametrize("impl", ["dot", "winograd", "xla"])
+@pytest.mark.parametrize("impl", ["dot", "dense", "winograd", "xla"])
 @pytest.mark.parametrize("axes", [(0, None), (None, 1), (1, 0)])
 def test_vmap_of_value_and_gradients(x64, impl, axes):
     x, w = draw(2, 3, 4, 5, 2), draw(2, 3, 3, 2, 4, seed=1)
