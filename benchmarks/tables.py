@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 from benchmarks import accelerator as gpu
-from benchmarks import generative, precision, probabilistic, throughput
+from benchmarks import generative, paired, precision, probabilistic, throughput
 
 HERE = Path(__file__).parent
 README = HERE / "README.md"
@@ -137,6 +137,13 @@ def half() -> str:
     return f"{host(found['machine'])}. Accuracy over {episodes}.\n\n{precision.table(found)}"
 
 
+def controls() -> str:
+    found = read("paired")
+    if found is None:
+        return "Not measured."
+    return f"{host(found['machine'])}. {paired.table(found)}"
+
+
 def main() -> None:
     text = README.read_text()
     sections = {
@@ -146,6 +153,7 @@ def main() -> None:
         "roofline": roofline,
         "end_to_end": accuracy,
         "precision": half,
+        "paired": controls,
         "sine_or_line": probabilistic.table,
         "generative": generative.table,
     }
