@@ -17,7 +17,7 @@ _FULL = {
     ),
     "omniglot-relation_network-5w1s": dict(
         summary="Sung et al. 2018: 19 queries, a million episodes",
-        train_queries=19, steps=1_000_000, schedule="halving", halve_every=100_000,
+        train_ways=None, train_queries=19, steps=1_000_000, schedule="halving", halve_every=100_000,
     ),
     "omniglot-r2d2-5w1s": dict(
         summary="Bertinetto et al. 2019; for as long as ProtoNet",
@@ -45,7 +45,8 @@ _FULL = {
     ),
     "omniglot-lstm_meta_learner-5w1s": dict(
         summary="Ravi and Larochelle 2017: 12 steps, an episode at a time",
-        filters=32, inner_steps=12, eval_inner_steps=12, tasks=1, steps=75_000,
+        filters=32, inner_rate=0.1, inner_steps=12, eval_inner_steps=12, tasks=1,
+        rate=1e-3, steps=75_000,
     ),
     "omniglot-maml-5w1s": dict(
         summary="Finn et al. 2017: 60,000 steps of 32 tasks; published 98.7 %",
