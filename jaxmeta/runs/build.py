@@ -6,7 +6,7 @@ import jax
 import optax
 
 from jaxmeta import learners, losses, train
-from jaxmeta.core import Key, MetaLearner
+from jaxmeta.core import Key, Meta, MetaLearner
 from jaxmeta.learners.meta_gan import players
 from jaxmeta.learners.probabilistic import Believe
 from jaxmeta.runs import adaptation
@@ -120,6 +120,11 @@ def make_learner(recipe: Recipe, steps: int, ways: int, support: int) -> MetaLea
     if steps == 0 and recipe.learner in ("reptile", "imaml"):
         return learners.maml(
             make_net(recipe)(options.outputs), make_inner(recipe), steps=0
+        )
+    if steps == 0 and recipe.learner == "lstm_meta_learner":
+        one = method.make(make_net(recipe), recipe, options._replace(steps=1))
+        return one._replace(
+            adapt=lambda meta, *_: Meta(meta.params["model"], meta.buffers)
         )
     return method.make(make_net(recipe), recipe, options)
 

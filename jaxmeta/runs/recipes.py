@@ -93,6 +93,12 @@ _ALL = (
         schedule="linear", episodes=1000, chunk=500,
     ),
     replace(
+        _SINUSOID,
+        name="sinusoid-lstm_meta_learner",
+        summary="Ravi and Larochelle 2017: a learned optimiser, 5 steps",
+        learner="lstm_meta_learner", inner_steps=5, clip=0.25, rate=0.01, steps=5000,
+    ),
+    replace(
         _OMNIGLOT,
         name="omniglot-protonet-5w1s",
         summary="Snell et al. 2017: 5-way 1-shot, Vinyals split; published 98.8 %",

@@ -22,8 +22,8 @@ def drawn(name):
 
 
 RUNS = [RECIPES[f"sinusoid-{name}"] for name in UNROLLED if name != "proto_maml"]
-RUNS += [drawn(name) for name in (*UNROLLED, "reptile")]
-RUNS += [RECIPES["sinusoid-reptile"]]
+RUNS += [drawn(name) for name in (*UNROLLED, "reptile", "lstm_meta_learner")]
+RUNS += [RECIPES[f"sinusoid-{name}"] for name in ("reptile", "lstm_meta_learner")]
 
 
 @pytest.mark.parametrize("recipe", RUNS, ids=lambda r: r.name)
