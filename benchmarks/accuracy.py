@@ -56,6 +56,7 @@ NO_REGRESSION = {
     "baseline_plus_plus",
     "simple_shot",
     "mann",
+    "snail",
     "meta_gan",
 }
 
