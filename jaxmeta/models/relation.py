@@ -23,6 +23,11 @@ class AllPairs(NamedTuple):
     Attributes:
       left: `[l, ..., d]`.
       right: `[r, ..., d]`.
+
+    >>> import jax, jax.numpy as jnp
+    >>> model, pairs = relation(), AllPairs(jnp.zeros((3, 5)), jnp.zeros((4, 5)))
+    >>> model.apply(model.init(jax.random.key(0), pairs), pairs)[0].shape
+    (12,)
     """
 
     left: Array
@@ -30,7 +35,7 @@ class AllPairs(NamedTuple):
 
 
 class PairModel(Model):
-    """A `Model` for pairs that takes them as `AllPairs`, too."""
+    """A `Model` for pairs that takes them as `AllPairs`, too; any other gets them joined."""
 
     __slots__ = ()
 
