@@ -96,7 +96,7 @@ _ALL = (
         _SINUSOID,
         name="sinusoid-lstm_meta_learner",
         summary="Ravi and Larochelle 2017: a learned optimiser, 5 steps",
-        learner="lstm_meta_learner", inner_steps=5, clip=0.25, rate=0.01, steps=5000,
+        learner="lstm_meta_learner", inner_steps=5, clip=0.25, rate=5e-3, steps=2500,
     ),
     replace(
         _OMNIGLOT,
