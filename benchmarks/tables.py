@@ -21,8 +21,8 @@ def read(name: str) -> dict | None:
 def host(machine: dict) -> str:
     names = ("jax", "jaxlib", "torch", "flax", "numpy")
     versions = ", ".join(f"{n} {machine[n]}" for n in names if n in machine)
-    cores = f"{machine['cores']} cores of an {machine['processor']}"
-    return f"{cores}, {versions}, {machine['date']}"
+    cores = f"{machine['cores']} core{'s' * (machine['cores'] > 1)}"
+    return f"{cores} of an {machine['processor']}, {versions}, {machine['date']}"
 
 
 def speed() -> str:
