@@ -130,14 +130,15 @@ def relation(
     norm_layer(norm, 8)
 
     def build(rngs, inputs):
-        whole = not isinstance(inputs, AllPairs)
-        *shape, channels = (inputs if whole else inputs.left).shape[1:]
-        if len(shape) not in (0, 2):
+        apart = isinstance(inputs, AllPairs)
+        x = inputs.left if apart else inputs
+        if x.ndim not in (2, 4):
             raise ValueError(
                 "inputs: wants pairs of maps [m, height, width, channels] or of vectors "
-                f"[m, d], got shape {inputs.shape}"
+                f"[m, d], got shape {x.shape}"
             )
-        shape = (*shape, channels if whole else 2 * channels)
+        *shape, channels = x.shape[1:]
+        shape = (*shape, 2 * channels if apart else channels)
         return Relation(shape, filters, hidden, norm, rngs=rngs)
 
     return PairModel(*from_nnx_for(build))

@@ -139,3 +139,7 @@ def test_flat_maps_have_no_head():
         jm.models.conv4(None, downsample="stride", valid=1)
     with pytest.raises(ValueError, match="hidden: got 0"):
         jm.models.relation(hidden=0)
+    g, half = jm.models.relation(), jnp.zeros((2, 3, 4))
+    for inputs in (jnp.zeros(3), half, AllPairs(half, half)):
+        with pytest.raises(ValueError, match=r"inputs: wants pairs of maps"):
+            g.init(jax.random.key(0), inputs)
