@@ -15,12 +15,8 @@ from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
 from jaxmeta.functional import conv_triton
-from jaxmeta.functional.conv_algorithms import (
-    forward,
-    input_gradient,
-    kernel_gradient,
-    out_size,
-)
+from jaxmeta.functional.conv_algorithms import out_size
+from jaxmeta.functional.conv_choice import forward, input_gradient, kernel_gradient
 
 
 def _conv_shape(x, w, *, stride, pads, size, window, impl):

@@ -45,7 +45,7 @@ _FULL = {
     ),
     "omniglot-lstm_meta_learner-5w1s": dict(
         summary="Ravi and Larochelle 2017: 12 steps, an episode at a time",
-        filters=32, inner_rate=0.1, inner_steps=12, eval_inner_steps=12, tasks=1,
+        filters=32, inner_rate=0.01, inner_steps=12, eval_inner_steps=12, tasks=1,
         rate=1e-3, steps=75_000,
     ),
     "omniglot-maml-5w1s": dict(

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from jax import lax
 
-from jaxmeta.functional import conv_algorithms
+from jaxmeta.functional import conv_algorithms, conv_choice
 from jaxmeta.functional.convolution import (
     avg_pool,
     conv,
@@ -85,10 +85,10 @@ def test_every_derivative_is_that_of_lax(
 def test_small_layers_choose_by_their_size(images, side, kernels):
     shape = (images, side, side)
     options = ("auto", True, 1, jnp.dtype("float32"), (3, 3), 1, side**2, shape, 16, 16)
-    assert conv_algorithms._choose(*options) == "xla"
+    assert conv_choice._choose(*options) == "xla"
     geometry = dict(stride=1, pads=((1, 1), (1, 1)), size=(side, side), window=(3, 3))
     program = functools.partial(
-        conv_algorithms.kernel_gradient, tasks=1, cpu=True, impl="auto", **geometry
+        conv_choice.kernel_gradient, tasks=1, cpu=True, impl="auto", **geometry
     )
     image = jax.ShapeDtypeStruct((*shape, 16), jnp.float32)
     text = jax.jit(program).lower(image, image).as_text()
@@ -106,9 +106,9 @@ def test_maps_of_a_few_pixels_are_one_product():
     geometry = dict(stride=1, pads=((1, 1), (1, 1)), size=(2, 2), window=(3, 3))
     options = dict(tasks=1, cpu=True, impl="auto", **geometry)
     for program, operands in (
-        (conv_algorithms.forward, (x, w)),
-        (conv_algorithms.input_gradient, (x, w)),
-        (conv_algorithms.kernel_gradient, (x, x)),
+        (conv_choice.forward, (x, w)),
+        (conv_choice.input_gradient, (x, w)),
+        (conv_choice.kernel_gradient, (x, x)),
     ):
         text = str(jax.make_jaxpr(functools.partial(program, **options))(*operands))
         assert "conv" not in text and "7,2,2,3,3" not in text
@@ -345,7 +345,7 @@ def test_a_block_fits_into_the_cache_of_a_core():
 
 @pytest.mark.parametrize(("threads", "blocks"), [(1, True), (9, False)])
 def test_a_device_of_one_core_works_in_blocks(monkeypatch, threads, blocks):
-    monkeypatch.setattr(conv_algorithms, "cpu_threads", lambda: threads)
+    monkeypatch.setattr(conv_choice, "cpu_threads", lambda: threads)
     x, w = jnp.zeros((75, 14, 14, 64)), jnp.zeros((3, 3, 64, 64))
     text = jax.jit(lambda x: conv(x, w)).lower(x).as_text()
     assert ("stablehlo.while" in text) == blocks
