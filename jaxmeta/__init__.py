@@ -1,5 +1,6 @@
 """jaxmeta: meta-learning in JAX. Four pure functions of one task; `jax.vmap` does the rest."""
 
+from jaxmeta import criteria as criteria
 from jaxmeta import data as data
 from jaxmeta import functional as functional
 from jaxmeta import learners as learners
@@ -15,6 +16,7 @@ from jaxmeta import transfer as transfer
 from jaxmeta import tree as tree
 from jaxmeta.core import Aux as Aux
 from jaxmeta.core import Batch as Batch
+from jaxmeta.core import Criterion as Criterion
 from jaxmeta.core import Episode as Episode
 from jaxmeta.core import Meta as Meta
 from jaxmeta.core import MetaLearner as MetaLearner

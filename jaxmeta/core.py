@@ -21,13 +21,54 @@ class Batch(NamedTuple):
 
     Attributes:
       inputs: a pytree with leaves `[n, ...]`.
-      targets: `[n, c]` floating point: one-hot rows (classification) or real values
-        (regression). In classification a row of zeros is padding: it changes no
-        loss, no metric and no prototype.
+      targets: `[n, ...]` floating point. What they mean is not written in them: one-hot
+        rows, real values, several labels a row. The learner's `Criterion` says which.
+      weights: `[n]`, >= 0: how much each example counts, or `None`: all count 1. A row
+        of weight 0 is padding, or a label that is missing: whatever it holds, it changes
+        no loss, no metric, no prototype and no batch statistic.
     """
 
     inputs: PyTree
     targets: Array
+    weights: Array | None = None
+
+    @classmethod
+    def of_labels(
+        cls, inputs: PyTree, labels: Array, ways: int, weights: Array | None = None
+    ) -> "Batch":
+        """Examples with class numbers for labels: `targets` are their one-hot rows.
+
+            t_ic = [y_i = c]
+
+        Args:
+          inputs: a pytree with leaves `[n, ...]`.
+          labels: integers `[n, ...]` in 0 .. `ways` - 1.
+          ways: the number of classes, the length of a row.
+          weights: as of a `Batch`.
+
+        Returns:
+          A `Batch` with float32 targets `[n, ..., ways]`.
+
+        Raises:
+          TypeError: if the labels are no integers.
+          ValueError: for a label out of range, where the labels are not traced.
+
+        >>> Batch.of_labels(jax.numpy.zeros((2, 3)), jax.numpy.array([1, 0]), 2).targets
+        Array([[0., 1.],
+               [1., 0.]], dtype=float32)
+        """
+        labels = jax.numpy.asarray(labels)
+        if not jax.numpy.issubdtype(labels.dtype, jax.numpy.integer):
+            raise TypeError(f"labels: got {labels.dtype}, wants integers")
+        if ways < 1:
+            raise ValueError(f"ways: got {ways}, wants an integer >= 1")
+        if not isinstance(labels, jax.core.Tracer) and labels.size:
+            low, high = int(labels.min()), int(labels.max())
+            if low < 0 or high >= ways:
+                raise ValueError(
+                    f"labels: got {low} to {high}, wants 0 to {ways - 1}: ways={ways}"
+                )
+        return cls(inputs, jax.nn.one_hot(labels, ways, dtype="float32"), weights)
 
 
 class Episode(NamedTuple):
@@ -61,6 +102,25 @@ class Aux(NamedTuple):
     buffers: PyTree | None = None
 
 
+class Criterion(NamedTuple):
+    """What a task is judged by: the one place that knows what targets mean.
+
+    The values are in `jaxmeta.criteria`: `classification`, `regression`, `binary`,
+    `multilabel`, and `each_place(criterion)` for dense and sequence outputs.
+
+    Attributes:
+      loss: `(outputs, targets, weights) -> scalar`, the weighted mean over examples.
+      metrics: `(outputs, targets, weights) -> {name: scalar}`; the first is the
+        headline. Where an output that counts is NaN, so are they.
+      prepare: `(outputs, support) -> outputs`: what the support set rules out, such as
+        classes that it has no example of.
+    """
+
+    loss: Callable[..., Scalar]
+    metrics: Callable[..., dict[str, Scalar]]
+    prepare: Callable[[Any, Batch], Any] = lambda outputs, support: outputs
+
+
 class InitFn(Protocol):
     def __call__(self, key: Key, episode: Episode) -> Meta: ...
 
@@ -70,7 +130,9 @@ class AdaptFn(Protocol):
 
 
 class PredictFn(Protocol):
-    def __call__(self, meta: Meta, fast: PyTree, inputs: PyTree) -> Array: ...
+    def __call__(
+        self, meta: Meta, fast: PyTree, inputs: PyTree, *, weights: Array | None = None
+    ) -> Array: ...
 
 
 class LossFn(Protocol):
@@ -86,20 +148,31 @@ class MetaLearner(NamedTuple):
       init: `(key, episode) -> Meta`.
       adapt: `(meta, support, key) -> fast`; inference. `fast` is any pytree: adapted
         weights, prototypes, a memory.
-      predict: `(meta, fast, inputs) -> outputs [n, c]`; inference.
+      predict: `(meta, fast, inputs) -> outputs [n, ...]`; inference. If it takes
+        `weights`, `[n]`, rows of weight 0 are padding: they change no other row, not
+        even by the statistics of their batch.
       loss: `(meta, episode, key) -> (scalar, Aux)`; training. Its gradient in
         `meta.params` IS the meta-gradient; its value need not be a likelihood.
+      criterion: what the queries are judged by; `None` is
+        `jaxmeta.criteria.classification`, as it is for the builders.
     """
 
     init: InitFn
     adapt: AdaptFn
     predict: PredictFn
     loss: LossFn
+    criterion: Criterion | None = None
 
 
 class ApplyFn(Protocol):
     def __call__(
-        self, meta: Meta, inputs: PyTree, *, train: bool = False, key: Key | None = None
+        self,
+        meta: Meta,
+        inputs: PyTree,
+        *,
+        train: bool = False,
+        key: Key | None = None,
+        weights: Array | None = None,
     ) -> tuple[Any, PyTree]: ...
 
 
@@ -108,7 +181,9 @@ class Model(NamedTuple):
 
     Attributes:
       init: `(key, inputs) -> Meta`.
-      apply: `(meta, inputs, *, train=False, key=None) -> (outputs, buffers)`.
+      apply: `(meta, inputs, *, train=False, key=None) -> (outputs, buffers)`. A network
+        that mixes examples, as batch norm does, also takes `weights`, `[n]` or `None`;
+        one that does not need not (see `jaxmeta.models.call`).
     """
 
     init: Callable[[Key, PyTree], Meta]

@@ -1,36 +1,132 @@
-"""What a task is judged by: `(outputs, targets) -> scalar`, blind to padding rows."""
+"""What a task is judged by: `(outputs, targets, weights) -> scalar`.
+
+Rows of weight 0 do not count; an output that is NaN makes the metric NaN.
+"""
 
 import jax.numpy as jnp
 
 from jaxmeta import losses
 from jaxmeta.core import Array, Scalar
+from jaxmeta.losses import check_classes, check_same_shape, weighted_mean
+
+mse = losses.mse
 
 
-def accuracy(outputs: Array, targets: Array) -> Scalar:
-    """Fraction of the real (not padding) examples whose largest output is the target.
+def _hits(outputs: Array, targets: Array) -> Array:
+    """1 where the largest output is the target, 0 elsewhere, NaN where outputs are."""
+    hit = (outputs.argmax(-1) == targets.argmax(-1)).astype(outputs.dtype)
+    return jnp.where(jnp.any(jnp.isnan(outputs), -1), jnp.nan, hit)
 
-        acc = sum_i [argmax z_i = argmax t_i][t_i != 0] / sum_i [t_i != 0]
+
+def accuracy(outputs: Array, targets: Array, weights: Array | None = None) -> Scalar:
+    """Fraction of the examples whose largest output is the target.
+
+        acc = sum_i w_i [argmax z_i = argmax t_i] / sum_i w_i
 
     Args:
       outputs: scores `[n, c]`.
-      targets: one-hot rows `[n, c]`; rows of zeros are padding.
+      targets: one-hot (or soft) rows `[n, c]`.
+      weights: `[n]`, or `None` for all 1.
 
     Returns:
-      A scalar in [0, 1].
+      A scalar in [0, 1], or NaN.
 
     Raises:
-      ValueError: if the shapes differ.
+      ValueError: if the shapes differ, or are not those of class scores.
 
     >>> float(accuracy(jnp.eye(4), jnp.eye(4)[jnp.array([0, 1, 1, 3])]))
     0.75
     """
-    losses._check_same_shape(outputs, targets)
-    real = (targets.sum(-1) > 0).astype(outputs.dtype)
-    hit = (outputs.argmax(-1) == targets.argmax(-1)).astype(outputs.dtype)
-    return jnp.sum(hit * real) / losses._nonzero(real.sum())
+    check_classes(outputs, targets)
+    return weighted_mean(_hits(outputs, targets), weights)
 
 
-def accuracy_by_instance(outputs: Array, targets: Array, instances: int) -> Array:
+def label_accuracy(
+    outputs: Array, targets: Array, weights: Array | None = None
+) -> Scalar:
+    """Fraction of yes-or-no labels that are right, a logit above 0 being a yes.
+
+        acc = 1/c sum_i w_i sum_j [(z_ij > 0) = (t_ij > 1/2)] / sum_i w_i
+
+    Args:
+      outputs: logits `[n, c]`.
+      targets: `[n, c]` in [0, 1].
+      weights: `[n]`, or `None` for all 1.
+
+    Returns:
+      A scalar in [0, 1], or NaN.
+
+    Raises:
+      ValueError: if the shapes differ.
+
+    >>> float(label_accuracy(jnp.array([[2.0, -1.0]]), jnp.array([[1.0, 1.0]])))
+    0.5
+    """
+    check_same_shape(outputs, targets)
+    right = ((outputs > 0) == (targets > 0.5)).astype(outputs.dtype)
+    right = jnp.where(jnp.isnan(outputs), jnp.nan, right)
+    return weighted_mean(right.reshape(right.shape[0], -1).mean(-1), weights)
+
+
+def exact_match(outputs: Array, targets: Array, weights: Array | None = None) -> Scalar:
+    """Fraction of the examples all of whose yes-or-no labels are right.
+
+    Args:
+      outputs: logits `[n, c]`.
+      targets: `[n, c]` in [0, 1].
+      weights: `[n]`, or `None` for all 1.
+
+    Returns:
+      A scalar in [0, 1], or NaN.
+
+    Raises:
+      ValueError: if the shapes differ.
+
+    >>> float(exact_match(jnp.array([[2.0, -1.0]]), jnp.array([[1.0, 1.0]])))
+    0.0
+    """
+    check_same_shape(outputs, targets)
+    flat = outputs.reshape(outputs.shape[0], -1)
+    right = (flat > 0) == (targets.reshape(flat.shape) > 0.5)
+    row = jnp.all(right, -1).astype(outputs.dtype)
+    row = jnp.where(jnp.any(jnp.isnan(flat), -1), jnp.nan, row)
+    return weighted_mean(row, weights)
+
+
+def confusion(outputs: Array, targets: Array, weights: Array | None = None) -> Array:
+    """How often each class was taken for each.
+
+        C_ab = sum_i w_i [argmax t_i = a] [argmax z_i = b]
+
+    Args:
+      outputs: scores `[n, c]`.
+      targets: one-hot (or soft) rows `[n, c]`.
+      weights: `[n]`, or `None` for all 1.
+
+    Returns:
+      `[c, c]`: rows are true classes, columns predicted ones. A row whose outputs are
+      NaN is NaN in all columns.
+
+    Raises:
+      ValueError: if the shapes differ, or are not those of class scores.
+
+    >>> confusion(jnp.eye(2)[jnp.array([0, 0])], jnp.eye(2)).tolist()
+    [[1.0, 0.0], [1.0, 0.0]]
+    """
+    check_classes(outputs, targets)
+    c, dtype = outputs.shape[-1], outputs.dtype
+    true = targets.argmax(-1)[:, None] == jnp.arange(c)
+    said = (outputs.argmax(-1)[:, None] == jnp.arange(c)).astype(dtype)
+    said = jnp.where(jnp.any(jnp.isnan(outputs), -1, keepdims=True), jnp.nan, said)
+    weights = jnp.ones(len(outputs), dtype) if weights is None else weights
+    counted = true & (weights > 0)[:, None]  # 0 times NaN is NaN: choose, then add
+    rows = jnp.where(counted[:, :, None], (said * weights[:, None])[:, None, :], 0)
+    return rows.sum(0)
+
+
+def accuracy_by_instance(
+    outputs: Array, targets: Array, instances: int, weights: Array | None = None
+) -> Array:
     """Accuracy along a sequence, by how often the class has been seen.
 
         acc_k = mean over steps t at which the class of t appears for the k-th time
@@ -39,8 +135,9 @@ def accuracy_by_instance(outputs: Array, targets: Array, instances: int) -> Arra
 
     Args:
       outputs: scores `[t, c]`, in the order of the sequence.
-      targets: one-hot rows `[t, c]`; rows of zeros are padding.
+      targets: one-hot rows `[t, c]`.
       instances: how many numbers are wanted.
+      weights: `[t]`, or `None` for all 1; rows of weight 0 are not in the sequence.
 
     Returns:
       `[instances]` in [0, 1]; 0 for a number that no class reaches.
@@ -55,28 +152,35 @@ def accuracy_by_instance(outputs: Array, targets: Array, instances: int) -> Arra
     >>> accuracy_by_instance(jnp.eye(2)[jnp.array([1, 0, 1])], labels, 2).tolist()
     [0.5, 1.0]
     """
-    losses._check_same_shape(outputs, targets)
+    check_classes(outputs, targets)
     if instances < 1:
         raise ValueError(f"instances: got {instances}, wants an integer >= 1")
-    seen = jnp.sum(jnp.cumsum(targets, 0) * targets, -1)  # 1, 2, ...; 0 is padding
-    at = (seen[:, None] == jnp.arange(1, instances + 1)).astype(outputs.dtype)
-    hit = (outputs.argmax(-1) == targets.argmax(-1)).astype(outputs.dtype)
-    return hit @ at / losses._nonzero(at.sum(0))
+    weights = jnp.ones(len(outputs), outputs.dtype) if weights is None else weights
+    there = targets * (weights > 0)[:, None]
+    seen = jnp.sum(jnp.cumsum(there, 0) * there, -1)  # 1, 2, ...; 0 is padding
+    at = seen[:, None] == jnp.arange(1, instances + 1)
+    w = jnp.where(at, weights[:, None], 0).astype(outputs.dtype)
+    hits = jnp.where(at & (w > 0), _hits(outputs, targets)[:, None], 0)
+    total = w.sum(0)
+    return jnp.sum(w * hits, 0) / jnp.where(total > 0, total, 1)
 
 
-def calibration_bins(probabilities: Array, targets: Array, bins: int = 15) -> Array:
+def calibration_bins(
+    probabilities: Array, targets: Array, bins: int = 15, weights: Array | None = None
+) -> Array:
     """Sorts predictions by their confidence: what a calibration error is made of.
 
     Tables of several episodes may be added.
 
     Args:
       probabilities: `[n, c]`, rows of sum 1.
-      targets: one-hot rows `[n, c]`; rows of zeros are padding and are not counted.
+      targets: one-hot rows `[n, c]`.
       bins: of equal width on [0, 1].
+      weights: `[n]`, or `None` for all 1.
 
     Returns:
       `[bins, 3]`: how many predictions, the sum of their confidences (largest
-      probabilities), and how many are right.
+      probabilities), and how many are right. A prediction that is NaN makes all NaN.
 
     Raises:
       ValueError: if the shapes differ, or `bins < 1`.
@@ -84,15 +188,18 @@ def calibration_bins(probabilities: Array, targets: Array, bins: int = 15) -> Ar
     >>> calibration_bins(jnp.array([[0.9, 0.1]]), jnp.array([[1.0, 0.0]]), 2).tolist()[1]
     [1.0, 0.8999999761581421, 1.0]
     """
-    losses._check_same_shape(probabilities, targets)
+    check_classes(probabilities, targets)
     if bins < 1:
         raise ValueError(f"bins: got {bins}, wants an integer >= 1")
-    real = (targets.sum(-1) > 0).astype(probabilities.dtype)
+    probabilities = losses.real_only(probabilities, weights)
+    weights = jnp.ones(len(targets)) if weights is None else weights
     confidence = probabilities.max(-1)
-    hit = (probabilities.argmax(-1) == targets.argmax(-1)).astype(confidence.dtype)
+    hit = _hits(probabilities, targets)
     at = jnp.clip((confidence * bins).astype("int32"), 0, bins - 1)
-    rows = jnp.stack([jnp.ones_like(hit), confidence, hit], 1) * real[:, None]
-    return jnp.zeros((bins, 3), rows.dtype).at[at].add(rows)
+    rows = jnp.stack([jnp.ones_like(hit), confidence, hit], 1)
+    table = jnp.zeros((bins, 3), rows.dtype)
+    table = table.at[at].add(rows * weights.astype(rows.dtype)[:, None])
+    return jnp.where(jnp.any(jnp.isnan(probabilities)), jnp.nan, table)
 
 
 def calibration_error(table: Array) -> Scalar:
@@ -107,20 +214,24 @@ def calibration_error(table: Array) -> Scalar:
     0.1
     """
     count, confidence, hits = jnp.asarray(table).T
-    return jnp.sum(jnp.abs(hits - confidence)) / losses._nonzero(count.sum())
+    total = count.sum()
+    return jnp.sum(jnp.abs(hits - confidence)) / jnp.where(total == 0, 1, total)
 
 
-def ece(probabilities: Array, targets: Array, bins: int = 15) -> Scalar:
+def ece(
+    probabilities: Array, targets: Array, bins: int = 15, weights: Array | None = None
+) -> Scalar:
     """Expected calibration error: how far confidence is from accuracy.
 
     Args:
       probabilities: `[n, c]`, rows of sum 1.
-      targets: one-hot rows `[n, c]`; rows of zeros are padding.
+      targets: one-hot rows `[n, c]`.
       bins: of equal width. Few predictions in many bins look worse than they are: over
         episodes, add the tables of `calibration_bins`.
+      weights: `[n]`, or `None` for all 1.
 
     Returns:
-      A scalar in [0, 1].
+      A scalar in [0, 1], or NaN.
 
     Raises:
       ValueError: as `calibration_bins`.
@@ -128,25 +239,4 @@ def ece(probabilities: Array, targets: Array, bins: int = 15) -> Scalar:
     >>> round(float(ece(jnp.full((4, 2), 0.5), jnp.eye(2)[jnp.array([0, 0, 1, 1])])), 4)
     0.0
     """
-    return calibration_error(calibration_bins(probabilities, targets, bins))
-
-
-mse = losses.mse
-
-
-def summary(outputs: Array, targets: Array) -> dict[str, Scalar]:
-    """The metric every learner reports: accuracy, or mse for a single real output.
-
-    Args:
-      outputs: `[n, c]`.
-      targets: `[n, c]`. One column can hold no one-hot row, so `c == 1` is regression.
-
-    Returns:
-      `{"accuracy": scalar}` or `{"mse": scalar}`.
-
-    >>> list(summary(jnp.zeros((4, 1)), jnp.zeros((4, 1))))
-    ['mse']
-    """
-    if targets.shape[-1] == 1:
-        return {"mse": mse(outputs, targets)}
-    return {"accuracy": accuracy(outputs, targets)}
+    return calibration_error(calibration_bins(probabilities, targets, bins, weights))

@@ -12,7 +12,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 
 LEVELS = {
     "core": 0, "tree": 0,
-    "losses": 1, "metrics": 1, "functional": 1, "rules": 1,
+    "losses": 1, "metrics": 1, "criteria": 1, "functional": 1, "rules": 1,
     "models": 2, "data": 2, "tasks": 2,
     "learners": 3, "transfer": 3, "rl": 3,
     "train": 4,
@@ -24,6 +24,8 @@ LEVELS = {
 NEIGHBOURS = {
     ("tree", "core"),
     ("metrics", "losses"),
+    ("criteria", "losses"),
+    ("criteria", "metrics"),
     ("rules", "functional"),
     ("tasks", "data"),
     ("transfer", "learners"),

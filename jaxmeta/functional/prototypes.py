@@ -5,14 +5,17 @@ import jax.numpy as jnp
 from jaxmeta.core import Array
 
 
-def prototypes(features: Array, targets: Array) -> Array:
+def prototypes(
+    features: Array, targets: Array, weights: Array | None = None
+) -> Array:
     """The mean feature vector of every class.
 
-        c_k = sum_i t_ik f_i / sum_i t_ik
+        c_k = sum_i w_i t_ik f_i / sum_i w_i t_ik
 
     Args:
       features: `[n, d]`.
-      targets: one-hot `[n, c]`; rows of zeros are padding.
+      targets: one-hot `[n, c]`.
+      weights: w, `[n]`, or `None` for all 1.
 
     Returns:
       `[c, d]`; zeros for a class without examples.
@@ -20,8 +23,10 @@ def prototypes(features: Array, targets: Array) -> Array:
     References:
       Snell, Swersky, Zemel 2017, arXiv:1703.05175, eq. (1).
 
-    >>> prototypes(jnp.array([[1.0], [3.0], [9.0]]), jnp.array([[1.0], [1.0], [0.0]]))
+    >>> prototypes(jnp.array([[1.0], [3.0]]), jnp.eye(2)[:, :1] + jnp.eye(2)[:, 1:])
     Array([[2.]], dtype=float32)
     """
+    if weights is not None:
+        targets = targets * weights[:, None]
     count = targets.sum(0)[:, None]
     return targets.T @ features / jnp.where(count > 0, count, 1.0)

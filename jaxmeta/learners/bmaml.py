@@ -14,7 +14,7 @@ from jax import lax
 from jaxmeta import losses, metrics
 from jaxmeta.core import Aux, Batch, Meta, MetaLearner, Model, Rule
 from jaxmeta.functional import predictive as pr
-from jaxmeta.functional.sequence import joined
+from jaxmeta.functional.rows import joined
 from jaxmeta.functional.unroll import unroll
 from jaxmeta.learners.common import TaskLoss
 from jaxmeta.learners.probabilistic import Probabilistic, log_noise, mixture

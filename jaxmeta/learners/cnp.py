@@ -15,7 +15,7 @@ from jaxmeta import losses
 from jaxmeta.core import Array, Aux, Meta, MetaLearner, Model, PyTree
 from jaxmeta.functional.causal import attention_weights
 from jaxmeta.functional.gaussian import Gaussian, coverage, gaussian_nll
-from jaxmeta.functional.sequence import joined
+from jaxmeta.functional.rows import joined
 from jaxmeta.models.adapter import from_nnx_for
 from jaxmeta.models.attention import CrossAttention
 from jaxmeta.models.flat import flat

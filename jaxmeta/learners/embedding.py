@@ -1,13 +1,24 @@
 """What the learners that compare features share: encoding the sets, reporting."""
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from jaxmeta import metrics
-from jaxmeta.core import Array, Aux, Episode, Key, Meta, Model, PyTree, Scalar
+from jaxmeta.core import (
+    Array,
+    Aux,
+    Batch,
+    Criterion,
+    Episode,
+    Key,
+    Meta,
+    Model,
+    PyTree,
+    Scalar,
+)
+from jaxmeta.functional.rows import joined_weights
+from jaxmeta.models.call import call
 
 
 class Embedded(NamedTuple):
@@ -31,7 +42,9 @@ def embed(model: Model, meta: Meta, episode: Episode, key: Key) -> Embedded:
         episode.support.inputs,
         episode.query.inputs,
     )
-    features, buffers = model.apply(meta, both, train=True, key=key)
+    features, buffers = call(
+        model, meta, both, weights=joined_weights(*episode), train=True, key=key
+    )
     n = episode.support.targets.shape[0]
     return Embedded(features[:n], features[n:], buffers)
 
@@ -42,20 +55,24 @@ def encoder(meta: Meta) -> Meta:
 
 
 def scored(
-    loss: Callable[[Array, Array], Scalar],
+    criterion: Criterion,
     outputs: Array,
-    targets: Array,
+    episode: Episode,
     buffers: PyTree,
     **reported: Scalar,
 ) -> tuple[Scalar, Aux]:
     """What a learner's `loss` returns, given its outputs for the queries."""
-    found = {**metrics.summary(outputs, targets), **reported}
-    return loss(outputs, targets), Aux(found, buffers)
+    value, found = judged(criterion, outputs, episode.support, episode.query)
+    return value, Aux({**found, **reported}, buffers)
 
 
-def real_rows(targets: Array) -> Array:
-    """1 for an example, 0 for a row of padding: `[n]`."""
-    return (targets.sum(-1) > 0).astype(targets.dtype)
+def judged(
+    criterion: Criterion, outputs: Array, support: Batch, asked: Batch
+) -> tuple[Scalar, dict[str, Scalar]]:
+    """The loss and the metrics of outputs for `asked`, after learning from `support`."""
+    outputs = criterion.prepare(outputs, support)
+    against = (outputs, asked.targets, asked.weights)
+    return criterion.loss(*against), criterion.metrics(*against)
 
 
 def positive(**values: float) -> None:

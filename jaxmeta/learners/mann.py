@@ -13,7 +13,8 @@ from jax import lax
 
 from jaxmeta import losses, metrics
 from jaxmeta.core import Array, Aux, Batch, Episode, Key, Meta, MetaLearner, Model
-from jaxmeta.functional.sequence import joined, presented
+from jaxmeta.functional.rows import joined
+from jaxmeta.functional.sequence import presented
 from jaxmeta.models.memory import Write, empty_state, memory_controller
 
 

@@ -7,12 +7,14 @@ https://arxiv.org/abs/1703.05175.
 from collections.abc import Callable
 from typing import Literal
 
-from jaxmeta import losses
-from jaxmeta.core import Array, MetaLearner, Model
+from jaxmeta import criteria
+from jaxmeta.core import Array, Criterion, MetaLearner, Model
 from jaxmeta.functional.distances import squared_euclidean
 from jaxmeta.functional.embedding import normalise as transform
 from jaxmeta.functional.prototypes import prototypes
 from jaxmeta.learners.embedding import embed, positive, scored
+from jaxmeta.learners.padded import learner_of
+from jaxmeta.models.call import call
 
 
 def protonet(
@@ -21,6 +23,7 @@ def protonet(
     distance: Callable[[Array, Array], Array] = squared_euclidean,
     temperature: float = 1.0,
     normalise: Literal["un", "l2"] = "un",
+    criterion: Criterion | Callable = criteria.classification,
 ) -> MetaLearner:
     """Prototypical networks: softmax over distances to the class means.
 
@@ -36,6 +39,7 @@ def protonet(
         makes the classifier linear in f(x): W_k = 2 c_k, b_k = -||c_k||^2.
       temperature: T > 0; 1 as published. Bounded distances (cosine) want 0.1 or so.
       normalise: "un", or "l2" for features of length 1.
+      criterion: what the queries are judged by, in training and in tests.
 
     Returns:
       A `MetaLearner` whose `fast` are the prototypes `[c, d]`.
@@ -46,6 +50,7 @@ def protonet(
     >>> import jaxmeta as jm
     >>> learner = jm.protonet(jm.models.conv4(None))
     """
+    criterion = criteria.as_criterion(criterion)
     positive(temperature=temperature)
     if normalise not in ("un", "l2"):
         raise ValueError(f'normalise: got {normalise!r}, wants "un" or "l2"')
@@ -53,25 +58,25 @@ def protonet(
     def classify(fast, features):
         return -distance(transform(features, normalise), fast) / temperature
 
-    def represent(features, targets):
-        return prototypes(transform(features, normalise), targets)
+    def represent(features, support):
+        return prototypes(
+            transform(features, normalise), support.targets, support.weights
+        )
 
     def init(key, episode):
         return model.init(key, episode.support.inputs)
 
     def adapt(meta, support, key):
-        features, _ = model.apply(meta, support.inputs)
-        return represent(features, support.targets)
+        features, _ = call(model, meta, support.inputs, weights=support.weights)
+        return represent(features, support)
 
-    def predict(meta, fast, inputs):
-        features, _ = model.apply(meta, inputs)
+    def predict(meta, fast, inputs, weights=None):
+        features, _ = call(model, meta, inputs, weights=weights)
         return classify(fast, features)
 
     def loss(meta, episode, key):
         found = embed(model, meta, episode, key)
-        fast = represent(found.support, episode.support.targets)
-        outputs, targets = classify(fast, found.query), episode.query.targets
-        outputs = losses.over_present(outputs, episode.support.targets)
-        return scored(losses.cross_entropy, outputs, targets, found.buffers)
+        fast = represent(found.support, episode.support)
+        return scored(criterion, classify(fast, found.query), episode, found.buffers)
 
-    return MetaLearner(init, adapt, predict, loss)
+    return learner_of(init, adapt, predict, loss, criterion)

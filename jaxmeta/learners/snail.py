@@ -11,7 +11,8 @@ import jax.numpy as jnp
 
 from jaxmeta import losses, metrics
 from jaxmeta.core import Array, Aux, Batch, Meta, MetaLearner, Model
-from jaxmeta.functional.sequence import joined, presented
+from jaxmeta.functional.rows import joined
+from jaxmeta.functional.sequence import presented
 from jaxmeta.models.snail import snail_network
 
 

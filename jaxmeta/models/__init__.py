@@ -2,6 +2,7 @@
 
 from jaxmeta.models.adapter import from_linen as from_linen
 from jaxmeta.models.adapter import from_nnx as from_nnx
+from jaxmeta.models.call import call as call
 from jaxmeta.models.conv4 import conv4 as conv4
 from jaxmeta.models.flat import flat as flat
 from jaxmeta.models.generator import generator as generator

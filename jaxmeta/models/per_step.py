@@ -12,6 +12,7 @@ import jax.numpy as jnp
 
 from jaxmeta import tree
 from jaxmeta.core import Array, Key, Meta, Model, PyTree
+from jaxmeta.models.call import call
 
 
 class StepApplyFn(Protocol):
@@ -23,6 +24,7 @@ class StepApplyFn(Protocol):
         train: bool = False,
         key: Key | None = None,
         step: int | Array | None = None,
+        weights: Array | None = None,
     ) -> tuple[Array, PyTree]: ...
 
 
@@ -94,12 +96,14 @@ def per_step(
         chosen, buffers = jax.tree.map(copies, (chosen, buffers))
         return Meta(tree.combine(chosen, rest), buffers)
 
-    def apply(meta, inputs, *, train=False, key=None, step=None):
+    def apply(meta, inputs, *, train=False, key=None, step=None, weights=None):
         k = jnp.clip(steps - 1 if step is None else step, 0, steps - 1)
         chosen, rest = tree.partition(meta.params, select)
         chosen, buffers = jax.tree.map(lambda x: x[k], (chosen, meta.buffers))
         now = Meta(tree.combine(chosen, rest), buffers)
-        outputs, new = model.apply(now, inputs, train=train, key=key)
+        outputs, new = call(
+            model, now, inputs, weights=weights, train=train, key=key
+        )
         if not tree.leaves(meta.buffers):
             return outputs, new
         return outputs, jax.tree.map(lambda b, x: b.at[k].set(x), meta.buffers, new)
@@ -115,11 +119,11 @@ def apply_at(
     *,
     train: bool = False,
     key: Key | None = None,
+    weights: Array | None = None,
 ) -> tuple[Array, PyTree]:
     """Applies a model at an inner step, which only a `PerStep` one looks at."""
-    if isinstance(model, PerStep):
-        return model.apply(meta, inputs, train=train, key=key, step=step)
-    return model.apply(meta, inputs, train=train, key=key)
+    at = {"step": step} if isinstance(model, PerStep) else {}
+    return call(model, meta, inputs, weights=weights, train=train, key=key, **at)
 
 
 def gather(before: PyTree, visited: PyTree) -> PyTree:

@@ -1,0 +1,199 @@
+"""Criteria: what targets mean, as values. A task is judged by one; nothing is guessed.
+
+A learner takes `criterion=`, one of these, `each_place` of one, a `Criterion` of your
+own, or a bare loss function.
+"""
+
+import inspect
+from collections.abc import Callable
+
+import jax.numpy as jnp
+
+from jaxmeta import losses, metrics
+from jaxmeta.core import Array, Batch, Criterion, Scalar
+
+
+def _present(outputs: Array, support: Batch) -> Array:
+    """Takes out the classes without a support example, such as padded columns."""
+    if outputs.shape[-1] != support.targets.shape[-1]:
+        raise ValueError(
+            f"outputs: got {outputs.shape[-1]} classes, wants "
+            f"{support.targets.shape[-1]}, the ways of the support set: a head has the "
+            "ways it was built with; prototypes and ridge take those of the support"
+        )
+    present = losses.present_classes(support.targets, support.weights)
+    return losses.over_present(outputs, present)
+
+
+def _accuracy(outputs, targets, weights=None) -> dict[str, Scalar]:
+    return {"accuracy": metrics.accuracy(outputs, targets, weights)}
+
+
+def _mse(outputs, targets, weights=None) -> dict[str, Scalar]:
+    return {"mse": metrics.mse(outputs, targets, weights)}
+
+
+def _label_accuracy(outputs, targets, weights=None) -> dict[str, Scalar]:
+    return {"accuracy": metrics.label_accuracy(outputs, targets, weights)}
+
+
+def _labels(outputs, targets, weights=None) -> dict[str, Scalar]:
+    return {
+        "accuracy": metrics.label_accuracy(outputs, targets, weights),
+        "exact_match": metrics.exact_match(outputs, targets, weights),
+    }
+
+
+classification = Criterion(losses.cross_entropy, _accuracy, _present)
+"""One of c classes: targets are one-hot (or soft) rows `[n, c]`, outputs logits.
+
+The loss is the cross-entropy, the headline the accuracy. Classes without a support
+example are taken out, so that a network of 50 outputs learns and predicts a task of 7
+classes as one of 7 outputs would.
+"""
+
+regression = Criterion(losses.mse, _mse)
+"""Real values: targets and outputs `[n, ...]`; mean squared error is loss and headline."""
+
+binary = Criterion(losses.binary_cross_entropy, _label_accuracy)
+"""Two classes by one logit: targets 0 or 1, `[n, 1]`; the headline is the accuracy."""
+
+multilabel = Criterion(losses.binary_cross_entropy, _labels)
+"""Several yes-or-no labels an example: targets 0 or 1, `[n, c]`, outputs logits.
+
+The headline is the accuracy over labels; "exact_match" asks for all of a row.
+"""
+
+
+def label_smoothing(amount: float) -> Criterion:
+    """Classification with softened targets; metrics are those of hard ones.
+
+        t -> (1 - e) t + e / c,   c the number of classes that the support set has
+
+    Args:
+      amount: e, in [0, 1).
+
+    Returns:
+      A `Criterion`.
+
+    Raises:
+      ValueError: if `amount` is not in [0, 1).
+
+    References:
+      Szegedy et al. 2016, Rethinking the Inception Architecture, arXiv:1512.00567,
+      section 7.
+
+    >>> criterion = label_smoothing(0.1)
+    >>> round(float(criterion.loss(jnp.array([[9.0, 0.0]]), jnp.array([[1.0, 0.0]]), None)), 2)
+    0.45
+    """
+    if not 0 <= amount < 1:
+        raise ValueError(f"amount: got {amount}, wants a number in [0, 1)")
+
+    def loss(outputs, targets, weights=None):
+        return losses.cross_entropy(outputs, targets, weights, smoothing=amount)
+
+    return classification._replace(loss=loss)
+
+
+def each_place(criterion: Criterion) -> Criterion:
+    """The same question at every place of an example: pixels, tokens, time steps.
+
+        L = sum_i w_i 1/p sum_j l(z_ij, t_ij) / sum_i w_i
+
+    Args:
+      criterion: for one place, with targets `[n, c]`.
+
+    Returns:
+      A `Criterion` for outputs and targets `[n, ..., c]`. Weights are `[n]`, one an
+      example, or `[n, ...]`, one a place, where places are missing.
+
+    >>> segmentation = each_place(classification)
+    >>> targets = jnp.eye(3)[jnp.zeros((2, 4, 4), "int32")]
+    >>> segmentation.metrics(targets, targets, None)["accuracy"].item()
+    1.0
+    """
+    criterion = as_criterion(criterion)
+
+    def flat(x: Array) -> Array:
+        return x.reshape(-1, x.shape[-1])
+
+    def rows(outputs, targets, weights):
+        losses.check_same_shape(outputs, targets)
+        return flat(outputs), flat(targets), _place_weights(targets, weights)
+
+    def loss(outputs, targets, weights=None):
+        return criterion.loss(*rows(outputs, targets, weights))
+
+    def report(outputs, targets, weights=None):
+        return criterion.metrics(*rows(outputs, targets, weights))
+
+    def prepare(outputs, support):
+        weights = _place_weights(support.targets, support.weights)
+        seen = Batch(None, flat(support.targets), weights)
+        return criterion.prepare(flat(outputs), seen).reshape(outputs.shape)
+
+    return Criterion(loss, report, prepare)
+
+
+def _place_weights(targets: Array, weights: Array | None) -> Array | None:
+    if weights is None:
+        return None
+    places = targets.shape[:-1]
+    weights = weights.reshape(*weights.shape, *(1,) * (len(places) - weights.ndim))
+    return jnp.broadcast_to(weights, places).ravel()
+
+
+def as_criterion(criterion: Criterion | Callable[..., Scalar] | None) -> Criterion:
+    """A `Criterion` of what `criterion=` may be.
+
+    Args:
+      criterion: a `Criterion`; a loss function of `(outputs, targets, weights)`, or of
+        `(outputs, targets)`, which then refuses batches with weights; or `None`, which
+        is `classification`.
+
+    Returns:
+      A `Criterion`; that of a function reports its value under its name, or as "loss".
+
+    Raises:
+      TypeError: for anything else.
+
+    >>> as_criterion(losses.mse).metrics(jnp.ones((1, 1)), jnp.zeros((1, 1)), None)
+    {'mse': Array(1., dtype=float32)}
+    """
+    if criterion is None:
+        return classification
+    if isinstance(criterion, Criterion):
+        return criterion
+    if not callable(criterion):
+        raise TypeError(
+            f"criterion: got {criterion!r}, wants one of jaxmeta.criteria or a function "
+            "of (outputs, targets, weights)"
+        )
+    name = getattr(criterion, "__name__", "loss")
+    name = name if name.isidentifier() else "loss"
+    weighted = _takes_weights(criterion)
+
+    def loss(outputs, targets, weights=None):
+        if weighted:
+            return criterion(outputs, targets, weights)
+        if weights is not None:
+            raise ValueError(
+                f"weights: got some, and {name} takes (outputs, targets) alone: wants a "
+                "function of (outputs, targets, weights)"
+            )
+        return criterion(outputs, targets)
+
+    def report(outputs, targets, weights=None):
+        return {name: loss(outputs, targets, weights)}
+
+    return Criterion(loss, report)
+
+
+def _takes_weights(function: Callable) -> bool:
+    try:
+        found = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):  # a builtin without a signature
+        return False
+    positional = [p for p in found if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    return len(positional) >= 3 or any(p.kind == p.VAR_POSITIONAL for p in found)

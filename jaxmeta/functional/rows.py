@@ -1,0 +1,130 @@
+"""Examples that count more, less or not at all: what their weights do to a batch."""
+
+import contextlib
+import contextvars
+import inspect
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from jaxmeta.core import Array, Batch, PyTree
+
+
+def clean(batch: Batch) -> Batch:
+    """Replaces what rows of weight 0 hold by a copy of a row that counts.
+
+    Padding may hold anything, NaN included, and 0 times NaN is NaN: so it is taken out
+    before anything is computed. A copy, not zeros, since zeros can be singular where
+    data are not (the length of a vector). Without weights the batch is returned as is.
+
+    Args:
+      batch: `n` examples.
+
+    Returns:
+      The batch; where all weights are 0, its rows are zeros.
+
+    >>> batch = Batch(jnp.array([jnp.nan, 7.0]), jnp.ones((2, 1)), jnp.array([0.0, 1.0]))
+    >>> clean(batch).inputs.tolist()
+    [7.0, 7.0]
+    """
+    if batch.weights is None:
+        return batch
+    inputs, targets = clean_rows((batch.inputs, batch.targets), batch.weights)
+    return Batch(inputs, targets, batch.weights)
+
+
+def clean_rows(rows: PyTree, weights: Array | None) -> PyTree:
+    """`clean` for any tree with leaves `[n, ...]`."""
+    if weights is None:
+        return rows
+    real = example_weights(weights) > 0
+    first, some = jnp.argmax(real), jnp.any(real)
+
+    def one(x):
+        x = jnp.asarray(x)
+        copy = jnp.where(some, x[first], jnp.zeros_like(x[0]))
+        return jnp.where(spread(real, x), x, copy)
+
+    return jax.tree.map(one, rows)
+
+
+def example_weights(weights: Array) -> Array:
+    """`[n]` of weights `[n]`, or of `[n, ...]`, where an example is as good as its best place."""
+    return weights if weights.ndim == 1 else weights.reshape(len(weights), -1).max(-1)
+
+
+def weights_of(batch: Batch) -> Array:
+    """`[n]`: the weights of a batch, ones where it has none."""
+    if batch.weights is None:
+        return jnp.ones(batch.targets.shape[0], batch.targets.dtype)
+    return example_weights(batch.weights).astype(batch.targets.dtype)
+
+
+def spread(weights: Array, x: Array) -> Array:
+    """`[n]` as `[n, 1, ...]`, to be multiplied with `x`, `[n, ...]`."""
+    return weights.reshape(-1, *(1,) * (x.ndim - 1))
+
+
+def joined(first: Batch, second: Batch) -> Batch:
+    """The examples of two batches as one.
+
+    >>> joined(Batch(jnp.ones(2), jnp.ones((2, 1))), Batch(jnp.ones(1), jnp.ones((1, 1))))
+    Batch(inputs=Array([1., 1., 1.], dtype=float32), targets=Array([[1.],
+           [1.],
+           [1.]], dtype=float32), weights=None)
+    """
+
+    def both(a, b):
+        return jax.tree.map(lambda x, y: jnp.concatenate([x, y]), a, b)
+
+    inputs, targets = both((first.inputs, first.targets), (second.inputs, second.targets))
+    return Batch(inputs, targets, joined_weights(first, second))
+
+
+def joined_weights(first: Batch, second: Batch) -> Array | None:
+    """The weights of two batches as one's; `None` where neither has any."""
+    if first.weights is None and second.weights is None:
+        return None
+    if first.weights is not None and second.weights is not None:
+        return jnp.concatenate([first.weights, second.weights])
+    return jnp.concatenate([weights_of(first), weights_of(second)])
+
+
+def rows_at(batch: Batch, rows: Array) -> Batch:
+    """Some of the examples, by number."""
+    return jax.tree.map(lambda x: x[rows], batch)
+
+
+_dropped = contextvars.ContextVar("weights_dropped", default=False)
+
+
+def takes_weights(function: Callable) -> bool:
+    """Whether a function declares that it takes `weights` by name."""
+    parameters = inspect.signature(function).parameters
+    return "weights" in parameters or any(
+        p.kind == p.VAR_KEYWORD for p in parameters.values()
+    )
+
+
+@contextlib.contextmanager
+def weights_dropped():
+    """While a network runs that was not told the weights of its batch."""
+    token = _dropped.set(True)
+    try:
+        yield
+    finally:
+        _dropped.reset(token)
+
+
+def check_not_dropped(layer: str) -> None:
+    """Called by what mixes examples: refuses to, where weights were lost on the way.
+
+    Raises:
+      ValueError: inside `weights_dropped`.
+    """
+    if _dropped.get():
+        raise ValueError(
+            f"weights: {layer} mixes examples, and the model around it does not pass "
+            "the batch's weights on: let its apply take weights= and hand it down"
+        )
