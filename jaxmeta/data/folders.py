@@ -111,11 +111,11 @@ def list_classes(root: str | os.PathLike[str]) -> dict[str, list[Path]]:
     """
     root = Path(root)
     if not root.is_dir():
-        raise DataError(f"folder {root}: is missing, want {root}/<class>/*.png")
+        raise DataError(f"folder {root}: is missing, wants {root}/<class>/*.png")
     folders = _sorted(path for path in root.iterdir() if path.is_dir())
     if not folders:
         raise DataError(
-            f"folder {root}: has no class folder, want {root}/<class>/*.png"
+            f"folder {root}: has no class folder, wants {root}/<class>/*.png"
         )
     return {folder.name: _images(folder) for folder in folders}
 
@@ -125,7 +125,7 @@ def _images(folder: Path) -> list[Path]:
     paths = _sorted(path for path in folder.iterdir() if path.is_file())
     for path in paths:
         if path.suffix.lower() in OTHER_IMAGES:
-            raise DataError(f"image {path}: is {path.suffix}, want PNG or JPEG")
+            raise DataError(f"image {path}: is {path.suffix}, wants PNG or JPEG")
     images = [path for path in paths if path.suffix.lower() in SUFFIXES]
     if not images:
         below = _sorted(path for path in folder.iterdir() if path.is_dir())
@@ -133,7 +133,7 @@ def _images(folder: Path) -> list[Path]:
             f"; it has folders ({below[0].name}, ...): is it a split?" if below else ""
         )
         raise DataError(
-            f"class {folder.name!r}: no images in {folder}, want PNG or JPEG{hint}"
+            f"class {folder.name!r}: no images in {folder}, wants PNG or JPEG{hint}"
         )
     return images
 

@@ -50,28 +50,28 @@ def one(name, value=0):
         (lambda: from_classes({"a": []}), "class 'a': got no examples"),
         (
             lambda: from_classes({"a": [[1, 2]], "b": [[1]]}),
-            r"class 'b': got examples int64\[1\], want int64\[2\] as in class 'a'",
+            r"class 'b': got examples int64\[1\], wants int64\[2\] as in class 'a'",
         ),
         (
             lambda: from_labels([1, 2], [0]),
-            r"labels: got int64\[1\], want integers \[2\]",
+            r"labels: got int64\[1\], wants integers \[2\]",
         ),
         (lambda: from_labels([1], [0.5]), "labels: got float64"),
-        (lambda: from_labels([1], [2], ["a"]), "labels: got 2 to 2, want 0 to 0"),
+        (lambda: from_labels([1], [2], ["a"]), "labels: got 2 to 2, wants 0 to 0"),
         (
             lambda: from_counts(np.zeros(3), [1], ("a",)),
-            "counts: got a sum of 1, want 3",
+            "counts: got a sum of 1, wants 3",
         ),
         (lambda: from_counts(np.zeros(2), [1, 1], ("a", "a")), "names: got 'a' twice"),
-        (lambda: take_classes(one("a"), ["b"]), "class 'b': not one of the 1 classes"),
+        (lambda: take_classes(one("a"), ["b"]), "names: got 'b', wants some of the 1 classes"),
         (lambda: merge(one("a"), one("a")), "names: got 'a' twice"),
         (
             lambda: make_splits(one("a"), one("b"), one("a")),
-            r"splits: class 'a' is in both train and test \(1 in common\)",
+            r"splits: got class 'a' in both train and test \(1 in common\)",
         ),
         (
             lambda: make_splits(one("a"), one("b", 0.5), one("c")),
-            r"splits: val: got examples float64\[\], want int64\[\]",
+            r"splits: val: got examples float64\[\], wants int64\[\]",
         ),
     ],
 )

@@ -38,7 +38,7 @@ def test_splits(tmp_path):
     splits = image_folder_splits(tmp_path)
     assert [part.names for part in splits] == [("a", "b"), ("c",), ("d",)]
     write(tmp_path, "test/a/1.png")
-    with pytest.raises(DataError, match="class 'a' is in both train and test"):
+    with pytest.raises(DataError, match="got class 'a' in both train and test"):
         image_folder_splits(tmp_path)
     with pytest.raises(DataError, match=r"class 'test': no images .* is it a split\?"):
         image_folder(tmp_path)
@@ -52,9 +52,9 @@ def test_errors(tmp_path):
     write(tmp_path, "a/1.png")
     (tmp_path / "b").mkdir()
     with pytest.raises(
-        DataError, match=r"class 'b': no images in .*b, want PNG or JPEG"
+        DataError, match=r"class 'b': no images in .*b, wants PNG or JPEG"
     ):
         image_folder(tmp_path)
     (tmp_path / "b" / "1.webp").write_bytes(b"")
-    with pytest.raises(DataError, match=r"1\.webp: is \.webp, want PNG or JPEG"):
+    with pytest.raises(DataError, match=r"1\.webp: is \.webp, wants PNG or JPEG"):
         image_folder(tmp_path)

@@ -14,7 +14,8 @@ KEY = jax.random.key(0)
 def test_sines_and_lines_in_equal_parts():
     keys = jax.random.split(KEY, 2000)
     task = jm.tasks.sine_or_line(shots=20, queries=1, noise=0.0)
-    x, y = jax.jit(jax.vmap(task))(keys).support
+    support = jax.jit(jax.vmap(task))(keys).support
+    x, y = support.inputs, support.targets
 
     def left_over(features):
         """Squared error of the best fit of each task by the features."""
@@ -95,10 +96,11 @@ def test_semi_supervised_keeps_the_first_of_each_class():
 def test_some_tasks_have_labels():
     task = jm.tasks.semi_supervised(four_ways, 1, 2, labelled_tasks=0.25)
     episodes = jax.vmap(task)(jax.random.split(KEY, 1000))
-    labelled = episodes.support.targets.sum((1, 2))
+    labelled = episodes.support.weights.sum(1)
     assert set(np.unique(labelled)) == {0.0, 4.0}
     assert abs((labelled > 0).mean() - 0.25) < 4 * np.sqrt(0.1875 / 1000)
-    np.testing.assert_array_equal(labelled > 0, episodes.query.targets.any((1, 2)))
+    np.testing.assert_array_equal(labelled > 0, episodes.query.weights.all(1))
+    np.testing.assert_array_equal(episodes.support.targets, [np.eye(4)] * 1000)
     assert episodes.support.inputs.unlabelled.shape == (1000, 12, 2)
     with pytest.raises(ValueError, match="shots: got 4"):
         jm.tasks.semi_supervised(four_ways, 4, 2)(KEY)

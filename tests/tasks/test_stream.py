@@ -100,10 +100,10 @@ def test_it_feeds_the_same_trainer():
 @pytest.mark.parametrize(
     ("labels", "sizes", "message"),
     [
-        (LABELS[:3], (3, 2, 4), r"labels must be \[32\], .* got \[3\]"),
-        (LABELS, (5, 2, 4), "ways must be <= 4, the number of classes, got 5"),
-        (LABELS, (2, 5, 4), r"a class has 8 examples, needs 9 = 5 shots \+ 4 queries"),
-        (LABELS, (2, 0, 4), "shots must be an integer >= 1, got 0"),
+        (LABELS[:3], (3, 2, 4), r"labels: got int64\[3\], wants integers \[32\]"),
+        (LABELS, (5, 2, 4), "ways: got 5, wants at most 4, the number of classes"),
+        (LABELS, (2, 5, 4), r"labels: got a class with 8 examples, wants at least 9 = 5 shots \+ 4 queries"),
+        (LABELS, (2, 0, 4), "shots: got 0, wants an integer >= 1"),
     ],
 )
 def test_what_cannot_be_is_refused(labels, sizes, message):
