@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 import jax
+import numpy as np
 import optax
 
 Array = jax.Array
@@ -63,7 +64,8 @@ class Batch(NamedTuple):
         if ways < 1:
             raise ValueError(f"ways: got {ways}, wants an integer >= 1")
         if not isinstance(labels, jax.core.Tracer) and labels.size:
-            low, high = int(labels.min()), int(labels.max())
+            known = np.asarray(labels)  # inside `jit`, a min of JAX's would be traced
+            low, high = int(known.min()), int(known.max())
             if low < 0 or high >= ways:
                 raise ValueError(
                     f"labels: got {low} to {high}, wants 0 to {ways - 1}: ways={ways}"

@@ -30,7 +30,12 @@ class Dataset(NamedTuple):
 
 
 class Splits(NamedTuple):
-    """Three data sets with no class in common; `make_splits` checks it."""
+    """Three data sets: to learn from, to choose by, to test on.
+
+    No class of the test is in the others, and readers give three that have none in
+    common (`make_splits` checks it); `split_classes`, of few classes, gives `train`
+    twice.
+    """
 
     train: Dataset
     val: Dataset

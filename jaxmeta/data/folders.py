@@ -25,6 +25,8 @@ def image_folder(
 ) -> Dataset:
     """Reads `root/<class>/*.png|jpg|jpeg`; classes and files are in sorted order.
 
+    `split_classes` makes classes to train on and to test on of them, by their names.
+
     Files of other kinds and hidden ones are left out. Images become what `load_images`
     makes of them.
 
@@ -76,18 +78,26 @@ def image_folder_splits(
       that names it.
 
     Raises:
-      DataError: as in `image_folder`, or a class name in two of the three.
+      DataError: as in `image_folder`, or a class name in two of the three, as folders
+        for ordinary classification have them.
 
     Example:
       >>> splits = image_folder_splits("my-images")  # doctest: +SKIP
       >>> splits.test.names  # doctest: +SKIP
       ('emu', 'fox')
     """
-    parts = (
+    parts = [
         image_folder(Path(root) / name, size=size, mode=mode, invert=invert)
         for name in Splits._fields
-    )
-    splits = make_splits(*parts)
+    ]
+    try:
+        splits = make_splits(*parts)
+    except DataError as error:
+        raise DataError(
+            f"{error}. Move each class folder of {root} into one of train, val and test, "
+            f"or read one of them, such as {Path(root) / 'train'}, as a folder of its own: "
+            "`split_classes` splits its classes"
+        ) from None
     twice = find_duplicates(splits)
     if twice:
         warnings.warn(

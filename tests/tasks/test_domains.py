@@ -82,7 +82,9 @@ def test_domains_are_checked():
         domains(DATA, 2, 1, 1, pairs=[])
     with pytest.raises(ValueError, match="ways: got 3, wants at most 2"):
         domains(DATA, 3, 1, 1)
-    with pytest.raises(ValueError, match="4 examples in a class of 'books', wants at least 5"):
+    with pytest.raises(
+        ValueError, match="4 examples in a class of 'books', wants at least 5"
+    ):
         domains(DATA, 2, 2, 3)
     other = DATA["dvd"]._replace(names=("no", "yes"))
     with pytest.raises(ValueError, match="got classes"):

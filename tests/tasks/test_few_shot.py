@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
+from jaxmeta.core import Batch
 from jaxmeta.data import from_classes, from_counts
 from jaxmeta.tasks import few_shot, glyphs, sinusoid
 
@@ -203,3 +204,14 @@ def test_what_cannot_be_is_refused_at_once(change, message):
 def test_other_builders_refuse_too(build):
     with pytest.raises(ValueError, match="got 0, wants an integer >= 1"):
         build()
+
+
+@pytest.mark.parametrize("labels", [np.array([1, 0]), jnp.array([1, 0])])
+def test_labels_that_are_constants_of_a_program_are_looked_at(labels):
+    def batch(x, ways):
+        return Batch.of_labels(x, labels, ways).targets
+
+    targets = jax.jit(batch, static_argnums=1)(np.zeros((2, 3)), 2)
+    np.testing.assert_array_equal(targets, [[0, 1], [1, 0]])
+    with pytest.raises(ValueError, match="labels: got 0 to 1, wants 0 to 0"):
+        jax.jit(batch, static_argnums=1)(np.zeros((2, 3)), 1)

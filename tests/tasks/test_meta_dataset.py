@@ -341,7 +341,9 @@ def test_more_that_cannot_be():
         meta_dataset(lonely, min_ways=2, max_ways=2)
     with pytest.raises(ValueError, match="tasks: got none, wants one or more"):
         mixture([])
-    with pytest.raises(ValueError, match=r"weights: got \[1, 2\], wants 1 numbers >= 0"):
+    with pytest.raises(
+        ValueError, match=r"weights: got \[1, 2\], wants 1 numbers >= 0"
+    ):
         mixture([BLOBS], [1, 2])
-    with pytest.raises(ValueError, match="tasks: got support/.* from task 0 and"):
+    with pytest.raises(ValueError, match=r"tasks: got support/.* from task 0 and"):
         mixture([BLOBS, few_shot(blobs(), 2, 1, 1)])

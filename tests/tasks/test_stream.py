@@ -101,8 +101,15 @@ def test_it_feeds_the_same_trainer():
     ("labels", "sizes", "message"),
     [
         (LABELS[:3], (3, 2, 4), r"labels: got int64\[3\], wants integers \[32\]"),
+        (LABELS / 2, (3, 2, 4), "labels: got float64"),
+        (np.where(LABELS == 3, np.nan, 1.0), (3, 2, 4), "labels: got float64"),
+        (LABELS.astype(str), (3, 2, 4), "return_inverse=True"),
         (LABELS, (5, 2, 4), "ways: got 5, wants at most 4, the number of classes"),
-        (LABELS, (2, 5, 4), r"labels: got a class with 8 examples, wants at least 9 = 5 shots \+ 4 queries"),
+        (
+            LABELS,
+            (2, 5, 4),
+            r"labels: got a class with 8 examples, wants at least 9 = 5 shots \+ 4 queries",
+        ),
         (LABELS, (2, 0, 4), "shots: got 0, wants an integer >= 1"),
     ],
 )
