@@ -58,13 +58,14 @@ class Batch(NamedTuple):
         Array([[0., 1.],
                [1., 0.]], dtype=float32)
         """
+        known = labels
         labels = jax.numpy.asarray(labels)
         if not jax.numpy.issubdtype(labels.dtype, jax.numpy.integer):
             raise TypeError(f"labels: got {labels.dtype}, wants integers")
         if ways < 1:
             raise ValueError(f"ways: got {ways}, wants an integer >= 1")
-        if not isinstance(labels, jax.core.Tracer) and labels.size:
-            known = np.asarray(labels)  # inside `jit`, a min of JAX's would be traced
+        if not isinstance(known, jax.core.Tracer) and labels.size:
+            known = np.asarray(known)  # inside `jit`, what JAX makes of it is traced
             low, high = int(known.min()), int(known.max())
             if low < 0 or high >= ways:
                 raise ValueError(
