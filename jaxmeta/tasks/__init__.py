@@ -2,8 +2,6 @@
 
 from jaxmeta.tasks.ambiguous import ambiguous as ambiguous
 from jaxmeta.tasks.augmented import augmented as augmented
-from jaxmeta.tasks.classes import class_names as class_names
-from jaxmeta.tasks.classes import episode_classes as episode_classes
 from jaxmeta.tasks.domains import DomainPair as DomainPair
 from jaxmeta.tasks.domains import Unlabelled as Unlabelled
 from jaxmeta.tasks.domains import domain_pair as domain_pair
@@ -14,6 +12,8 @@ from jaxmeta.tasks.few_shot import few_shot as few_shot
 from jaxmeta.tasks.glyphs import glyphs as glyphs
 from jaxmeta.tasks.meta_dataset import meta_dataset as meta_dataset
 from jaxmeta.tasks.mixture import mixture as mixture
+from jaxmeta.tasks.names import class_names as class_names
+from jaxmeta.tasks.names import episode_classes as episode_classes
 from jaxmeta.tasks.padded import padded as padded
 from jaxmeta.tasks.padded import varying as varying
 from jaxmeta.tasks.semi import Semi as Semi

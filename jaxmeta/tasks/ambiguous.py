@@ -10,8 +10,8 @@ from jax.tree_util import Partial
 
 from jaxmeta.checks import refusal
 from jaxmeta.core import Array, Batch, Episode, Key, Task
-from jaxmeta.tasks.classes import as_partial
 from jaxmeta.tasks.inputs import unit_episode
+from jaxmeta.tasks.names import as_partial
 from jaxmeta.tasks.semi import check_by_class
 
 

@@ -7,8 +7,8 @@ from jax.tree_util import Partial
 
 from jaxmeta.core import Array, Batch, Episode, Key, Task
 from jaxmeta.functional.augment import Augment
-from jaxmeta.tasks.classes import as_partial, class_names, episode_classes
 from jaxmeta.tasks.inputs import unit_episode
+from jaxmeta.tasks.names import as_partial, class_names, episode_classes
 
 
 def augmented(

@@ -11,8 +11,8 @@ from jax.tree_util import Partial
 from jaxmeta.checks import refusal
 from jaxmeta.core import Array, Episode, Key, Task
 from jaxmeta.functional.rows import weights_of
-from jaxmeta.tasks.classes import as_partial, class_names, episode_classes
 from jaxmeta.tasks.inputs import unit_episode
+from jaxmeta.tasks.names import as_partial, class_names, episode_classes
 from jaxmeta.tree import path_name
 
 

@@ -13,8 +13,8 @@ from jax.tree_util import Partial
 from jaxmeta.checks import at_least, refusal, within
 from jaxmeta.core import Array, Batch, Episode, Key, Task
 from jaxmeta.functional.rows import Semi as Semi
-from jaxmeta.tasks.classes import as_partial, class_names, episode_classes
 from jaxmeta.tasks.inputs import unit_episode
+from jaxmeta.tasks.names import as_partial, class_names, episode_classes
 
 
 def labelled(inputs) -> Array:

@@ -178,7 +178,7 @@ def head(ways):
 
 def gradient_steps(build):
     def make(ways):
-        return build(head(ways))
+        return build(head(ways), criterion=jm.criteria.classification)
 
     return make
 
@@ -191,7 +191,9 @@ LEARNERS = {
     "r2d2": lambda ways: jm.r2d2(head(None)),
     "metaoptnet": lambda ways: jm.metaoptnet(head(None)),
     "baseline_plus_plus": lambda ways: jm.baseline_plus_plus(head(None), steps=5),
-    "proto_maml": lambda ways: jm.proto_maml(head(None), optax.sgd(0.1), steps=2),
+    "proto_maml": lambda ways: jm.proto_maml(
+        head(None), optax.sgd(0.1), steps=2, criterion=jm.criteria.classification
+    ),
     "maml": gradient_steps(
         lambda net, **kw: jm.maml(net, optax.sgd(0.3), steps=2, **kw)
     ),
@@ -229,6 +231,7 @@ SLOW = {
         head(None),
         optax.sgd(0.3),
         steps=2,
+        criterion=jm.criteria.classification,
     ),
 }
 
