@@ -8,7 +8,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from jaxmeta.core import Array, Batch, PyTree
+from jaxmeta.core import Array, Batch, Key, PyTree
 
 
 def clean(batch: Batch) -> Batch:
@@ -94,6 +94,44 @@ def joined_weights(first: Batch, second: Batch) -> Array | None:
 def rows_at(batch: Batch, rows: Array) -> Batch:
     """Some of the examples, by number."""
     return jax.tree.map(lambda x: x[rows], batch)
+
+
+def check_minibatch(size: int | None) -> None:
+    """Refuses a size of inner minibatches that is no integer above zero."""
+    if size is not None and size < 1:
+        raise ValueError(f"inner_batch: got {size}, wants an integer >= 1 or None")
+
+
+def minibatch(batch: Batch, size: int, key: Key) -> Batch:
+    """Draws examples without replacement, those of weight 0 only where there is no other.
+
+    Which are drawn does not depend on how much padding there is, nor where: each example
+    draws a number by its rank among the real ones.
+
+    Args:
+      batch: `n` examples.
+      size: how many, at most `n`.
+      key: decides which.
+
+    Returns:
+      A `Batch` of `size` examples.
+
+    Raises:
+      ValueError: if there are fewer.
+
+    >>> batch = Batch(jnp.arange(3), jnp.eye(3), jnp.array([0.0, 1.0, 1.0]))
+    >>> sorted(minibatch(batch, 2, jax.random.key(0)).inputs.tolist())
+    [1, 2]
+    """
+    n = batch.targets.shape[0]
+    if size > n:
+        raise ValueError(
+            f"inner_batch: got {size}, wants at most the {n} examples there are"
+        )
+    real = weights_of(batch) > 0
+    draw = jax.vmap(lambda rank: jax.random.uniform(jax.random.fold_in(key, rank)))
+    order = jnp.argsort(jnp.where(real, draw(jnp.cumsum(real) - 1), jnp.inf))
+    return rows_at(batch, order[:size])
 
 
 _dropped = contextvars.ContextVar("weights_dropped", default=False)

@@ -8,12 +8,26 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
-from jaxmeta import metrics, tree
-from jaxmeta.core import Array, Aux, Batch, Key, Meta, MetaLearner, PyTree, Rule
+from jaxmeta import tree
+from jaxmeta.core import (
+    Array,
+    Aux,
+    Batch,
+    Criterion,
+    Key,
+    Meta,
+    MetaLearner,
+    PyTree,
+    Rule,
+)
+from jaxmeta.criteria import as_criterion
+from jaxmeta.functional.rows import check_minibatch, minibatch
 from jaxmeta.functional.unroll import unroll
+from jaxmeta.learners.embedding import judged
+from jaxmeta.learners.padded import learner_of
 from jaxmeta.rules import as_rule, check_differentiable
 
-TaskLoss = Callable[[Array, Array], Array]
+TaskLoss = Callable  # temporary
 Order = Literal["second", "first"] | Callable[[Array], Array]
 QueryWeights = Array | Callable[[Array], Array]
 
@@ -49,8 +63,8 @@ class Part(NamedTuple):
     Attributes:
       init: `(key, inputs) -> Meta`, the slow side without the inner optimiser's.
       start: `(meta, support, train, key) -> phi_0`.
-      apply: `(meta, phi, inputs, step, train, key) -> (outputs, buffers)`; inner step k
-        and the query pass after it have `step` k.
+      apply: `(meta, phi, inputs, step, train, key, weights) -> (outputs, buffers)`;
+        inner step k and the query pass after it have `step` k.
       gather: joins the buffers of the query passes after every step, for models that
         keep statistics per step: `(before, visited [steps, ...]) -> buffers`.
     """
@@ -81,7 +95,9 @@ def unrolled(
     steps: int,
     order: Order,
     memory: str,
-    task_loss: TaskLoss,
+    criterion: Criterion | Callable,
+    inner_criterion: Criterion | Callable | None = None,
+    inner_batch: int | None = None,
     query_weights: QueryWeights | None = None,
     truncate: int | None = None,
 ) -> MetaLearner:
@@ -102,6 +118,9 @@ def unrolled(
         )
     if steps and order != "first":
         check_differentiable(inner)
+    check_minibatch(inner_batch)
+    criterion = as_criterion(criterion)
+    inner_loss = criterion if inner_criterion is None else as_criterion(inner_criterion)
     if query_weights is not None and not callable(query_weights):
         query_weights = jnp.asarray(query_weights)
         if query_weights.shape != (steps,):
@@ -122,9 +141,15 @@ def unrolled(
         phi = part.start(net, support, train, key)
 
         def loss(phi, batch, k):
-            at = jax.random.fold_in(key, k)
-            outputs, _ = part.apply(net, phi, batch.inputs, k, train, at)
-            return task_loss(outputs, batch.targets)
+            noise = jax.random.fold_in(key, k)
+            if inner_batch is not None:
+                noise, drawing = jax.random.split(noise)
+                batch = minibatch(batch, inner_batch, drawing)
+            outputs, _ = part.apply(
+                net, phi, batch.inputs, k, train, noise, batch.weights
+            )
+            outputs = inner_loss.prepare(outputs, support)
+            return inner_loss.loss(outputs, batch.targets, batch.weights)
 
         return unroll(
             loss,
@@ -156,9 +181,9 @@ def unrolled(
     def adapt(meta, support, key):
         return run(meta, support, False, key).params
 
-    def predict(meta, fast, inputs):
+    def predict(meta, fast, inputs, weights=None):
         net, _, _ = opened(meta)
-        return part.apply(net, fast, inputs, steps - 1, False, None)[0]
+        return part.apply(net, fast, inputs, steps - 1, False, None, weights)[0]
 
     def loss(meta, episode, key):
         net, _, now = opened(meta)
@@ -167,9 +192,10 @@ def unrolled(
 
         def judge(phi, k):
             at = jax.random.fold_in(key, steps + k)
-            outputs, buffers = part.apply(net, phi, query.inputs, k - 1, True, at)
-            value = task_loss(outputs, query.targets)
-            return value, metrics.summary(outputs, query.targets), buffers
+            outputs, buffers = part.apply(
+                net, phi, query.inputs, k - 1, True, at, query.weights
+            )
+            return *judged(criterion, outputs, support, query), buffers
 
         if steps == 0 or (query_weights is None and not everywhere):
             phi = run(meta, support, True, key).params
@@ -198,4 +224,4 @@ def unrolled(
             buffers = {"model": buffers, "step": jnp.round(now) + 1}
         return value, Aux(report, buffers)
 
-    return MetaLearner(init, adapt, predict, loss)
+    return learner_of(init, adapt, predict, loss, criterion)

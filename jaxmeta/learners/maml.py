@@ -11,13 +11,12 @@ from typing import Literal
 
 import optax
 
-from jaxmeta import losses, tree
-from jaxmeta.core import Meta, MetaLearner, Model, Rule
+from jaxmeta import criteria, tree
+from jaxmeta.core import Criterion, Meta, MetaLearner, Model, Rule
 from jaxmeta.learners.common import (
     Order,
     Part,
     QueryWeights,
-    TaskLoss,
     choose,
     unrolled,
 )
@@ -41,7 +40,9 @@ def maml(
     order: Order = "second",
     adapt_only: Callable[[str], bool] | None = None,
     memory: Literal["store", "remat", "sqrt", "mixed"] = "store",
-    task_loss: TaskLoss = losses.cross_entropy,
+    criterion: Criterion | Callable = criteria.classification,
+    inner_criterion: Criterion | Callable | None = None,
+    inner_batch: int | None = None,
     query_weights: QueryWeights | None = None,
     truncate: int | None = None,
 ) -> MetaLearner:
@@ -67,7 +68,10 @@ def maml(
       adapt_only: selects, by path ("head/kernel"), what the inner loop moves; all of it
         by default. The rest is still meta-learned.
       memory: see `jaxmeta.functional.unroll`.
-      task_loss: `(outputs, targets) -> scalar`, inner and outer.
+      criterion: what a task is judged by, see `jaxmeta.criteria`.
+      inner_criterion: whose loss the inner loop descends, `criterion` by default.
+      inner_batch: support examples a step, drawn anew each step without replacement;
+        `None` takes all of them.
       query_weights: `[K]`, or t -> `[K]`: the outer loss is then sum_k w_k L(phi_k; Q)
         over the parameters after each step (MAML++'s multi-step loss); by default only
         the last counts. A query pass whose weight is 0 is not run.
@@ -81,7 +85,7 @@ def maml(
         inner optimiser whose derivative is not finite (`rules.check_differentiable`).
 
     >>> import jax, jax.numpy as jnp, jaxmeta as jm
-    >>> learner = jm.maml(jm.models.mlp(1), optax.sgd(0.01), task_loss=jm.losses.mse)
+    >>> learner = jm.maml(jm.models.mlp(1), optax.sgd(0.01), criterion=jm.criteria.regression)
     >>> episode = jm.tasks.sinusoid()(jax.random.key(0))
     >>> meta = learner.init(jax.random.key(1), episode)
     >>> learner.loss(meta, episode, jax.random.key(2))[0].shape
@@ -91,9 +95,11 @@ def maml(
     def start(meta, support, train, key):
         return choose(meta.params, adapt_only)[0]
 
-    def apply(meta, phi, inputs, step, train, key):
+    def apply(meta, phi, inputs, step, train, key, weights):
         full = Meta(tree.combine(phi, choose(meta.params, adapt_only)[1]), meta.buffers)
-        return apply_at(model, full, inputs, step, train=train, key=key)
+        return apply_at(
+            model, full, inputs, step, train=train, key=key, weights=weights
+        )
 
     return unrolled(
         Part(model.init, start, apply, gather if isinstance(model, PerStep) else None),
@@ -101,7 +107,9 @@ def maml(
         steps=steps,
         order=order,
         memory=memory,
-        task_loss=task_loss,
+        criterion=criterion,
+        inner_criterion=inner_criterion,
+        inner_batch=inner_batch,
         query_weights=query_weights,
         truncate=truncate,
     )

@@ -9,9 +9,8 @@ from typing import Literal
 
 import jax.numpy as jnp
 
-from jaxmeta import losses, rules
-from jaxmeta.core import Array, MetaLearner, Model
-from jaxmeta.learners.common import TaskLoss
+from jaxmeta import criteria, rules
+from jaxmeta.core import Array, Criterion, MetaLearner, Model
 from jaxmeta.learners.maml import maml
 from jaxmeta.models.per_step import is_norm, per_step
 
@@ -78,7 +77,9 @@ def maml_plus_plus(
     per_step_norm: bool = True,
     adapt_only: Callable[[str], bool] | None = None,
     memory: Literal["store", "remat", "sqrt", "mixed"] = "store",
-    task_loss: TaskLoss = losses.cross_entropy,
+    criterion: Criterion | Callable = criteria.classification,
+    inner_criterion: Criterion | Callable | None = None,
+    inner_batch: int | None = None,
 ) -> MetaLearner:
     """MAML++: five remedies for MAML's instability in one builder.
 
@@ -107,7 +108,10 @@ def maml_plus_plus(
       per_step_norm: a norm for every step; false leaves the model as it is.
       adapt_only: what the inner loop moves, by path; all but norms by default.
       memory: see `jaxmeta.functional.unroll`.
-      task_loss: `(outputs, targets) -> scalar`, inner and outer.
+      criterion: what a task is judged by, see `jaxmeta.criteria`.
+      inner_criterion: whose loss the inner loop descends, `criterion` by default.
+      inner_batch: support examples a step, drawn anew each step without replacement;
+        `None` takes all of them.
 
     Returns:
       A `MetaLearner`; `Meta.buffers` hold the outer step, see `maml`.
@@ -142,6 +146,8 @@ def maml_plus_plus(
         order=(lambda t: t >= second_from) if second_from else "second",
         adapt_only=adapt_only or (lambda path: not is_norm(path)),
         memory=memory,
-        task_loss=task_loss,
+        criterion=criterion,
+        inner_criterion=inner_criterion,
+        inner_batch=inner_batch,
         query_weights=weights,
     )

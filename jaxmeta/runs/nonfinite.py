@@ -5,7 +5,7 @@ import warnings
 import jax
 import numpy as np
 
-from jaxmeta import losses, train, tree
+from jaxmeta import train, tree
 from jaxmeta.core import Episode, Meta
 from jaxmeta.runs import keys
 from jaxmeta.runs.build import METHODS, Job, make_learner
@@ -117,9 +117,7 @@ def _trace(job: Job, meta: Meta, episode: Episode, key) -> list[train.InnerStep]
     def at(k):
         return make_learner(recipe, k, ways, ways * shots)
 
-    regression = SOURCES[recipe.dataset].regression
-    loss = losses.mse if regression else losses.cross_entropy
-    return train.inner_steps(at, meta, episode, key, loss, steps=recipe.inner_steps)
+    return train.inner_steps(at, meta, episode, key, steps=recipe.inner_steps)
 
 
 def _inner(job: Job, meta: Meta, episode: Episode, key) -> str:

@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime
+import math
 import time
 import warnings
 from collections.abc import Callable
@@ -185,8 +186,8 @@ def make_result(
     return {
         "recipe": recipe.name,
         "learner": recipe.learner,
-        found.metric: found.mean,
-        "ci95": found.ci95,
+        found.metric: _number(found.mean),
+        "ci95": _number(found.ci95),
         "episodes": found.episodes,
         "ways": recipe.ways,
         "shots": recipe.shots,
@@ -228,8 +229,16 @@ def beliefs(found: Evaluation) -> dict[str, object]:
     return {name: value for name, value in values.items() if value is not None}
 
 
+def _number(value: float) -> float | None:
+    """A number as JSON knows it, which has no NaN."""
+    return value if math.isfinite(value) else None
+
+
 def headline(result: dict) -> str:
     """`accuracy 98.12 % ± 0.20 (5-way 1-shot, 600 episodes, transductive)`."""
+    metric = "accuracy" if "accuracy" in result else "mse"
+    if result[metric] is None:
+        return f"{metric} nan: outputs are not finite ({result['episodes']} episodes)"
     if "accuracy" in result:
         value = (
             f"accuracy {100 * result['accuracy']:.2f} % ± {100 * result['ci95']:.2f}"
@@ -239,5 +248,6 @@ def headline(result: dict) -> str:
     else:
         value = f"mse {result['mse']:.4f} ± {result['ci95']:.4f}"
         task = f"{result['shots']}-shot"
-    word = ", transductive" if result["transductive"] else ""
+    unknown = ", transductive or not is unknown"
+    word = {True: ", transductive", False: "", None: unknown}[result["transductive"]]
     return f"{value} ({task}, {result['episodes']} episodes{word})"

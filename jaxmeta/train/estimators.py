@@ -115,7 +115,7 @@ def compare_estimators(
 
     >>> import jaxmeta as jm
     >>> model = jm.models.mlp(1, hidden=())
-    >>> found = estimators(model, optax.sgd(0.1), steps=1, task_loss=jm.losses.mse)
+    >>> found = estimators(model, optax.sgd(0.1), steps=1, criterion=jm.criteria.regression)
     >>> found = {name: found[name] for name in ("unrolled", "first_order")}
     >>> episodes = jax.vmap(jm.tasks.sinusoid())(jax.random.split(jax.random.key(0), 2))
     >>> meta = model.init(jax.random.key(1), episodes.support.inputs[0])

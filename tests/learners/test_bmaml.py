@@ -59,7 +59,7 @@ def test_chaser_by_hand(x64):
         steps=2,
         leader_steps=2,
         repulsion=repulsion,
-        task_loss=jm.losses.mse,
+        criterion=jm.criteria.regression,
     )
     meta = wide(learner.init(KEY, episode))
 
@@ -106,7 +106,7 @@ def test_the_chaser_learns_the_noise_and_nothing_else_from_the_likelihood(x64):
 
     def made(noise):
         return bmaml_process(
-            net(1), optax.sgd(0.01), particles=3, noise=noise, task_loss=jm.losses.mse
+            net(1), optax.sgd(0.01), particles=3, noise=noise, criterion=jm.criteria.regression
         )
 
     plain, noisy = made(None).learner, made(0.5)

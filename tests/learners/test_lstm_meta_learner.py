@@ -152,7 +152,7 @@ def test_minibatches_go_through_the_support_set_once_an_epoch(x64):
 
     def used(steps):
         learner = jm.lstm_meta_learner(
-            model, steps=steps, inner_batch=2, hidden=2, task_loss=lambda y, t: y.sum()
+            model, steps=steps, inner_batch=2, hidden=2, criterion=lambda y, t: y.sum()
         )
         meta = learner.init(KEY, episode)
         meta.params["rule"] = as_sgd(meta.params["rule"], 0.25)

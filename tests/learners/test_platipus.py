@@ -85,7 +85,7 @@ def test_loss_by_hand(x64, order):
     """One linear layer, one inner step: every term of the card, with loops."""
     linear = jm.models.mlp(1, hidden=(), activation=jnp.tanh)
     episode, rate = wide(jm.tasks.sinusoid(4, 3)(KEY)), 0.02
-    options = dict(steps=1, kl_weight=0.2, noise=0.5, task_loss=jm.losses.mse)
+    options = dict(steps=1, kl_weight=0.2, noise=0.5, criterion=jm.criteria.regression)
     learner = jm.platipus(linear, optax.sgd(rate), order=order, **options)
     meta = wide(learner.init(KEY, episode))
     p = meta.params
@@ -162,7 +162,7 @@ def test_meta_gradient_by_finite_differences(x64):
 def test_belief_is_the_draws_and_its_mean_the_prediction(x64):
     episode = wide(jm.tasks.sine_or_line(3, 4)(KEY))
     made = platipus_process(
-        net(1), optax.sgd(0.01), noise=0.4, samples=6, task_loss=jm.losses.mse
+        net(1), optax.sgd(0.01), noise=0.4, samples=6, criterion=jm.criteria.regression
     )
     meta = wide(made.learner.init(KEY, episode))
     fast = made.learner.adapt(meta, episode.support, KEY)

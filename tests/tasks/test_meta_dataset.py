@@ -175,7 +175,7 @@ def head(ways):
 
 def gradient_steps(build):
     def make(ways):
-        return build(head(ways), task_loss=jm.losses.present_cross_entropy)
+        return build(head(ways), criterion=jm.criteria.classification)
 
     return make
 
@@ -189,7 +189,7 @@ LEARNERS = {
     "metaoptnet": lambda ways: jm.metaoptnet(head(None)),
     "baseline_plus_plus": lambda ways: jm.baseline_plus_plus(head(None), steps=5),
     "proto_maml": lambda ways: jm.proto_maml(
-        head(None), optax.sgd(0.1), steps=2, task_loss=jm.losses.present_cross_entropy
+        head(None), optax.sgd(0.1), steps=2, criterion=jm.criteria.classification
     ),
     "maml": gradient_steps(
         lambda net, **kw: jm.maml(net, optax.sgd(0.3), steps=2, **kw)
@@ -228,7 +228,7 @@ SLOW = {
         head(None),
         optax.sgd(0.3),
         steps=2,
-        task_loss=jm.losses.present_cross_entropy,
+        criterion=jm.criteria.classification,
     ),
 }
 

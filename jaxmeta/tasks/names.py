@@ -1,0 +1,3 @@
+"""temporary"""
+def class_names(task): return None
+def episode_classes(task, key): return None
