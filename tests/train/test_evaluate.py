@@ -63,9 +63,14 @@ PLACES = jm.criteria.each_place(jm.criteria.classification)
         ((8, 2), yes_no, jm.losses.mse, lambda x: x + 1, "mse", 1.0),
     ],
 )
-def test_a_task_is_judged_by_its_criterion(shape, draw, criterion, answer, metric, score):
+def test_a_task_is_judged_by_its_criterion(
+    shape, draw, criterion, answer, metric, score
+):
     task = asks(shape, draw)
-    for learner, told in ((oracle(answer), criterion), (oracle(answer, criterion), None)):
+    for learner, told in (
+        (oracle(answer), criterion),
+        (oracle(answer, criterion), None),
+    ):
         found = jm.evaluate(learner, jm.Meta({}), task, KEY, episodes=3, criterion=told)
         assert (found.metric, found.mean, found.ci95) == (metric, score, 0.0)
 
@@ -140,7 +145,9 @@ def test_classes_with_names_are_told_apart():
     assert 0 < wrong.per_class["bee"] < 1
     assert wrong.confusion.shape == (3, 3) and wrong.confusion.sum() == 40 * 4
     asked = wrong.confusion.sum(1)
-    mean = sum(wrong.per_class[n] * a for n, a in zip(wrong.per_class, asked, strict=True))
+    mean = sum(
+        wrong.per_class[n] * a for n, a in zip(wrong.per_class, asked, strict=True)
+    )
     np.testing.assert_allclose(mean / asked.sum(), wrong.mean, rtol=1e-6)
     assert jm.evaluate(flat, meta, probe(), KEY, episodes=2).confusion is None
 
