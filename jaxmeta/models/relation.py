@@ -34,6 +34,17 @@ class AllPairs(NamedTuple):
     right: Array
 
 
+def pair_weights(left: Array, right: Array) -> Array:
+    """How much every pair counts, in the order of `AllPairs`: `[l], [r] -> [r l]`.
+
+        w_ij = left_j right_i
+
+    >>> pair_weights(jnp.array([1.0, 0.0]), jnp.array([1.0, 2.0])).tolist()
+    [1.0, 0.0, 2.0, 0.0]
+    """
+    return (right[:, None] * left).ravel()
+
+
 class PairModel(Model):
     """A `Model` for pairs that takes them as `AllPairs`, too; any other gets them joined."""
 
@@ -111,7 +122,8 @@ def relation(
 
     Returns:
       A `Model` for pairs `[m, height, width, channels]` or `[m, d]`, giving `[m]`. Every
-      pair of two sets is cheapest as `AllPairs`.
+      pair of two sets is cheapest as `AllPairs`. Weights are those of the pairs, `[m]`,
+      of `pair_weights` for two sets: what pairs of weight 0 hold must be finite.
 
     Raises:
       ValueError: for sizes below 1 or an unknown norm.
@@ -141,4 +153,4 @@ def relation(
         shape = (*shape, 2 * channels if apart else channels)
         return Relation(shape, filters, hidden, norm, rngs=rngs)
 
-    return PairModel(*from_nnx_for(build))
+    return PairModel(*from_nnx_for(build, rows=False))
