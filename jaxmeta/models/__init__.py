@@ -18,7 +18,6 @@ from jaxmeta.models.per_step import PerStep as PerStep
 from jaxmeta.models.per_step import per_step as per_step
 from jaxmeta.models.precision import half_precision as half_precision
 from jaxmeta.models.relation import AllPairs as AllPairs
-from jaxmeta.models.relation import pair_weights as pair_weights
 from jaxmeta.models.relation import relation as relation
 from jaxmeta.models.resnet12 import resnet12 as resnet12
 from jaxmeta.models.scale_shift import scale_shift as scale_shift

@@ -44,6 +44,7 @@ def from_linen(module: nn.Module, *, statistics: Statistics = "running") -> Mode
       ValueError: at `init`, for a module that has dropout or batch statistics, and no
         flag by which to tell it the mode.
 
+    >>> import jax
     >>> model = from_linen(nn.Dense(2))
     >>> meta = model.init(jax.random.key(0), jnp.zeros((1, 3)))
     >>> model.apply(meta, jnp.zeros((4, 3)))[0].shape

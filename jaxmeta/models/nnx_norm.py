@@ -2,7 +2,6 @@
 
 import functools
 import inspect
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -25,7 +24,7 @@ def lend(module: nnx.Module, weights: jax.Array | None, of_batch: bool, owner: i
     """
     for path, layer in nnx.iter_modules(module):
         if isinstance(layer, nnx.BatchNorm):
-            layer.__class__ = told(type(layer))
+            object.__setattr__(layer, "__class__", told(type(layer)))
         elif not isinstance(layer, BatchNorm):
             _check_known(layer, "/".join(map(str, path)), weights)
             continue
@@ -50,78 +49,71 @@ def _check_known(layer: nnx.Module, path: str, weights: jax.Array | None) -> Non
             )
 
 
-class _Told:
-    """What `nnx.BatchNorm` does, for rows with weights, with the statistics asked for."""
-
-    place = Place()
-    row_weights: Any = None
-    heard = False
-
-    def __call__(self: Any, x, use_running_average=None, *, mask=None):
-        self.heard = True
-        said = use_running_average
-        running = self.use_running_average if said is None else said
-        held = running and self.place.of_batch
-        if running and not held:
-            note(self.place, "running")
-            return super().__call__(x, True, mask=mask)  # pyright: ignore
-        note(self.place, "batch")
-        weights = None if self.row_weights is None else self.row_weights[...]
-        weights = rows_of(x, weights, self.place.path)
-        if weights is None and not held:
-            return super().__call__(x, said, mask=mask)  # pyright: ignore
-        if self.axis_name is not None:
-            raise ValueError(f"axis_name: {self.place.path} has one, wants none here")
-        return self.weighted(x, weights, mask, held)
-
-    def weighted(self: Any, x, weights, mask, held):
-        axes = self.axis if isinstance(self.axis, tuple | list) else (self.axis,)
-        features = tuple(sorted(axis % x.ndim for axis in axes))
-        rest = tuple(i for i in range(x.ndim) if i not in features)
-        scale, bias = (None if p is None else p[...] for p in (self.scale, self.bias))
-        given = (x, self.mean[...], self.var[...], scale, bias)
-        x, old_mean, old_var, scale, bias = self.promote_dtype(given, dtype=self.dtype)
-        if mask is not None:
-            weights = mask if weights is None else weights * mask
-        wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
-        mean, var = moments(wide, rest, weights)
-        if not held:
-            some = True if weights is None else jnp.any(weights > 0)
-            pairs = ((self.mean, old_mean, mean), (self.var, old_var, var))
-            for average, old, now in pairs:
-                now = jax.lax.stop_gradient(now).reshape(old.shape)
-                moved = self.momentum * old + (1 - self.momentum) * now
-                average[...] = jnp.where(some, moved, old)
-        return normalised(
-            x, mean, var, scale, bias,
-            feature_axis=features, epsilon=self.epsilon, dtype=self.dtype,
-        )  # fmt: skip
-
-
 @functools.cache
 def told(kind: type[nnx.BatchNorm]) -> type[nnx.BatchNorm]:
-    """A subclass of a batch norm that listens to `lend`."""
-    if issubclass(kind, _Told):
+    """A subclass of a batch norm that listens to `lend`.
+
+    Its instances differ from those of `kind` in no attribute, so that one may become
+    the other.
+    """
+    if hasattr(kind, "place"):
         return kind
-    if kind.__call__ is nnx.BatchNorm.__call__:
-        return type(kind)(kind.__name__, (_Told, kind), {})
 
-    def call(self, x, *args, **kwargs):
-        self.heard = False
-        y = kind.__call__(self, x, *args, **kwargs)
-        if not self.heard and (self.place.of_batch or not self.use_running_average):
-            if self.row_weights is None:
-                check_not_dropped(self.place.path)
-            else:
-                raise ValueError(
-                    f"weights: {self.place.path} takes its statistics past "
-                    "nnx.BatchNorm.__call__, which alone can be told which rows count"
-                )
-        return y
+    def call(layer, x, use_running_average=None, *, mask=None):
+        said, place = use_running_average, layer.place
+        running = layer.use_running_average if said is None else said
+        held = bool(running) and place.of_batch
+        if running and not held:
+            note(place, "running")
+            return kind.__call__(layer, x, said, mask=mask)
+        note(place, "batch")
+        weights = None if layer.row_weights is None else layer.row_weights[...]
+        weights = rows_of(x, weights, place.path)
+        if weights is None and not held:
+            return kind.__call__(layer, x, said, mask=mask)
+        if layer.axis_name is not None:
+            raise ValueError(f"axis_name: {place.path} has one, wants none here")
+        return _weighted(layer, x, weights, mask, held)
 
-    # an own __call__ that goes on to nnx.BatchNorm's meets _Told on its way
-    return type(kind)(kind.__name__, (kind, _Between), {"__call__": call})
+    def own_call(layer, *args, **kwargs):
+        held = layer.use_running_average and layer.place.of_batch
+        if held or layer.row_weights is not None and not layer.use_running_average:
+            raise ValueError(
+                f"{layer.place.path}: {kind.__name__} has a __call__ of its own, which "
+                "cannot be told what its statistics are of, wants that of nnx.BatchNorm"
+            )
+        if not layer.use_running_average:
+            check_not_dropped(layer.place.path)
+        note(layer.place, "running" if layer.use_running_average else "batch")
+        return kind.__call__(layer, *args, **kwargs)
+
+    own = kind.__call__ is not nnx.BatchNorm.__call__
+    members = {
+        "__call__": own_call if own else call, "place": Place(), "row_weights": None
+    }  # fmt: skip
+    return type(kind)(kind.__name__, (kind,), members)
 
 
-class _Between(_Told, nnx.BatchNorm):
-    pass
+def _weighted(layer, x, weights, mask, held):
+    """What `nnx.BatchNorm` does with statistics of the batch, weighted."""
+    axes = layer.axis if isinstance(layer.axis, tuple | list) else (layer.axis,)
+    features = tuple(sorted(axis % x.ndim for axis in axes))
+    rest = tuple(i for i in range(x.ndim) if i not in features)
+    scale, bias = (None if p is None else p[...] for p in (layer.scale, layer.bias))
+    given = (x, layer.mean[...], layer.var[...], scale, bias)
+    x, old_mean, old_var, scale, bias = layer.promote_dtype(given, dtype=layer.dtype)
+    if mask is not None:
+        weights = mask if weights is None else weights * mask
+    wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    mean, var = moments(wide, rest, weights)
+    if not held:
+        some = True if weights is None else jnp.any(weights > 0)
+        pairs = ((layer.mean, old_mean, mean), (layer.var, old_var, var))
+        for average, old, now in pairs:
+            now = jax.lax.stop_gradient(now).reshape(old.shape)
+            moved = layer.momentum * old + (1 - layer.momentum) * now
+            average[...] = jnp.where(some, moved, old).astype(average[...].dtype)
+    return normalised(
+        x, mean, var, scale, bias,
+        feature_axis=features, epsilon=layer.epsilon, dtype=layer.dtype,
+    )  # fmt: skip

@@ -34,17 +34,6 @@ class AllPairs(NamedTuple):
     right: Array
 
 
-def pair_weights(left: Array, right: Array) -> Array:
-    """How much every pair counts, in the order of `AllPairs`: `[l], [r] -> [r l]`.
-
-        w_ij = left_j right_i
-
-    >>> pair_weights(jnp.array([1.0, 0.0]), jnp.array([1.0, 2.0])).tolist()
-    [1.0, 0.0, 2.0, 0.0]
-    """
-    return (right[:, None] * left).ravel()
-
-
 class PairModel(Model):
     """A `Model` for pairs that takes them as `AllPairs`, too; any other gets them joined."""
 
@@ -123,7 +112,7 @@ def relation(
     Returns:
       A `Model` for pairs `[m, height, width, channels]` or `[m, d]`, giving `[m]`. Every
       pair of two sets is cheapest as `AllPairs`. Weights are those of the pairs, `[m]`,
-      of `pair_weights` for two sets: what pairs of weight 0 hold must be finite.
+      and what pairs of weight 0 hold must be finite.
 
     Raises:
       ValueError: for sizes below 1 or an unknown norm.
