@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from jaxmeta import tree
 from jaxmeta.core import Array, Key, Meta, Model, PyTree
-from jaxmeta.models.call import call
+from jaxmeta.models.call import call, check_model
 
 
 class StepApplyFn(Protocol):
@@ -73,7 +73,7 @@ def per_step(
       `adapt_only=lambda path: not is_norm(path)`.
 
     Raises:
-      ValueError: if `steps < 1`.
+      ValueError: if `steps < 1`; at `init`, if `select` matches no parameter.
 
     References:
       Antoniou et al. 2019, arXiv:1810.09502, section 4.
@@ -84,6 +84,7 @@ def per_step(
     >>> meta.params["block1"]["norm"]["scale"].shape
     (3, 2)
     """
+    check_model(model)
     if steps < 1:
         raise ValueError(f"steps: got {steps}, wants an integer >= 1")
 
@@ -93,6 +94,11 @@ def per_step(
     def init(key, inputs):
         params, buffers = model.init(key, inputs)
         chosen, rest = tree.partition(params, select)
+        if not tree.leaves(chosen):
+            raise ValueError(
+                "select: matches no parameter, wants some of "
+                f"{', '.join(tree.leaves(tree.paths(params)))}"
+            )
         chosen, buffers = jax.tree.map(copies, (chosen, buffers))
         return Meta(tree.combine(chosen, rest), buffers)
 

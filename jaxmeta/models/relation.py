@@ -111,7 +111,8 @@ def relation(
 
     Returns:
       A `Model` for pairs `[m, height, width, channels]` or `[m, d]`, giving `[m]`. Every
-      pair of two sets is cheapest as `AllPairs`.
+      pair of two sets is cheapest as `AllPairs`. Weights are those of the pairs, `[m]`,
+      and what pairs of weight 0 hold must be finite.
 
     Raises:
       ValueError: for sizes below 1 or an unknown norm.
@@ -141,4 +142,4 @@ def relation(
         shape = (*shape, 2 * channels if apart else channels)
         return Relation(shape, filters, hidden, norm, rngs=rngs)
 
-    return PairModel(*from_nnx_for(build))
+    return PairModel(*from_nnx_for(build, rows=False))

@@ -10,7 +10,7 @@ from jax.test_util import check_grads
 import jaxmeta as jm
 from jaxmeta.functional import predictive as pr
 from jaxmeta.functional import svgd
-from jaxmeta.functional.sequence import joined
+from jaxmeta.functional.rows import joined
 from jaxmeta.learners.bmaml import bmaml_process
 from jaxmeta.testing import probe
 
