@@ -88,15 +88,27 @@ def score(learner, task, meta=None, **options) -> str:
 # 1. Guessed kind
 
 
-@fault(1, "a perfect oracle, targets [n, places, c]", "0.76", lambda x: x.endswith("1.0000"))
+@fault(
+    1,
+    "a perfect oracle, targets [n, places, c]",
+    "0.76",
+    lambda x: x.endswith("1.0000"),
+)
 def places():
     def draw(key):
         return jax.nn.one_hot(jax.random.randint(key, (10, 3), 0, 4), 4)
 
-    return score(oracle(jm.criteria.each_place(jm.criteria.classification)), asked(draw))
+    return score(
+        oracle(jm.criteria.each_place(jm.criteria.classification)), asked(draw)
+    )
 
 
-@fault(1, "a perfect oracle, several labels a row", "0.94, cross-entropy inf", lambda x: x.endswith("1.0000"))
+@fault(
+    1,
+    "a perfect oracle, several labels a row",
+    "0.94, cross-entropy inf",
+    lambda x: x.endswith("1.0000"),
+)
 def labels():
     def draw(key):
         return jax.random.bernoulli(key, 0.5, (10, 4)).astype("float32")
@@ -104,7 +116,12 @@ def labels():
     return score(oracle(jm.criteria.multilabel, lambda x: 9 * (2 * x - 1)), asked(draw))
 
 
-@fault(1, "two real outputs, trained and tested", "accuracy and mse", lambda x: x == "mse mse")
+@fault(
+    1,
+    "two real outputs, trained and tested",
+    "accuracy and mse",
+    lambda x: x == "mse mse",
+)
 def two_outputs():
     net = jm.models.mlp(2, hidden=())
     learner = jm.maml(net, optax.sgd(0.01), steps=1, criterion=jm.criteria.regression)
@@ -122,21 +139,36 @@ def one_logit():
     return score(oracle(jm.criteria.binary, lambda x: 2 * x - 1), asked(draw))
 
 
-@fault(1, "smoothed labels, one class absent", "the absent class is predicted", lambda x: x == "absent class taken out, loss finite")
+@fault(
+    1,
+    "smoothed labels, one class absent",
+    "the absent class is predicted",
+    lambda x: x == "absent class taken out, loss finite",
+)
 def smoothed():
     support = Batch(None, 0.9 * jnp.eye(3)[jnp.array([0, 1])] + 0.1 / 3)
     criterion = jm.criteria.classification
     outputs = criterion.prepare(jnp.array([[0.0, 0.0, 5.0]]), support)
     finite = jnp.isfinite(criterion.loss(outputs, support.targets[:1], None))
-    return f"absent class {'taken out' if outputs.argmax() != 2 else 'predicted'}, loss {'finite' if finite else 'not finite'}"
+    known = "taken out" if outputs.argmax() != 2 else "predicted"
+    return f"absent class {known}, loss {'finite' if finite else 'not finite'}"
 
 
 # 2. Padding seen by batch statistics
 
 
-@fault(2, "ProtoNet, conv4 'batch': padded and cut", "2.083 and 2.121", lambda x: abs(float(x.split()[0]) - float(x.split()[2])) < 1e-5)
+@fault(
+    2,
+    "ProtoNet, conv4 'batch': padded and cut",
+    "2.083 and 2.121",
+    lambda x: abs(float(x.split()[0]) - float(x.split()[2])) < 1e-5,
+)
 def padding():
-    data = jm.data.from_counts(np.random.default_rng(0).integers(0, 255, (90, 16, 16, 1), dtype="uint8"), [9] * 10, tuple("abcdefghij"))
+    data = jm.data.from_counts(
+        np.random.default_rng(0).integers(0, 255, (90, 16, 16, 1), dtype="uint8"),
+        [9] * 10,
+        tuple("abcdefghij"),
+    )
     task = jm.tasks.meta_dataset(data, max_ways=8, max_queries=3, max_support=40)
     episode = task(jax.random.key(3))
     learner = jm.protonet(jm.models.conv4(None, filters=4))
@@ -146,7 +178,11 @@ def padding():
         rows = np.flatnonzero(batch.weights)
         return Batch(batch.inputs[rows], batch.targets[rows][:, :ways])
 
-    ways = int(np.asarray(episode.support.targets)[np.asarray(episode.support.weights) > 0].any(0).sum())
+    ways = int(
+        np.asarray(episode.support.targets)[np.asarray(episode.support.weights) > 0]
+        .any(0)
+        .sum()
+    )
     whole = learner.loss(meta, episode, KEY)[0]
     small = learner.loss(meta, Episode(*(cut(b, ways) for b in episode)), KEY)[0]
     return f"{whole:.6f} and {small:.6f}"
@@ -155,24 +191,41 @@ def padding():
 # 4. NaN as a number
 
 
-@fault(4, "NaN parameters, ProtoNet of five ways", "accuracy 0.2000 ± 0.0000", lambda x: x == "accuracy nan")
+@fault(
+    4,
+    "NaN parameters, ProtoNet of five ways",
+    "accuracy 0.2000 ± 0.0000",
+    lambda x: x == "accuracy nan",
+)
 def nan_score():
     learner, task = jm.protonet(jm.models.mlp(None)), jm.tasks.glyphs(5, 1, 3)
     meta = learner.init(KEY, task(KEY))
     return score(learner, task, jax.tree.map(lambda x: x * jnp.nan, meta))
 
 
-@fault(4, "MAML with optax.masked(optax.adam(.1), ...)", "an all-NaN meta-gradient", lambda x: x.startswith("inner: got a transform"))
+@fault(
+    4,
+    "MAML with optax.masked(optax.adam(.1), ...)",
+    "an all-NaN meta-gradient",
+    lambda x: x.startswith("inner: got a transform"),
+)
 def masked():
     mask = {"head": True, "layer1": False}
-    learner = jm.maml(jm.models.mlp(2, hidden=(4,)), optax.masked(optax.adam(0.1), mask))
+    learner = jm.maml(
+        jm.models.mlp(2, hidden=(4,)), optax.masked(optax.adam(0.1), mask)
+    )
     return refusal(lambda: learner.init(KEY, jm.testing.probe(2)(KEY)))
 
 
 # 5. Scale
 
 
-@fault(5, "metaoptnet, features x 1e5: accuracy of separable classes", "W = 0, kkt 0.0", lambda x: x == "1.00 1.00 1.00")
+@fault(
+    5,
+    "metaoptnet, features x 1e5: accuracy of separable classes",
+    "W = 0, kkt 0.0",
+    lambda x: x == "1.00 1.00 1.00",
+)
 def scales():
     def accuracy(factor):
         learner = jm.metaoptnet(jm.models.flat())
@@ -207,7 +260,12 @@ class Own(nnx.Module):
         return self.last(nnx.relu(self.first(x)))
 
 
-@fault(7, "boil on a module without a layer called 'head'", "MAML, silently", lambda x: "first/kernel" in x)
+@fault(
+    7,
+    "boil on a module without a layer called 'head'",
+    "MAML, silently",
+    lambda x: "first/kernel" in x,
+)
 def boil():
     model = jm.models.from_nnx(lambda rngs: Own(rngs=rngs))
     learner = jm.boil(model, optax.sgd(0.1))
@@ -225,19 +283,31 @@ class Flagged(linen.Module):
         return linen.Dropout(0.5)(linen.Dense(3)(x), deterministic=not training)
 
 
-@fault(7, "from_linen with a flag called training: dropout in training", "missing argument", lambda x: x == "drops out")
+@fault(
+    7,
+    "from_linen with a flag called training: dropout in training",
+    "missing argument",
+    lambda x: x == "drops out",
+)
 def linen_flag():
     model = jm.models.from_linen(Flagged())
     x = jnp.ones((4, 8))
     meta = model.init(KEY, x)
     trained = model.apply(meta, x, train=True, key=KEY)[0]
-    return "drops out" if bool(jnp.any(trained != model.apply(meta, x)[0])) else "does not"
+    return (
+        "drops out" if bool(jnp.any(trained != model.apply(meta, x)[0])) else "does not"
+    )
 
 
 # 8. Recompiled
 
 
-@fault(8, "traces of jit(trainer.step) over three steps: r2d2, metaoptnet, platipus", "2, 2, 2", lambda x: x == "1, 1, 1")
+@fault(
+    8,
+    "traces of jit(trainer.step) over three steps: r2d2, metaoptnet, platipus",
+    "2, 2, 2",
+    lambda x: x == "1, 1, 1",
+)
 def traces():
     body, head = jm.models.mlp(None, hidden=(4,)), jm.models.mlp(3, hidden=(4,))
     learners = (jm.r2d2(body), jm.metaoptnet(body), jm.platipus(head, optax.sgd(0.1)))
@@ -265,7 +335,9 @@ def count_traces(learner: jm.MetaLearner, task: jm.Task | None = None) -> int:
 # 10. Small and certain
 
 
-@fault(10, "tasks.semi_supervised of a plain function", "refused", lambda x: x == "a task")
+@fault(
+    10, "tasks.semi_supervised of a plain function", "refused", lambda x: x == "a task"
+)
 def plain():
     task = jm.testing.probe()
     found = refusal(lambda: jm.tasks.semi_supervised(lambda key: task(key), 1)(KEY))
@@ -275,7 +347,12 @@ def plain():
 # 11. Words
 
 
-@fault(11, "maml(nnx.Linear(...))", "'Linear' object has no attribute 'init'", lambda x: "from_nnx" in x)
+@fault(
+    11,
+    "maml(nnx.Linear(...))",
+    "'Linear' object has no attribute 'init'",
+    lambda x: "from_nnx" in x,
+)
 def module_for_model():
     return refusal(lambda: jm.maml(nnx.Linear(2, 3, rngs=nnx.Rngs(0)), optax.sgd(0.1)))
 
@@ -287,7 +364,12 @@ def integer_labels():
     return refusal(lambda: learner.init(KEY, episode._replace(support=support)))
 
 
-@fault(11, "a 5-way head judged 20-way", "shapes (100, 5) and (100, 20)", lambda x: "20, the ways" in x)
+@fault(
+    11,
+    "a 5-way head judged 20-way",
+    "shapes (100, 5) and (100, 20)",
+    lambda x: "20, the ways" in x,
+)
 def other_ways():
     learner = jm.maml(jm.models.mlp(5), optax.sgd(0.1), steps=1)
     five, twenty = (jm.testing.probe(ways)(KEY) for ways in (5, 20))
@@ -304,7 +386,8 @@ def main() -> int:
             found = each.now()
         good = each.right(found)
         bad += not good
-        print(f"{each.kind:>2}  {each.what}\n      0.1: {each.before}\n      now: {found}   {'mended' if good else 'NOT MENDED'}")
+        print(f"{each.kind:>2}  {each.what}\n      0.1: {each.before}")
+        print(f"      now: {found}   {'mended' if good else 'NOT MENDED'}")
     print(f"{len(FAULTS) - bad} of {len(FAULTS)} mended")
     return bad
 

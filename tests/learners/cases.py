@@ -35,10 +35,10 @@ def body():
 class Noisy(nnx.Module):
     """A layer with all that can go wrong: running averages, and units that drop out."""
 
-    def __init__(self, inputs, outputs, *, rngs):
+    def __init__(self, inputs, outputs, drop, *, rngs):
         self.layer1 = nnx.Linear(inputs, 16, rngs=rngs)
         self.norm1 = nnx.BatchNorm(16, momentum=0.9, rngs=rngs)
-        self.drop = nnx.Dropout(0.2, rngs=rngs)
+        self.drop = nnx.Dropout(drop, rngs=rngs)
         self.head = None if outputs is None else nnx.Linear(16, outputs, rngs=rngs)
 
     def __call__(self, x):
@@ -47,12 +47,15 @@ class Noisy(nnx.Module):
         return x if self.head is None else self.head(x)
 
 
-def noisy_head(ways=3):
-    return from_nnx_for(lambda rngs, x: Noisy(math.prod(x.shape[1:]), ways, rngs=rngs))
+def nets(drop):
+    """`(head, body)` with running averages, and dropout of that rate."""
 
+    def head(ways=3):
+        return from_nnx_for(
+            lambda rngs, x: Noisy(math.prod(x.shape[1:]), ways, drop, rngs=rngs)
+        )
 
-def noisy_body():
-    return noisy_head(None)
+    return head, lambda: head(None)
 
 
 CASES: dict[str, Case] = {
@@ -162,4 +165,15 @@ NOISY: dict[str, Case] = {
         build=lambda head, body: jm.mann(body(), hidden=16, slots=12, width=8, heads=1)
     ),
 }
-"""The same learners, to be built with `noisy_head` and `noisy_body`."""
+"""The same learners, to be built with `nets(drop)`."""
+
+CANNOT_FAIL = {
+    "no_second_compilation": "metric learners without a head of their own: no state of "
+    "theirs could change its type",
+    "padding_is_invisible": "reptile's loss as to the query, which it never sees: its "
+    "metrics alone can break the law there",
+    "weights_are_copies": "reptile, likewise; mann and snail do not claim it",
+    "same_key_same_value": "learners that draw nothing, on nets without dropout",
+    "nan_is_no_score": "mann on raw pixels as to the embedding, which has no parameters",
+}
+"""Laws that no mistake could break, and on which learners: there they show nothing."""

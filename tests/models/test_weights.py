@@ -86,6 +86,7 @@ CASES = {
     "scale_shift": (lambda: jm.models.scale_shift(small(2)), IMAGES),
 }
 
+
 @pytest.mark.parametrize("name", CASES)
 def test_padding_is_nothing_and_a_weight_is_copies(name):
     build, shape = CASES[name]
@@ -186,7 +187,10 @@ def test_a_norm_of_somebodys_own_cannot_be_told():
     x, weights = jnp.ones((2, 3), "float32"), jnp.ones(2)
     mine = jm.models.from_nnx(lambda rngs: Mine(3, rngs=rngs))
     stat = jm.models.from_nnx(lambda rngs: Stat())
-    for model, text in ((mine, "a __call__ of its own"), (stat, "statistics of its own")):
+    for model, text in (
+        (mine, "a __call__ of its own"),
+        (stat, "statistics of its own"),
+    ):
         meta = model.init(KEY, x)
         model.apply(meta, x, train=True)
         with pytest.raises(ValueError, match=text):
