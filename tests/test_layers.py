@@ -25,6 +25,7 @@ NEIGHBOURS = {
     ("tree", "core"),
     ("metrics", "losses"),
     ("criteria", "losses"),
+    ("functional", "losses"),
     ("criteria", "metrics"),
     ("rules", "functional"),
     ("tasks", "data"),

@@ -21,15 +21,15 @@ def svm_dual(
     weights: Array | None = None,
     *,
     C: float,
-    iterations: int = 100,
+    iterations: int = 1000,
 ) -> Array:
     """Solves the dual of the Crammer-Singer support vector machine.
 
         min_a  1/2 sum_k a_k^T K a_k - sum_{n,k} t_nk a_nk
         s.t.   a_nk <= w_n C t_nk,   sum_k a_nk = 0         (Lee et al., eqs. 4-6)
 
-    The solution is found by accelerated projected gradient with restarts, a fixed
-    number of steps that are not differentiated. Its derivative is that of the
+    The solution is found by accelerated projected gradient with restarts, in steps that
+    are not differentiated. Its derivative is that of the
     optimality conditions: with P the projection onto the directions in which a can move
     (the free entries, each row summing to 0), P K P z = P v for a cotangent v, and the
     cotangent of K is -z a^T. It is exact as far as the solution is: see `kkt_residual`.
@@ -43,8 +43,9 @@ def svm_dual(
       weights: w, `[n]`, or `None` for all 1: violations of an example count w times. An
         example of weight 0 gets a = 0, and its row and column of K are not read.
       C: the price of a margin violation, > 0.
-      iterations: >= 1. Features that are far from round (raw columns of different
-        units, a large common offset) need many.
+      iterations: at most, >= 1; they end where rounding lets no step be smaller.
+        Features that are far from round (raw columns of different units, a large
+        common offset) need many.
 
     Returns:
       a, `[n, c]`; the weights of the classes are W = X^T a.
