@@ -27,6 +27,7 @@ NEIGHBOURS = {
     ("metrics", "losses"),
     ("functional", "losses"),
     ("criteria", "losses"),
+    ("functional", "losses"),
     ("criteria", "metrics"),
     ("rules", "functional"),
     ("tasks", "data"),

@@ -1,5 +1,8 @@
 """Gaussian kernels between two samples, and how far apart they say the samples are.
 
+Everywhere in this library a bandwidth is sigma^2 of k = exp(-||a - b||^2 / (2 sigma^2)):
+`gamma` elsewhere is 1 / (2 sigma^2), the h of SVGD's paper 2 sigma^2.
+
 Gretton et al. 2012, A Kernel Two-Sample Test, JMLR 13:723-773; Long et al. 2015, Deep
 Adaptation Networks, https://arxiv.org/abs/1502.02791.
 """
@@ -10,31 +13,10 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxmeta.core import Array, Scalar
+from jaxmeta.functional.distances import squared_euclidean
 from jaxmeta.functional.spectral import same_features
 
 OCTAVES = (-3, -2, -1, 0, 1)
-
-
-def squared_distances(a: Array, b: Array) -> Array:
-    """All pairwise squared distances by one matrix product, never below 0.
-
-        d_ij = max(||a_i||^2 - 2 a_i . b_j + ||b_j||^2, 0)
-
-    Memory is `n m`, not `n m d` as in `distances.squared_euclidean`; the price is
-    cancellation between close points, which a kernel (flat there) forgives.
-
-    Args:
-      a: `[n, d]`.
-      b: `[m, d]`.
-
-    Returns:
-      `[n, m]`.
-
-    >>> squared_distances(jnp.zeros((1, 2)), jnp.array([[3.0, 4.0]])).tolist()
-    [[25.0]]
-    """
-    norms = jnp.sum(a * a, -1)[:, None] + jnp.sum(b * b, -1)[None, :]
-    return jnp.maximum(norms - 2 * a @ b.T, 0.0)
 
 
 def median_bandwidth(a: Array, b: Array) -> Scalar:
@@ -50,7 +32,7 @@ def median_bandwidth(a: Array, b: Array) -> Scalar:
     >>> float(median_bandwidth(jnp.zeros((2, 1)), jnp.full((3, 1), 2.0)))
     4.0
     """
-    middle = jnp.median(squared_distances(a, b))
+    middle = jnp.median(squared_euclidean(a, b))
     return jnp.where(middle > 0, middle, 1.0)
 
 
@@ -62,7 +44,7 @@ def rbf(a: Array, b: Array, bandwidth: float | Array) -> Array:
     Args:
       a: `[n, d]`.
       b: `[m, d]`.
-      bandwidth: sigma^2, > 0. `gamma` elsewhere is `1 / (2 sigma^2)`.
+      bandwidth: sigma^2, > 0.
 
     Returns:
       `[n, m]` in (0, 1].
@@ -70,7 +52,7 @@ def rbf(a: Array, b: Array, bandwidth: float | Array) -> Array:
     >>> rbf(jnp.zeros((1, 1)), jnp.array([[0.0]]), 1.0).tolist()
     [[1.0]]
     """
-    return jnp.exp(-squared_distances(a, b) / (2 * bandwidth))
+    return jnp.exp(-squared_euclidean(a, b) / (2 * bandwidth))
 
 
 def mmd(
@@ -121,7 +103,7 @@ def mmd(
     w = jnp.ones(n, source.dtype) if weights is None else weights.astype(source.dtype)
     every = jnp.concatenate([w, ones])
     both = jnp.concatenate([source, target])
-    d = squared_distances(both, both)
+    d = squared_euclidean(both, both)
     if bandwidth is None:
         bandwidth = _mean_of_pairs(d, every, every, apart=True)
     bandwidth = lax.stop_gradient(bandwidth)

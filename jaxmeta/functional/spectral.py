@@ -15,7 +15,8 @@ def principal(x: Array) -> tuple[Array, Array, Array]:
 
     Returns:
       The mean `[d]`, the variances `[k]` largest first, the directions `[d, k]`, with
-      k = min(n, d). Outside of their span the variance is 0.
+      k = min(n, d). Outside of their span the variance is 0, and so is one that is no
+      more than the rounding of the largest.
 
     >>> principal(jnp.array([[0.0, 1.0], [2.0, 1.0]]))[1].round(4).tolist()
     [2.0, 0.0]
@@ -23,6 +24,8 @@ def principal(x: Array) -> tuple[Array, Array, Array]:
     x = jnp.asarray(x)
     mean = x.mean(0)
     _, s, directions = jnp.linalg.svd(x - mean, full_matrices=False)
+    noise = s[0] * max(x.shape) * jnp.finfo(x.dtype).eps  # as a matrix's rank is counted
+    s = jnp.where(s > noise, s, 0.0)
     return mean, jnp.square(s) / (len(x) - 1), directions.T
 
 
