@@ -77,7 +77,7 @@ def told(kind: type[nnx.BatchNorm]) -> type[nnx.BatchNorm]:
 
     def own_call(layer, *args, **kwargs):
         held = layer.use_running_average and layer.place.of_batch
-        if held or layer.row_weights is not None and not layer.use_running_average:
+        if held or (layer.row_weights is not None and not layer.use_running_average):
             raise ValueError(
                 f"{layer.place.path}: {kind.__name__} has a __call__ of its own, which "
                 "cannot be told what its statistics are of, wants that of nnx.BatchNorm"
