@@ -48,6 +48,11 @@ class Half(nnx.Module):
         return self.norm(x.reshape(2 * x.shape[0], -1, 1))
 
 
+def double(meta):
+    """Flax makes float32, whatever the mode."""
+    return jax.tree.map(lambda x: x.astype(float), meta)
+
+
 def small(*args, norm="batch", **options):
     return jm.models.conv4(*args, filters=2, blocks=2, norm=norm, **options)
 
@@ -92,7 +97,7 @@ def test_padding_is_nothing_and_a_weight_is_copies(name):
     build, shape = CASES[name]
     model = build()
     x = np.random.default_rng(0).normal(size=(6, *shape))
-    meta = jax.tree.map(lambda x: x.astype(float), model.init(KEY, x))
+    meta = double(model.init(KEY, x))
     # away from where all starts: averages of 0 and 1, norms of scale 1
     noise = np.random.default_rng(1)
     meta = jax.tree.map(lambda p: p + 0.3 * noise.random(p.shape), meta)
@@ -121,8 +126,8 @@ def test_padding_is_nothing_and_a_weight_is_copies(name):
 def test_no_row_at_all(name):
     """All weights 0: nothing is NaN, and running averages stay where they are."""
     build, shape = CASES[name]
-    model, x = build(), jnp.full((3, *shape), jnp.nan, "float32")
-    meta = model.init(KEY, x)
+    model, x = build(), jnp.full((3, *shape), jnp.nan)
+    meta = double(model.init(KEY, x))
     y, buffers = model.apply(meta, x, train=True, weights=jnp.zeros(3))
     assert np.isfinite(y).all()
     for a, b in zip(leaves(buffers), leaves(meta.buffers), strict=True):
@@ -148,7 +153,7 @@ def test_pairs_apart_have_the_weights_of_pairs():
 def test_weights_that_fit_nothing_are_refused():
     x = jnp.zeros((3, 4))
     halves = jm.models.from_nnx(lambda rngs: Half(rngs))
-    meta = halves.init(KEY, x)
+    meta = double(halves.init(KEY, x))
     with pytest.raises(ValueError, match="weights: norm normalises 6 rows"):
         halves.apply(meta, x, weights=jnp.ones(3), train=True)
     halves.apply(meta, x, weights=jnp.ones(3))  # running averages mix nothing
@@ -159,12 +164,12 @@ def test_weights_that_fit_nothing_are_refused():
 @pytest.mark.parametrize("name", ["conv4", "nnx", "linen"])
 def test_weights_lost_on_the_way_are_refused(name):
     build, shape = CASES[name]
-    inner, x = build(), jnp.zeros((2, *shape), "float32")
+    inner, x = build(), jnp.zeros((2, *shape))
 
     def apply(meta, inputs, *, train=False, key=None):
         return inner.apply(meta, inputs, train=train, key=key)
 
-    outer, meta = jm.Model(inner.init, apply), inner.init(KEY, x)
+    outer, meta = jm.Model(inner.init, apply), double(inner.init(KEY, x))
     jm.models.call(outer, meta, x, train=True)
     with pytest.raises(ValueError, match=r"weights: .*norm.* mixes examples"):
         jm.models.call(outer, meta, x, weights=jnp.ones(2), train=True)
@@ -184,14 +189,14 @@ def test_a_norm_of_somebodys_own_cannot_be_told():
         def __call__(self, x):
             return x - x.mean(0)
 
-    x, weights = jnp.ones((2, 3), "float32"), jnp.ones(2)
+    x, weights = jnp.ones((2, 3)), jnp.ones(2)
     mine = jm.models.from_nnx(lambda rngs: Mine(3, rngs=rngs))
     stat = jm.models.from_nnx(lambda rngs: Stat())
     for model, text in (
         (mine, "a __call__ of its own"),
         (stat, "statistics of its own"),
     ):
-        meta = model.init(KEY, x)
+        meta = double(model.init(KEY, x))
         model.apply(meta, x, train=True)
         with pytest.raises(ValueError, match=text):
             model.apply(meta, x, train=True, weights=weights)
