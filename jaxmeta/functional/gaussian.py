@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jax.scipy.special import ndtri
 
 from jaxmeta.core import Array, Key, Scalar
+from jaxmeta.losses import weighted_mean
 
 
 class Gaussian(NamedTuple):
@@ -50,14 +51,20 @@ def log_prob(prediction: Gaussian, targets: Array) -> Array:
     return -0.5 * jnp.square(z) - jnp.log(std) - 0.5 * jnp.log(2 * jnp.pi)
 
 
-def gaussian_nll(prediction: Gaussian, targets: Array) -> Scalar:
+def gaussian_nll(
+    prediction: Gaussian, targets: Array, weights: Array | None = None
+) -> Scalar:
     """Mean negative log-likelihood over examples and dimensions, in nats.
 
     >>> standard = Gaussian(jnp.zeros((1, 1)), jnp.ones((1, 1)))
     >>> round(gaussian_nll(standard, jnp.zeros((1, 1))).item(), 4)
     0.9189
     """
-    return -jnp.mean(log_prob(prediction, targets))
+    return -weighted_mean(_rest(log_prob(prediction, targets)), weights)
+
+
+def _rest(x: Array) -> Array:
+    return x.reshape(x.shape[0], -1).mean(-1)
 
 
 def entropy(prediction: Gaussian) -> Array:
@@ -102,7 +109,13 @@ def sample(prediction: Gaussian, key: Key, samples: int) -> Array:
     return mean + std * noise
 
 
-def coverage(prediction: Gaussian, targets: Array, *, level: float = 0.9) -> Scalar:
+def coverage(
+    prediction: Gaussian,
+    targets: Array,
+    weights: Array | None = None,
+    *,
+    level: float = 0.9,
+) -> Scalar:
     """Fraction of the targets inside the central band of probability `level`.
 
         |t - m| <= s Phi^-1((1 + level) / 2)
@@ -128,4 +141,4 @@ def coverage(prediction: Gaussian, targets: Array, *, level: float = 0.9) -> Sca
         raise ValueError(f"level: got {level}, wants a number in (0, 1)")
     mean, std = prediction
     inside = jnp.abs(targets - mean) <= std * ndtri((1 + level) / 2)
-    return jnp.mean(inside.astype(mean.dtype))
+    return weighted_mean(_rest(inside.astype(mean.dtype)), weights)

@@ -10,6 +10,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jaxmeta.functional.meshes import by_rows
+
 
 def affine_norm(
     x: jax.Array,
@@ -44,6 +46,7 @@ def affine_norm(
     return (x * s + (offset - mean * s)).astype(x.dtype)
 
 
+@by_rows(results=3)
 def batch_norm(
     x: jax.Array,
     scale: jax.Array,
@@ -82,6 +85,7 @@ def batch_norm(
     return y, mean.reshape(x.shape[-1]), var.reshape(x.shape[-1])
 
 
+@by_rows()
 def group_norm(
     x: jax.Array,
     groups: int,
@@ -124,6 +128,7 @@ def group_norm(
     return y.reshape(x.shape)
 
 
+@by_rows()
 def layer_norm(
     x: jax.Array, scale: jax.Array, offset: jax.Array, *, eps: float = 1e-5
 ) -> jax.Array:

@@ -14,6 +14,7 @@ from jax.scipy.stats import norm
 
 from jaxmeta.core import Array, Key, Scalar
 from jaxmeta.functional.gaussian import Gaussian
+from jaxmeta.losses import weighted_mean
 
 NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(32)  # for E over N(0, 1)
 
@@ -124,15 +125,14 @@ def _mix(log_densities: Array) -> Array:
     return jax.nn.logsumexp(log_densities, 0) - math.log(log_densities.shape[0])
 
 
-def nll(p: Predictive, targets: Array) -> Scalar:
+def nll(p: Predictive, targets: Array, weights: Array | None = None) -> Scalar:
     """Mean negative log-likelihood over the real targets, in nats.
 
     >>> round(nll(categorical(jnp.zeros((2, 4))), jnp.eye(2, 4)).item(), 4)  # log 4
     1.3863
     """
     values = -log_prob(p, targets)
-    count = targets.sum() if p.std is None else values.size
-    return values.sum() / jnp.where(count > 0, count, 1)
+    return weighted_mean(values.reshape(values.shape[0], -1).mean(-1), weights)
 
 
 def entropy(p: Predictive) -> Array:
