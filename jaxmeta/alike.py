@@ -47,7 +47,9 @@ def _form(x: Any, outer: tuple[int, ...]) -> Hashable:
         return Memo
     if isinstance(x, types.FunctionType):
         cells = each(map(_contents, x.__closure__ or ()))
-        named = tuple(sorted((x.__kwdefaults__ or {}).items(), key=lambda item: item[0]))
+        named = tuple(
+            sorted((x.__kwdefaults__ or {}).items(), key=lambda item: item[0])
+        )
         defaults = each(x.__defaults__ or ()), each(value for _, value in named)
         return ("function", x.__code__, id(x.__globals__), cells, defaults)
     if isinstance(x, types.MethodType):
@@ -86,9 +88,7 @@ class Shared:
         # on the owner itself: gone with it, whatever refers to it
         self._name = f"_shared_{id(self)}"
 
-    def of(
-        self, owner: Callable, more: Any, make: Callable[[], Any]
-    ) -> Any:
+    def of(self, owner: Callable, more: Any, make: Callable[[], Any]) -> Any:
         """The thing of `owner` and of `more`, made where there is none yet.
 
         Args:

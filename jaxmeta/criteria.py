@@ -195,5 +195,7 @@ def _takes_weights(function: Callable) -> bool:
         found = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):  # a builtin without a signature
         return False
-    positional = [p for p in found if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    positional = [
+        p for p in found if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
+    ]
     return len(positional) >= 3 or any(p.kind == p.VAR_POSITIONAL for p in found)

@@ -25,6 +25,7 @@ NEIGHBOURS = {
     ("tree", "core"),
     ("core", "checks"),
     ("metrics", "losses"),
+    ("functional", "losses"),
     ("criteria", "losses"),
     ("criteria", "metrics"),
     ("rules", "functional"),

@@ -95,7 +95,9 @@ def joined(first: Batch, second: Batch) -> Batch:
     def both(a, b):
         return jax.tree.map(lambda x, y: jnp.concatenate([x, y]), a, b)
 
-    inputs, targets = both((first.inputs, first.targets), (second.inputs, second.targets))
+    inputs, targets = both(
+        (first.inputs, first.targets), (second.inputs, second.targets)
+    )
     return Batch(inputs, targets, joined_weights(first, second))
 
 

@@ -112,6 +112,8 @@ def bmaml_process(
     def init(key, episode):
         keys = jax.random.split(key, particles)
         start = jax.vmap(lambda k: model.init(k, episode.support.inputs))(keys)
+        if steps and order != "first":
+            check_differentiable(inner, start.params, steps=steps)
         params = {"particles": start.params, **log_noise(noise, start.params)}
         if isinstance(inner, Rule):
             params["rule"] = inner.init(start.params)

@@ -118,7 +118,10 @@ def maml_base(
         return unroll(inner_loss, params, tx, support, steps=steps, order=order).params
 
     def init(key, episode):
-        return slow.init(model.init(key, episode.support.inputs))
+        start = model.init(key, episode.support.inputs)
+        if steps and order != "first":
+            check_differentiable(inner, start.params, steps=steps)
+        return slow.init(start)
 
     def train(meta, episode, extra, key):
         phi = run(meta, episode.support, extra, True, key)

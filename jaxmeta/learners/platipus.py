@@ -126,8 +126,11 @@ def platipus_process(
         ).params
 
     def init(key, episode):
+        start = model.init(key, episode.support.inputs)
+        if steps and order == "second":
+            check_differentiable(inner, start.params, steps=steps)
         return warm_start(
-            model.init(key, episode.support.inputs),
+            start,
             inner,
             init_std=init_std,
             init_gamma=init_gamma,

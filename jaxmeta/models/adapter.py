@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from jaxmeta.alike import Memo
 from jaxmeta.core import Meta, Model, PyTree
 
 
@@ -50,7 +51,7 @@ def from_nnx_for(build: Callable[[nnx.Rngs, PyTree], nnx.Module]) -> Model:
     Returns:
       A `Model`.
     """
-    graphs: dict[Any, Any] = {}
+    graphs: dict[Any, Any] = Memo()
 
     def graph(inputs):
         # One example decides the sizes: the batch axis is dropped from the cache key.

@@ -101,9 +101,7 @@ def per_step(
         chosen, rest = tree.partition(meta.params, select)
         chosen, buffers = jax.tree.map(lambda x: x[k], (chosen, meta.buffers))
         now = Meta(tree.combine(chosen, rest), buffers)
-        outputs, new = call(
-            model, now, inputs, weights=weights, train=train, key=key
-        )
+        outputs, new = call(model, now, inputs, weights=weights, train=train, key=key)
         if not tree.leaves(meta.buffers):
             return outputs, new
         return outputs, jax.tree.map(lambda b, x: b.at[k].set(x), meta.buffers, new)

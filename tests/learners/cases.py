@@ -48,9 +48,7 @@ class Noisy(nnx.Module):
 
 
 def noisy_head(ways=3):
-    return from_nnx_for(
-        lambda rngs, x: Noisy(math.prod(x.shape[1:]), ways, rngs=rngs)
-    )
+    return from_nnx_for(lambda rngs, x: Noisy(math.prod(x.shape[1:]), ways, rngs=rngs))
 
 
 def noisy_body():
@@ -62,25 +60,37 @@ CASES: dict[str, Case] = {
     "anil": Case(lambda head, body: jm.anil(head(), optax.sgd(0.3), steps=2)),
     "boil": Case(lambda head, body: jm.boil(head(), optax.sgd(0.3), steps=2)),
     "meta_sgd": Case(lambda head, body: jm.meta_sgd(head(), init_rate=0.3, steps=2)),
-    "meta_curvature": Case(lambda head, body: jm.meta_curvature(head(), optax.sgd(0.3), steps=2)),
+    "meta_curvature": Case(
+        lambda head, body: jm.meta_curvature(head(), optax.sgd(0.3), steps=2)
+    ),
     "maml_plus_plus": Case(
         lambda head, body: jm.maml_plus_plus(
             head(), steps=2, init_rate=0.3, epoch=4, first_order_epochs=2
         )
     ),
     "cavia": Case(
-        lambda head, body: jm.cavia(head(), optax.sgd(1.0), context=32, film="layer1", steps=3),
+        lambda head, body: jm.cavia(
+            head(), optax.sgd(1.0), context=32, film="layer1", steps=3
+        ),
         # the classes must be told apart through the context alone
         checks=dict(train_steps=150),
     ),
-    "imaml": Case(lambda head, body: jm.imaml(head(), optax.sgd(0.2), steps=8, lam=1.0)),
-    "proto_maml": Case(lambda head, body: jm.proto_maml(body(), optax.sgd(0.05), steps=2)),
-    "meta_transfer": Case(lambda head, body: jm.meta_transfer(body(), optax.sgd(0.3), steps=2)),
+    "imaml": Case(
+        lambda head, body: jm.imaml(head(), optax.sgd(0.2), steps=8, lam=1.0)
+    ),
+    "proto_maml": Case(
+        lambda head, body: jm.proto_maml(body(), optax.sgd(0.05), steps=2)
+    ),
+    "meta_transfer": Case(
+        lambda head, body: jm.meta_transfer(body(), optax.sgd(0.3), steps=2)
+    ),
     "reptile": Case(
         lambda head, body: jm.reptile(head(), optax.sgd(0.3), steps=4),
         checks=dict(tx=optax.sgd(0.5)),
     ),
-    "protonet": Case(lambda head, body: jm.protonet(body()), checks=dict(metric_learner=True)),
+    "protonet": Case(
+        lambda head, body: jm.protonet(body()), checks=dict(metric_learner=True)
+    ),
     "matching_network": Case(
         lambda head, body: jm.matching_network(body()), checks=dict(metric_learner=True)
     ),
@@ -88,7 +98,9 @@ CASES: dict[str, Case] = {
         lambda head, body: jm.relation_network(body()), checks=dict(metric_learner=True)
     ),
     "r2d2": Case(lambda head, body: jm.r2d2(body()), checks=dict(metric_learner=True)),
-    "metaoptnet": Case(lambda head, body: jm.metaoptnet(body()), checks=dict(metric_learner=True)),
+    "metaoptnet": Case(
+        lambda head, body: jm.metaoptnet(body()), checks=dict(metric_learner=True)
+    ),
     "baseline_plus_plus": Case(
         lambda head, body: jm.baseline_plus_plus(body(), steps=10),
         checks=dict(metric_learner=True),
@@ -102,7 +114,9 @@ CASES: dict[str, Case] = {
         checks=dict(classification=False),
     ),
     "mann": Case(
-        lambda head, body: jm.mann(jm.models.flat(), hidden=16, slots=12, width=8, heads=1),
+        lambda head, body: jm.mann(
+            jm.models.flat(), hidden=16, slots=12, width=8, heads=1
+        ),
         # learning to bind labels takes longer than learning to compare
         task=probe(2, 3, 3, noise=1, loudness=1.0),
         checks=dict(set_learner=False, weighs_rows=False, train_steps=300),
@@ -113,10 +127,14 @@ CASES: dict[str, Case] = {
         checks=dict(set_learner=False, weighs_rows=False, train_steps=200),
     ),
     "lstm_meta_learner": Case(
-        lambda head, body: jm.lstm_meta_learner(head(), steps=2, hidden=4, input_bias=(-1.0, 0.0))
+        lambda head, body: jm.lstm_meta_learner(
+            head(), steps=2, hidden=4, input_bias=(-1.0, 0.0)
+        )
     ),
     "platipus": Case(
-        lambda head, body: jm.platipus(head(), optax.sgd(0.3), steps=1, kl_weight=1e-4, samples=3)
+        lambda head, body: jm.platipus(
+            head(), optax.sgd(0.3), steps=1, kl_weight=1e-4, samples=3
+        )
     ),
     "bmaml": Case(
         lambda head, body: jm.bmaml(head(), optax.sgd(1.0), particles=3, steps=1),

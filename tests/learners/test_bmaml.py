@@ -106,7 +106,11 @@ def test_the_chaser_learns_the_noise_and_nothing_else_from_the_likelihood(x64):
 
     def made(noise):
         return bmaml_process(
-            net(1), optax.sgd(0.01), particles=3, noise=noise, criterion=jm.criteria.regression
+            net(1),
+            optax.sgd(0.01),
+            particles=3,
+            noise=noise,
+            criterion=jm.criteria.regression,
         )
 
     plain, noisy = made(None).learner, made(0.5)
