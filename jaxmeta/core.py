@@ -11,6 +11,8 @@ import jax
 import numpy as np
 import optax
 
+from jaxmeta.checks import at_least
+
 Array = jax.Array
 Key = jax.Array
 PyTree = Any
@@ -62,8 +64,7 @@ class Batch(NamedTuple):
         labels = jax.numpy.asarray(labels)
         if not jax.numpy.issubdtype(labels.dtype, jax.numpy.integer):
             raise TypeError(f"labels: got {labels.dtype}, wants integers")
-        if ways < 1:
-            raise ValueError(f"ways: got {ways}, wants an integer >= 1")
+        at_least(1, ways=ways)
         if not isinstance(known, jax.core.Tracer) and labels.size:
             known = np.asarray(known)  # inside `jit`, what JAX makes of it is traced
             low, high = int(known.min()), int(known.max())

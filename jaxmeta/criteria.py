@@ -10,6 +10,7 @@ from collections.abc import Callable
 import jax.numpy as jnp
 
 from jaxmeta import losses, metrics
+from jaxmeta.checks import within
 from jaxmeta.core import Array, Batch, Criterion, Scalar
 
 
@@ -87,8 +88,7 @@ def label_smoothing(amount: float) -> Criterion:
     >>> round(float(criterion.loss(jnp.array([[9.0, 0.0]]), jnp.array([[1.0, 0.0]]), None)), 2)
     0.45
     """
-    if not 0 <= amount < 1:
-        raise ValueError(f"amount: got {amount}, wants a number in [0, 1)")
+    within("[0, 1)", amount=amount)
 
     def loss(outputs, targets, weights=None):
         return losses.cross_entropy(outputs, targets, weights, smoothing=amount)

@@ -232,3 +232,25 @@ def test_names_are_no_leaves_and_equal_tasks_compile_once():
     assert len(traces) == 1
     leaves = jax.tree.leaves(WITH_NAMES["mixture"])
     assert all(isinstance(x, jax.Array) for x in leaves)
+
+
+def test_evaluate_knows_the_classes_by_name():
+    """A rule that is right on all but elks, which it takes for the other class."""
+
+    def adapt(meta, support, key):
+        return support
+
+    def predict(meta, fast, inputs, *, weights=None):
+        near = -((inputs[:, :1] - fast.inputs[:, 0]) ** 2) @ fast.targets
+        return jnp.where(inputs[:, :1] == 4, -near, near)  # an elk
+
+    learner = jm.MetaLearner(None, adapt, predict, None)
+    three = from_counts(MORE.inputs, COUNTS, ("dog", "elk", "fox"))
+    task = tasks.padded(tasks.few_shot(three, 2, 1, 3), query=8)
+    found = jm.evaluate(learner, (), task, KEY, episodes=40)
+    assert found.per_class == {"dog": 1.0, "elk": 0.0, "fox": 1.0}
+    counts = np.asarray(found.confusion)
+    assert counts.sum() == 40 * 2 * 3 and counts[1, 1] == 0
+    assert (counts[[0, 2], [0, 2]] > 0).all() and counts[0, 2] == counts[2, 0] == 0
+    of_points = jm.evaluate(learner, (), lambda key: task(key), KEY, episodes=4)
+    assert of_points.per_class is None and of_points.confusion is None

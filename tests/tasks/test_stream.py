@@ -116,3 +116,19 @@ def test_it_feeds_the_same_trainer():
 def test_what_cannot_be_is_refused(labels, sizes, message):
     with pytest.raises(ValueError, match=message):
         stream(ROWS, labels, *sizes, steps=1, batch=1)
+
+
+def test_a_stream_is_evaluated():
+    """Its items are batches of episodes; an iterator gives the same."""
+    centres = np.eye(4, dtype=np.float32)[np.arange(32) % 4]
+    data = stream(centres, np.arange(32) % 4, 3, 1, 2, steps=3, batch=4)
+    learner = jm.protonet(jm.models.mlp(None, hidden=(4,)))
+    meta = learner.init(jax.random.key(0), jax.tree.map(lambda x: x[0], data[0]))
+    whole = jm.evaluate(learner, meta, data, jax.random.key(0), episodes=12)
+    assert whole.episodes == 12 and whole.mean > 0.9 and whole.per_class is None
+    assert data[0].support.weights is None
+    iterator = iter(data.to_iter_dataset())
+    again = jm.evaluate(
+        learner, meta, iterator, jax.random.key(0), episodes=12, batched=True
+    )
+    np.testing.assert_array_equal(again.scores, whole.scores)
