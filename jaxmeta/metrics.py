@@ -239,7 +239,3 @@ def ece(
     0.0
     """
     return calibration_error(calibration_bins(probabilities, targets, bins, weights))
-
-
-def summary(outputs, targets):  # temporary
-    return {"accuracy": accuracy(outputs, targets)}

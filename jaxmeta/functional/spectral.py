@@ -24,7 +24,9 @@ def principal(x: Array) -> tuple[Array, Array, Array]:
     x = jnp.asarray(x)
     mean = x.mean(0)
     _, s, directions = jnp.linalg.svd(x - mean, full_matrices=False)
-    noise = s[0] * max(x.shape) * jnp.finfo(x.dtype).eps  # as a matrix's rank is counted
+    noise = (
+        s[0] * max(x.shape) * jnp.finfo(x.dtype).eps
+    )  # as a matrix's rank is counted
     s = jnp.where(s > noise, s, 0.0)
     return mean, jnp.square(s) / (len(x) - 1), directions.T
 

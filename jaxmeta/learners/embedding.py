@@ -80,7 +80,3 @@ def positive(**values: float) -> None:
     for name, value in values.items():
         if not value > 0:
             raise ValueError(f"{name}: got {value}, wants a positive number")
-
-
-def real_rows(targets):  # temporary
-    return (targets.sum(-1) > 0).astype(targets.dtype)

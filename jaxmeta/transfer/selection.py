@@ -19,9 +19,7 @@ from jaxmeta.functional.distances import unit
 from jaxmeta.functional.rows import clean, clean_rows
 
 
-def source_risk(
-    outputs: Array, targets: Array, rows: Array | None = None
-) -> Scalar:
+def source_risk(outputs: Array, targets: Array, rows: Array | None = None) -> Scalar:
     """Minus the cross-entropy on held-out source examples.
 
     Blind to the shift: it prefers what learned the source best. `rows`, `[n]`, are
