@@ -16,6 +16,7 @@ from jaxmeta.functional.conv_algorithms import (
     patches,
 )
 from jaxmeta.functional.convolution import conv
+from jaxmeta.functional.meshes import by_rows
 from jaxmeta.functional.normalization import check_weights
 from jaxmeta.functional.rows import spread
 
@@ -23,6 +24,7 @@ FEW = 9
 """Taps of a kernel (height x width x channels) up to which `conv_batch_norm` pays."""
 
 
+@by_rows(results=3)
 def conv_batch_norm(
     x: jax.Array,
     w: jax.Array,

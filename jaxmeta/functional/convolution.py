@@ -18,6 +18,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxmeta.functional.conv_primitives import bind
+from jaxmeta.functional.meshes import automatic
 
 Impl = Literal["auto", "dot", "dense", "winograd", "xla", "triton"]
 _NHWC = ("NHWC", "HWIO", "NHWC")
@@ -183,7 +184,7 @@ def max_pool(x: jax.Array) -> jax.Array:
     >>> max_pool(jnp.arange(15.0).reshape(1, 3, 5, 1))[0, :, :, 0]
     Array([[6., 8.]], dtype=float32)
     """
-    return _max_pool(x)
+    return automatic(_max_pool, x)
 
 
 @jax.custom_jvp
@@ -219,8 +220,12 @@ def avg_pool(x: jax.Array) -> jax.Array:
     >>> avg_pool(jnp.arange(15.0).reshape(1, 3, 5, 1))[0, :, :, 0]
     Array([[3., 5.]], dtype=float32)
     """
-    (a, b), (c, d) = _corners(x)
-    return (a + b + c + d) / 4
+
+    def mean(x):
+        (a, b), (c, d) = _corners(x)
+        return (a + b + c + d) / 4
+
+    return automatic(mean, x)
 
 
 def _corners(x):

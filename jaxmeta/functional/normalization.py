@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jaxmeta.functional.meshes import by_rows
 from jaxmeta.functional.rows import spread
 
 
@@ -46,6 +47,7 @@ def affine_norm(
     return (x * s + (offset - mean * s)).astype(x.dtype)
 
 
+@by_rows(results=3)
 def batch_norm(
     x: jax.Array,
     scale: jax.Array,
@@ -93,6 +95,7 @@ def batch_norm(
     return y, mean.reshape(x.shape[-1]), var.reshape(x.shape[-1])
 
 
+@by_rows()
 def group_norm(
     x: jax.Array,
     groups: int,
@@ -135,6 +138,7 @@ def group_norm(
     return y.reshape(x.shape)
 
 
+@by_rows()
 def layer_norm(
     x: jax.Array, scale: jax.Array, offset: jax.Array, *, eps: float = 1e-5
 ) -> jax.Array:

@@ -27,7 +27,6 @@ from jaxmeta.learners.embedding import judged
 from jaxmeta.learners.padded import learner_of
 from jaxmeta.rules import as_rule, check_differentiable
 
-TaskLoss = Callable  # temporary
 Order = Literal["second", "first"] | Callable[[Array], Array]
 QueryWeights = Array | Callable[[Array], Array]
 
@@ -171,6 +170,8 @@ def unrolled(
     def init(key, episode):
         net = part.init(key, episode.support.inputs)
         phi = part.start(net, episode.support, False, key)
+        if steps and order != "first":  # masks by name are judged where names are
+            check_differentiable(inner, phi, steps=steps)
         meta = slow.init(net, phi)
         if scheduled:
             # floating point, as all buffers: the mean over tasks keeps it exact

@@ -38,7 +38,7 @@ from jaxmeta.models.relation import relation as relation_module
 def pair_mse(scores: Array, targets: Array, weights: Array | None = None) -> Scalar:
     """Mean squared error over the pairs of a class and a query.
 
-        L = sum_i w_i sum_c (r_ic - t_ic)^2 / (sum_i w_i c),   c: classes not taken out
+    L = sum_i w_i sum_c (r_ic - t_ic)^2 / (sum_i w_i c),   c: classes not taken out
     """
     check_same_shape(scores, targets)
     scores = real_only(scores, weights)

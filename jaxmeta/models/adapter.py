@@ -162,6 +162,10 @@ class Network:
         self.given = given
         self.known: dict[Any, Parts] = {}
 
+    def made_of(self) -> tuple:
+        """What makes a difference between two networks (`jaxmeta.alike`)."""
+        return self.build, self.of_batch, self.sized, self.rows, self.given
+
     def parts(self, inputs: PyTree) -> Parts:
         """The module for such inputs; shapes in place of values, unless it was given."""
         if self.given is not None:

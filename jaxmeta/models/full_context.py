@@ -58,14 +58,14 @@ class _Query(nnx.Module):
     def __call__(self, inputs):
         f, g, mask = inputs  # [m, d], [n, d], [n]
         kernel, bias = self.lstm.kernel[...], self.lstm.bias[...]
-        read = attend(jnp.zeros((f.shape[0], g.shape[0]), f.dtype), g, mask=mask)
+        read = attend(jnp.zeros((f.shape[0], g.shape[0]), f.dtype), g, mask)
         h, carry = f, Carry(jnp.zeros_like(f), jnp.zeros_like(f))
         for _ in range(self.steps):
             x = jnp.concatenate([f, read], -1)
             carry = lstm_step(kernel, bias, carry, x, forget_bias=1.0)  # (eq. 3)
             h = carry.hidden + f  # (eq. 4)
             carry = carry._replace(hidden=h)
-            read = attend(h @ g.T, g, mask=mask)  # (eqs. 5, 6)
+            read = attend(h @ g.T, g, mask)  # (eqs. 5, 6)
         return h
 
 

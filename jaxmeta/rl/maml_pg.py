@@ -21,6 +21,7 @@ from jaxmeta.rl.env import Env, Trajectory, rollout
 from jaxmeta.rl.policies import Policy
 from jaxmeta.rl.returns import discounted, generalised_advantages, linear_baseline
 from jaxmeta.rl.surrogates import dice
+from jaxmeta.rules import check_differentiable
 
 Surrogate = Callable[[Array, Array, Array], Array]
 
@@ -76,7 +77,9 @@ def maml_pg(
       A `MetaAgent` whose `fast` are the adapted parameters of the policy.
 
     Raises:
-      ValueError: if `steps < 0`, `episodes < 1`, `discount` or `trace` not in [0, 1].
+      ValueError: if `steps < 0`, `episodes < 1`, `discount` or `trace` not in [0, 1]; at
+        `init`, for an inner optimiser whose derivative is not finite
+        (`rules.check_differentiable`).
 
     References:
       Finn et al. 2017, arXiv:1703.03400, algorithm 3.
@@ -102,7 +105,9 @@ def maml_pg(
 
     def dists(meta: Meta, phi: PyTree, played: Trajectory) -> PyTree:
         n, t = played.rewards.shape
-        rows = played.observations.reshape(n * t, *played.observations.shape[2:])
+        rows = jax.tree.map(
+            lambda x: x.reshape(n * t, *x.shape[2:]), played.observations
+        )
         out = policy.apply(Meta(phi, meta.buffers), rows)
         return jax.tree.map(lambda x: x.reshape(n, t, *x.shape[1:]), out)
 
@@ -143,8 +148,14 @@ def maml_pg(
         return phi, past
 
     def init(key, task):
-        observation, _ = env.reset(key, task)
-        return slow.init(policy.init(key, observation[None]))
+        resetting, key = jax.random.split(key)
+        observation, _ = env.reset(resetting, task)
+        seen = jax.tree.map(lambda x: x[None], observation)
+        meta = slow.init(policy.init(key, seen))
+        if steps and order == "second":
+            params, _ = slow.open(meta.params)
+            check_differentiable(inner, params, steps=steps)
+        return meta
 
     def adapt(meta, task, key):
         return walk(meta, task, key)[0]

@@ -118,6 +118,7 @@ def ppo(
         raise ValueError(f"epochs: got {epochs}, wants an integer >= 1")
     if not clip > 0:
         raise ValueError(f"clip: got {clip}, wants a positive number")
+    tx = optax.with_extra_args_support(tx)
 
     def task_loss(meta: Meta, found: Experience) -> Array:
         dist, values = agent.replay(meta, found)
@@ -139,7 +140,7 @@ def ppo(
         def step(carry, _):
             params, state = carry
             value, grads = jax.value_and_grad(loss)(params)
-            updates, state = tx.update(grads, state, params)
+            updates, state = tx.update(grads, state, params, value=value, grad=grads)
             return (optax.apply_updates(params, updates), state), value
 
         start = (meta.params, tx.init(meta.params))

@@ -1,5 +1,6 @@
 """Policies: a network, and a distribution over actions on top of it."""
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -40,13 +41,14 @@ class Policy(NamedTuple):
     """How to act.
 
     Attributes:
-      init: `(key, observations [n, ...]) -> Meta`.
-      apply: `(meta, observations [n, ...]) -> dist`, leaves `[n, ...]`.
+      init: `(key, observations) -> Meta`; observations are an array or a pytree, leaves
+        `[n, ...]`, as the network takes them.
+      apply: `(meta, observations) -> dist`, leaves `[n, ...]`.
       family: what to do with `dist`.
     """
 
-    init: Callable[[Key, Array], Meta]
-    apply: Callable[[Meta, Array], PyTree]
+    init: Callable[[Key, PyTree], Meta]
+    apply: Callable[[Meta, PyTree], PyTree]
     family: Family
 
 
@@ -83,7 +85,8 @@ def gaussian(size: int, *, std: float = 1.0) -> Family:
         raise ValueError(f"std: got {std}, wants a positive number")
 
     def init():
-        return jnp.full(size, jnp.log(std))
+        # a number of Python's has a weak type, and would be compiled for twice
+        return jnp.full(size, math.log(std), float)
 
     def dist(log_std, outputs):
         return Normal(outputs, jnp.broadcast_to(log_std, outputs.shape))
@@ -152,7 +155,9 @@ def policy(model: Model, family: Family, *, head_scale: float = 1.0) -> Policy:
     """A network whose outputs parametrise a distribution over actions.
 
     Args:
-      model: the network, with `family.width` outputs and without buffers that move.
+      model: the network, with `family.width` outputs and without buffers that move. It
+        runs at inference, in training too: what acted and what is replayed are one
+        policy, so nothing is dropped.
       family: `gaussian(d)` or `categorical(n)`.
       head_scale: the last layer ("head") starts this much smaller, so that every
         policy begins near zero whatever its seed.

@@ -70,7 +70,11 @@ class Evaluation(NamedTuple):
     metrics: dict[str, float] | None = None
 
     def __str__(self) -> str:
-        word = {True: ", transductive", False: "", None: ", transductive or not unknown"}
+        word = {
+            True: ", transductive",
+            False: "",
+            None: ", transductive or not unknown",
+        }
         return (
             f"{self.metric} {self.mean:.4f} ± {self.ci95:.4f} "
             f"({self.episodes} episodes, 95 % t-interval{word[self.transductive]})"

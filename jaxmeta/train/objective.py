@@ -203,4 +203,5 @@ def meta_gradient(
     """
     objective = episodic(learner, chunk=chunk)
     (loss, aux), grads = objective.value_and_grad(meta, episodes, key)
-    return grads, {"loss": loss, **aux.metrics}
+    own = {"loss": loss}
+    return grads, {**own, **aux.metrics, **own}

@@ -22,6 +22,7 @@ from jaxmeta.core import (
     Objective,
 )
 from jaxmeta.data.arrays import Dataset
+from jaxmeta.functional.rows import clean_rows, example_weights
 from jaxmeta.tasks.sampling import choose
 
 ClassTask = Callable[[Key, Array], Episode]
@@ -165,9 +166,11 @@ def hard_tasks(
 
         def failing(args):
             episode, chosen, key = args
+            query = episode.query
             fast = learner.adapt(inner, episode.support, key)
-            outputs = learner.predict(inner, fast, episode.query.inputs)
-            return chosen[failing_class(outputs, episode.query.targets)]
+            given = {} if query.weights is None else {"weights": query.weights}
+            outputs = learner.predict(inner, fast, query.inputs, **given)
+            return chosen[failing_class(outputs, query.targets, query.weights)]
 
         def add(pool):
             keys = jax.random.split(judge_key, chosen.shape[0])
@@ -192,12 +195,15 @@ def learner_meta(meta: Meta) -> Meta:
     return meta._replace(buffers=meta.buffers["model"])
 
 
-def failing_class(outputs: Array, targets: Array) -> Array:
+def failing_class(
+    outputs: Array, targets: Array, weights: Array | None = None
+) -> Array:
     """The class with the lowest accuracy; among equals, with the highest mean loss.
 
     Args:
       outputs: logits `[n, c]`.
-      targets: one-hot `[n, c]`; rows of zeros are padding.
+      targets: one-hot `[n, c]`.
+      weights: `[n]`, or `None` for all 1.
 
     Returns:
       An integer; a class without examples is never it.
@@ -206,11 +212,15 @@ def failing_class(outputs: Array, targets: Array) -> Array:
     >>> int(failing_class(outputs, jnp.eye(2)))
     1
     """
-    count = targets.sum(0)
+    if weights is not None:
+        outputs, targets = clean_rows((outputs, targets), weights)
+        weights = example_weights(weights).astype(targets.dtype)
+    mine = targets if weights is None else weights[:, None] * targets
+    count = mine.sum(0)
     each = jnp.where(count > 0, count, 1.0)
     hit = (outputs.argmax(-1) == targets.argmax(-1)).astype(outputs.dtype)
-    accuracy = hit @ targets / each
-    nll = -jnp.sum(targets * jax.nn.log_softmax(outputs), -1) @ targets / each
+    accuracy = hit @ mine / each
+    nll = -jnp.sum(targets * jax.nn.log_softmax(outputs), -1) @ mine / each
     accuracy = jnp.where(count > 0, accuracy, jnp.inf)
     worst = accuracy <= accuracy.min()
     return jnp.argmax(jnp.where(worst, nll, -jnp.inf))

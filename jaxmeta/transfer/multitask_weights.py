@@ -37,7 +37,8 @@ def uncertainty(
         sum_k exp(-s_k) L_k / 2 + s_k / 2    regression, s = log sigma^2    (eq. 7)
 
     Where s is optimal, every weighted loss is 1/2. As a loss goes to 0 the objective has
-    no lower bound, so s is clipped.
+    no lower bound, so s stops at a limit: it does not move further out, and back inside
+    as soon as its loss asks for that.
 
     Args:
       kind: of all tasks.
@@ -68,10 +69,18 @@ def uncertainty(
 
     def weigh(meta: Meta, losses: Array, jacobian: PyTree):
         del jacobian
-        s = jnp.clip(meta.params["log_variance"], -limit, limit)
+        raw, losses = meta.params["log_variance"], lax.stop_gradient(losses)
+        inside = jnp.clip(raw, -limit, limit)
+        # a clip's own gradient is 0 from its end on, also where the way leads back
+        s = raw + lax.stop_gradient(inside - raw)
         weights = scale * jnp.exp(-s)
-        objective = jnp.sum(weights * lax.stop_gradient(losses) + s / 2)
-        return weights, objective, meta.buffers
+        terms = weights * losses + s / 2
+        slope = 0.5 - scale * jnp.exp(-inside) * losses
+        outwards = jnp.where(raw > 0, slope < 0, slope > 0) & (jnp.abs(raw) >= limit)
+        terms = jnp.where(outwards, lax.stop_gradient(terms), terms)
+        # and what an outer optimiser's momentum carried too far comes back
+        far = jnp.square(raw - inside) / 2
+        return weights, jnp.sum(terms + far), meta.buffers
 
     return Weighting(init, weigh)
 

@@ -10,7 +10,7 @@ from jax.test_util import check_grads
 import jaxmeta as jm
 from jaxmeta.functional import predictive as pr
 from jaxmeta.functional import svgd
-from jaxmeta.functional.sequence import joined
+from jaxmeta.functional.rows import joined
 from jaxmeta.learners.bmaml import bmaml_process
 from jaxmeta.testing import probe
 
@@ -106,7 +106,11 @@ def test_the_chaser_learns_the_noise_and_nothing_else_from_the_likelihood(x64):
 
     def made(noise):
         return bmaml_process(
-            net(1), optax.sgd(0.01), particles=3, noise=noise, criterion=jm.criteria.regression
+            net(1),
+            optax.sgd(0.01),
+            particles=3,
+            noise=noise,
+            criterion=jm.criteria.regression,
         )
 
     plain, noisy = made(None).learner, made(0.5)

@@ -161,7 +161,10 @@ def test_evaluate(learner, meta):
 
 def test_evaluate_measures_regression_by_mse():
     learner = jm.maml(
-        jm.models.mlp(1, hidden=(8,)), optax.sgd(0.01), steps=1, criterion=jm.criteria.regression
+        jm.models.mlp(1, hidden=(8,)),
+        optax.sgd(0.01),
+        steps=1,
+        criterion=jm.criteria.regression,
     )
     task = jm.tasks.sinusoid()
     result = jm.evaluate(learner, learner.init(KEY, task(KEY)), task, KEY, episodes=4)
