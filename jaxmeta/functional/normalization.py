@@ -184,12 +184,17 @@ def moments(
     if weights is None:
         mean = jnp.mean(x, axes, keepdims=True)
         return mean, jnp.mean(jnp.square(x - mean), axes, keepdims=True)
-    weights = jnp.broadcast_to(weights, x.shape).astype(x.dtype)
-    total, real = jnp.sum(weights, axes, keepdims=True), weights > 0
-    share = weights / jnp.where(total > 0, total, 1)
+    share, real = _shares(weights, x, axes)
     mean = jnp.sum(share * jnp.where(real, x, 0), axes, keepdims=True)
     d = jnp.where(real, x - mean, 0)
     return mean, jnp.sum(share * d * d, axes, keepdims=True)
+
+
+def _shares(weights, x, axes):
+    """Weights of sum 1 over the axes, or 0, and where they are not 0."""
+    weights = jnp.broadcast_to(weights, x.shape).astype(x.dtype)
+    total = jnp.sum(weights, axes, keepdims=True)
+    return weights / jnp.where(total > 0, total, 1), weights > 0
 
 
 def check_weights(weights: jax.Array | None, x: jax.Array) -> None:
@@ -206,9 +211,7 @@ def _normalise(x, axes, scale, offset, eps, pool=None, weights=None):
     if weights is None:
         d, mean, var, k = _one_pass(x, axes)
     else:
-        w = spread(weights, x)
-        k, var = moments(x, axes, w)
-        d, mean = jnp.where(w > 0, x - k, 0), jnp.zeros_like(k)
+        d, mean, var, k = _weighted(x, axes, spread(weights, x))
     s = scale * lax.rsqrt(var + eps)
     shift = offset - mean * s
     if pool is None:
@@ -230,4 +233,15 @@ def _one_pass(x, axes):
     d = x - k
     mean = jnp.sum(d, axes, keepdims=True) / count
     var = jnp.sum(d * d, axes, keepdims=True) / count - mean * mean
+    return d, mean, var, k
+
+
+def _weighted(x, axes, weights):
+    # as above, with a shift on which rows of weight 0 have no influence: the mean
+    share, real = _shares(weights, x, axes)
+    k = jnp.sum(share * jnp.where(real, x, 0), axes, keepdims=True)
+    k = lax.stop_gradient(k)
+    d = jnp.where(real, x - k, 0)
+    mean = jnp.sum(share * d, axes, keepdims=True)
+    var = jnp.sum(share * d * d, axes, keepdims=True) - mean * mean
     return d, mean, var, k

@@ -129,6 +129,9 @@ def _listener(weights: Array | None, of_batch: bool, told: bool, owner: int):
         if context.method_name != "__call__":
             return next_fun(*args, **kwargs)
         path = "/".join(layer.path) or type(layer).__name__
+        note(owner, "networks")
+        if isinstance(layer, NORMS):
+            note("/".join(layer.path), "norms")
         if not told:
             _check_alike(layer, path, of_batch)
         if not isinstance(layer, nn.BatchNorm) or layer.is_initializing():
@@ -150,6 +153,7 @@ def _listener(weights: Array | None, of_batch: bool, told: bool, owner: int):
     return listen
 
 
+NORMS = (nn.BatchNorm, nn.GroupNorm, nn.LayerNorm, nn.InstanceNorm, nn.RMSNorm)
 _BATCH_NORM = inspect.unwrap(nn.BatchNorm.__call__)
 
 

@@ -9,8 +9,13 @@ from flax import nnx
 
 from jaxmeta.functional.normalization import moments
 from jaxmeta.functional.rows import check_not_dropped
-from jaxmeta.models.layers import BatchNorm
+from jaxmeta.models.layers import BatchNorm, GroupNorm, LayerNorm
 from jaxmeta.models.statistics import Place, RowWeights, normalised, note, rows_of
+
+NORMS = (
+    BatchNorm, GroupNorm, LayerNorm,
+    nnx.BatchNorm, nnx.GroupNorm, nnx.LayerNorm, nnx.InstanceNorm, nnx.RMSNorm,
+)  # fmt: skip
 
 
 def lend(module: nnx.Module, weights: jax.Array | None, of_batch: bool, owner: int):
@@ -22,7 +27,10 @@ def lend(module: nnx.Module, weights: jax.Array | None, of_batch: bool, owner: i
       of_batch: use the statistics of the batch wherever running averages would be used.
       owner: tells this network's layers from another's.
     """
+    note(owner, "networks")
     for path, layer in nnx.iter_modules(module):
+        if isinstance(layer, NORMS):
+            note("/".join(map(str, path)), "norms")
         if isinstance(layer, nnx.BatchNorm):
             object.__setattr__(layer, "__class__", told(type(layer)))
         elif not isinstance(layer, BatchNorm):

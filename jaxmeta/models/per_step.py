@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jaxmeta import tree
 from jaxmeta.core import Array, Key, Meta, Model, PyTree
 from jaxmeta.models.call import call, check_model
+from jaxmeta.models.statistics import norm_layers
 
 
 class StepApplyFn(Protocol):
@@ -65,7 +66,8 @@ def per_step(
         batch at hand, and only parameters are copied; with `norm="batch_running"`
         running statistics are, too.
       steps: the number of copies.
-      select: which parameters are copied, by path. Buffers all are.
+      select: which parameters are copied, by path; those with "norm" in it by default.
+        Buffers all are.
 
     Returns:
       A `Model` that gradient-based learners tell the inner step. Copied leaves have a
@@ -73,7 +75,8 @@ def per_step(
       `adapt_only=lambda path: not is_norm(path)`.
 
     Raises:
-      ValueError: if `steps < 1`; at `init`, if `select` matches no parameter.
+      ValueError: if `steps < 1`; at `init`, if `select` matches no parameter, or the
+        default one misses a norm: norms may have other names.
 
     References:
       Antoniou et al. 2019, arXiv:1810.09502, section 4.
@@ -94,11 +97,7 @@ def per_step(
     def init(key, inputs):
         params, buffers = model.init(key, inputs)
         chosen, rest = tree.partition(params, select)
-        if not tree.leaves(chosen):
-            raise ValueError(
-                "select: matches no parameter, wants some of "
-                f"{', '.join(tree.leaves(tree.paths(params)))}"
-            )
+        _check_selected(model, Meta(params, buffers), inputs, select)
         chosen, buffers = jax.tree.map(copies, (chosen, buffers))
         return Meta(tree.combine(chosen, rest), buffers)
 
@@ -113,6 +112,26 @@ def per_step(
         return outputs, jax.tree.map(lambda b, x: b.at[k].set(x), meta.buffers, new)
 
     return PerStep(init, apply)
+
+
+def _check_selected(model, meta, inputs, select) -> None:
+    """Refuses copies of nothing, where there is something to copy."""
+    named = tree.leaves(tree.paths(meta.params))
+    chosen, missed = [path for path in named if select(path)], []
+    if select is is_norm:
+        layers = norm_layers(model, meta, inputs)
+        if layers is not None:  # a network without norms has a copy of all of them
+            missed = [
+                layer
+                for layer in layers
+                if any(f"/{layer}/" in f"/{path}" for path in named)
+                and not any(f"/{layer}/" in f"/{path}" for path in chosen)
+            ]
+            if not missed:
+                return
+    if missed or not chosen:
+        what = f"misses {', '.join(missed)}" if missed else "matches no parameter"
+        raise ValueError(f"select: {what}, wants some of {', '.join(named)}")
 
 
 def apply_at(

@@ -3,7 +3,7 @@
 import contextlib
 import contextvars
 from collections.abc import Iterator
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -57,8 +57,10 @@ def rows_of(x: jax.Array, weights: jax.Array | None, path: str) -> jax.Array | N
 
 
 class _Notes(NamedTuple):
-    batch: set
-    running: set
+    batch: set  # places of norms that take the statistics of the batch
+    running: set  # and of those that use running averages
+    norms: set  # paths of norms of any kind
+    networks: set  # Flax modules: their layers are known
 
 
 _notes: contextvars.ContextVar[_Notes | None] = contextvars.ContextVar(
@@ -66,20 +68,30 @@ _notes: contextvars.ContextVar[_Notes | None] = contextvars.ContextVar(
 )
 
 
-def note(place: Place, kind: Literal["batch", "running"]) -> None:
-    """A norm says which statistics it uses, to whom it may concern."""
+def note(what: Any, kind: str) -> None:
+    """A layer says what it does, to whom it may concern."""
     notes = _notes.get()
     if notes is not None:
-        getattr(notes, kind).add(place)
+        getattr(notes, kind).add(what)
 
 
 @contextlib.contextmanager
 def _listening() -> Iterator[_Notes]:
-    token = _notes.set(_Notes(set(), set()))
+    notes = _Notes(set(), set(), set(), set())
+    token = _notes.set(notes)
     try:
-        yield _notes.get()
+        yield notes
     finally:
         _notes.reset(token)
+
+
+def _noted(model: Model, meta: Meta, inputs: PyTree, train: bool) -> _Notes:
+    def run(meta, inputs, key):
+        return model.apply(meta, inputs, train=train, key=key)[0]
+
+    with _listening() as notes:
+        jax.eval_shape(run, meta, inputs, jax.random.key(0))
+    return notes
 
 
 def running_averages_at_test(
@@ -113,16 +125,14 @@ def running_averages_at_test(
     ()
     """
 
-    def used(train):
-        def run(meta, inputs, key):
-            return model.apply(meta, inputs, train=train, key=key)[0]
-
-        with _listening() as notes:
-            jax.eval_shape(run, meta, inputs, jax.random.key(0))
-        return notes
-
-    test, training = used(False), used(True)
+    test, training = (_noted(model, meta, inputs, train) for train in (False, True))
     return tuple(sorted(place.path for place in test.running & training.batch))
+
+
+def norm_layers(model: Model, meta: Meta, inputs: PyTree) -> list[str] | None:
+    """Paths of a network's norms of any kind; `None` where no Flax module is in it."""
+    notes = _noted(model, meta, inputs, False)
+    return sorted(notes.norms) if notes.networks else None
 
 
 def normalised(x, mean, var, scale, bias, *, feature_axis, epsilon, dtype):

@@ -334,6 +334,51 @@ def test_other_refusals():
     for door in (normed, linen_normed):
         with pytest.raises(ValueError, match="statistics: got 'mean', wants"):
             door(statistics="mean")
-    model = jm.models.per_step(jm.models.from_nnx(linear), 2)
+
+
+class Odd(nnx.Module):
+    """A norm by another name."""
+
+    def __init__(self, rngs):
+        self.bn = nnx.BatchNorm(3, rngs=rngs)
+        self.norm = nnx.LayerNorm(3, rngs=rngs)
+
+    def __call__(self, x):
+        return self.norm(self.bn(x))
+
+
+class LinenOdd(nn.Module):
+    @nn.compact
+    def __call__(self, x, train=False):
+        return nn.BatchNorm(use_running_average=not train, name="bn")(x)
+
+
+def test_norms_are_not_missed_because_of_their_names():
+    odd = jm.models.from_nnx(lambda rngs: Odd(rngs))
+    by_hand = jm.Model(
+        lambda key, x: jm.Meta({"w": jnp.ones(3)}), lambda meta, x, **options: (x, ())
+    )
+    every = r"bn/bias, bn/scale, norm/bias, norm/scale"
+    for model, text in (
+        (odd, "select: misses bn, wants some of " + every),
+        (
+            jm.models.with_head(odd, jm.models.linear_head(2)),
+            "select: misses bn, wants",
+        ),
+        (
+            jm.models.from_linen(LinenOdd()),
+            "select: misses bn, wants some of bn/bias, bn",
+        ),
+        (by_hand, "select: matches no parameter, wants some of w"),
+    ):
+        with pytest.raises(ValueError, match=text):
+            jm.models.per_step(model, 2).init(KEY, X)
     with pytest.raises(ValueError, match=r"select: matches no .* bias, kernel"):
-        model.init(KEY, X)
+        select = lambda path: "norm" in path  # noqa: E731
+        jm.models.per_step(jm.models.from_nnx(linear), 2, select=select).init(KEY, X)
+    names = lambda path: path.startswith(("bn", "norm"))  # noqa: E731
+    meta = jm.models.per_step(odd, 2, select=names).init(KEY, X)
+    assert {x.shape for x in leaves(meta)} == {(2, 3)}
+    # no norm at all: nothing to copy, and nothing missed
+    meta = jm.models.per_step(jm.models.from_nnx(linear), 2).init(KEY, X)
+    assert meta.params["kernel"].shape == (3, 2)
