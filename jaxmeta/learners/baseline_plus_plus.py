@@ -19,7 +19,7 @@ from jaxmeta.functional.rows import check_minibatch, minibatch
 from jaxmeta.functional.unroll import unroll
 from jaxmeta.learners.embedding import embed, positive, scored
 from jaxmeta.learners.padded import learner_of
-from jaxmeta.models.call import call
+from jaxmeta.models.call import call, check_model
 
 
 def baseline_plus_plus(
@@ -68,6 +68,7 @@ def baseline_plus_plus(
     >>> import jaxmeta as jm
     >>> learner = jm.baseline_plus_plus(jm.models.conv4(None), steps=10)
     """
+    check_model(model)
     criterion = criteria.as_criterion(criterion)
     fitted = criterion
     if inner_criterion is not None:

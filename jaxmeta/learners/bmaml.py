@@ -27,7 +27,7 @@ from jaxmeta.learners.probabilistic import (
     prepared,
     signature_of,
 )
-from jaxmeta.models.call import call
+from jaxmeta.models.call import call, check_model
 from jaxmeta.rules import as_rule, chain, check_differentiable, svgd
 
 
@@ -56,6 +56,7 @@ def bmaml_process(
     Returns:
       A `Probabilistic`.
     """
+    check_model(model)
     criterion = criteria.as_criterion(criterion)
     within = criterion if inner_criterion is None else inner_criterion
     within = criteria.as_criterion(within)
@@ -112,6 +113,8 @@ def bmaml_process(
     def init(key, episode):
         keys = jax.random.split(key, particles)
         start = jax.vmap(lambda k: model.init(k, episode.support.inputs))(keys)
+        first = jax.tree.map(lambda x: x[0], start)
+        warn_of_averages(model, first, episode.support.inputs)
         if steps and order != "first":
             check_differentiable(inner, start.params, steps=steps)
         params = {"particles": start.params, **log_noise(noise, start.params)}

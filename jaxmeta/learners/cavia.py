@@ -15,6 +15,7 @@ import optax
 from jaxmeta import criteria, tree
 from jaxmeta.core import Array, Criterion, Key, Meta, MetaLearner, Model, PyTree, Rule
 from jaxmeta.learners.common import Order, Part, QueryWeights, unrolled
+from jaxmeta.models.call import check_model
 from jaxmeta.models.per_step import PerStep, apply_at, gather
 
 
@@ -70,6 +71,7 @@ def cavia(
     >>> import jaxmeta as jm
     >>> learner = jm.cavia(jm.models.mlp(1), optax.sgd(1.0), criterion=jm.criteria.regression)
     """
+    check_model(model)
     if context < 1:
         raise ValueError(f"context: got {context}, wants an integer >= 1")
 

@@ -22,7 +22,7 @@ from jaxmeta.learners.probabilistic import signature_of
 from jaxmeta.losses import weighted_mean
 from jaxmeta.models.adapter import from_nnx_for
 from jaxmeta.models.attention import CrossAttention
-from jaxmeta.models.call import call
+from jaxmeta.models.call import call, check_model
 from jaxmeta.models.flat import flat
 
 Attention = Literal["none", "dot", "multihead"]
@@ -83,6 +83,8 @@ def neural_process(
     >>> process.predictive(meta, fast, episode.query.inputs).std.shape
     (10, 1)
     """
+    check_model(encoder, "encoder")
+    check_model(decoder, "decoder")
     criterion = criteria.as_criterion(criterion)
     if attention not in ("none", "dot", "multihead"):
         raise ValueError(

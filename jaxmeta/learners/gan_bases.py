@@ -22,7 +22,7 @@ from jaxmeta.core import (
 )
 from jaxmeta.functional.rows import check_minibatch, minibatch, weights_of
 from jaxmeta.functional.unroll import unroll
-from jaxmeta.learners.common import learned
+from jaxmeta.learners.common import learned, warn_of_averages
 from jaxmeta.learners.embedding import embed
 from jaxmeta.learners.relation_network import (
     ClassSums,
@@ -119,6 +119,7 @@ def maml_base(
 
     def init(key, episode):
         start = model.init(key, episode.support.inputs)
+        warn_of_averages(model, start, episode.support.inputs)
         if steps and order != "first":
             check_differentiable(inner, start.params, steps=steps)
         return slow.init(start)

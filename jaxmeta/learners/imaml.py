@@ -13,10 +13,10 @@ import optax
 from jaxmeta import criteria, tree
 from jaxmeta.core import Aux, Criterion, Meta, MetaLearner, Model, Rule
 from jaxmeta.functional.implicit import proximal_minimum
-from jaxmeta.learners.common import choose
+from jaxmeta.learners.common import choose, warn_of_averages
 from jaxmeta.learners.embedding import judged
 from jaxmeta.learners.padded import learner_of
-from jaxmeta.models.call import call
+from jaxmeta.models.call import call, check_model
 
 
 def imaml(
@@ -69,6 +69,7 @@ def imaml(
     >>> import jaxmeta as jm
     >>> learner = jm.imaml(jm.models.mlp(5), optax.sgd(0.1), steps=16, lam=2.0)
     """
+    check_model(model)
     if isinstance(inner, Rule):
         raise TypeError(
             "inner: got a learned Rule, wants an optax.GradientTransformation: a "
@@ -129,7 +130,9 @@ def imaml(
         return left / jnp.where(size > 0, size, 1)
 
     def init(key, episode):
-        return model.init(key, episode.support.inputs)
+        meta = model.init(key, episode.support.inputs)
+        warn_of_averages(model, meta, episode.support.inputs)
+        return meta
 
     def adapt(meta, support, key):
         return run(meta, support, False, key)

@@ -18,7 +18,7 @@ from jaxmeta.functional.sequence import presented
 from jaxmeta.functional.unroll import unroll
 from jaxmeta.learners.embedding import judged
 from jaxmeta.learners.padded import learner_of
-from jaxmeta.models.call import call
+from jaxmeta.models.call import call, check_model
 from jaxmeta.rules.lstm import coordinate_lstm
 
 
@@ -75,6 +75,7 @@ def lstm_meta_learner(
     >>> import jaxmeta as jm
     >>> learner = jm.lstm_meta_learner(jm.models.mlp(5), steps=5)
     """
+    check_model(model)
     if steps < 1:
         raise ValueError(f"steps: got {steps}, wants an integer >= 1")
     check_minibatch(inner_batch)

@@ -14,12 +14,14 @@ import optax
 from jaxmeta import criteria, tree
 from jaxmeta.core import Criterion, Meta, MetaLearner, Model, Rule
 from jaxmeta.learners.common import (
+    AllBut,
     Order,
     Part,
     QueryWeights,
     choose,
     unrolled,
 )
+from jaxmeta.models.call import check_model
 from jaxmeta.models.per_step import PerStep, apply_at, gather
 
 
@@ -91,6 +93,7 @@ def maml(
     >>> learner.loss(meta, episode, jax.random.key(2))[0].shape
     ()
     """
+    check_model(model)
 
     def start(meta, support, train, key):
         return choose(meta.params, adapt_only)[0]
@@ -170,7 +173,7 @@ def boil(
       A `MetaLearner` whose `fast` is the adapted body.
 
     Raises:
-      ValueError: as `maml`, and if `head` selects everything.
+      ValueError: as `maml`, and if `head` selects everything, or nothing.
 
     References:
       Oh, Yoo, Kim, Yun 2021, BOIL, arXiv:2008.08882.
@@ -178,4 +181,4 @@ def boil(
     >>> import jaxmeta as jm
     >>> learner = jm.boil(jm.models.mlp(5), optax.sgd(0.5), steps=1)
     """
-    return maml(model, inner, adapt_only=lambda path: not head(path), **maml_options)
+    return maml(model, inner, adapt_only=AllBut(head), **maml_options)

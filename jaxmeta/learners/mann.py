@@ -28,7 +28,7 @@ from jaxmeta.functional.sequence import presented
 from jaxmeta.learners.embedding import judged
 from jaxmeta.learners.padded import learner_of
 from jaxmeta.learners.probabilistic import signature_of
-from jaxmeta.models.call import call
+from jaxmeta.models.call import call, check_model
 from jaxmeta.models.memory import Write, empty_state, memory_controller
 
 
@@ -74,6 +74,7 @@ def memory_network(
     >>> network.sequence(meta, episode.query).shape
     (12, 3)
     """
+    check_model(model)
     criterion = criteria.as_criterion(criterion)
     for name, value in (("hidden", hidden), ("width", width)):
         if value < 1:

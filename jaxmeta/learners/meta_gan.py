@@ -43,7 +43,7 @@ from jaxmeta.learners.gan_bases import players as players
 from jaxmeta.learners.padded import learner_of
 from jaxmeta.learners.probabilistic import signature_of
 from jaxmeta.losses import weighted_mean
-from jaxmeta.models.call import call
+from jaxmeta.models.call import call, check_model
 from jaxmeta.models.conv4 import conv4
 from jaxmeta.models.generator import generator as generator_model
 from jaxmeta.tasks.semi import labelled
@@ -90,6 +90,7 @@ def meta_gan_process(
     Returns:
       A `MetaGAN`.
     """
+    check_model(model)
     if base not in ("maml", "relation"):
         raise ValueError(f'base: got {base!r}, wants "maml" or "relation"')
     if base == "maml" and inner is None:

@@ -16,7 +16,7 @@ from jaxmeta.core import Batch, Criterion, Episode, Meta, MetaLearner, Model, Ru
 from jaxmeta.functional.rows import joined_weights
 from jaxmeta.learners.maml import maml
 from jaxmeta.learners.padded import learner_of
-from jaxmeta.models.call import call
+from jaxmeta.models.call import call, check_model
 from jaxmeta.models.heads import linear_head
 from jaxmeta.models.scale_shift import scale_shift
 
@@ -79,6 +79,7 @@ def meta_transfer(
     >>> extractor = jm.models.conv4(None, norm="batch_running")
     >>> learner = jm.meta_transfer(extractor, optax.sgd(0.01), order="first")
     """
+    check_model(model)
     if order not in ("second", "first"):
         raise ValueError(f'order: got {order!r}, wants "second" or "first"')
     extractor = scale_shift(model, pretrained=pretrained)

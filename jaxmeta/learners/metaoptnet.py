@@ -14,7 +14,7 @@ from jaxmeta.core import Batch, Criterion, MetaLearner, Model
 from jaxmeta.functional.svm import kkt_residual, svm_dual
 from jaxmeta.learners.embedding import embed, encoder, positive, scored
 from jaxmeta.learners.padded import learner_of
-from jaxmeta.models.call import call
+from jaxmeta.models.call import call, check_model
 
 
 def metaoptnet(
@@ -59,6 +59,7 @@ def metaoptnet(
     >>> import jaxmeta as jm
     >>> learner = jm.metaoptnet(jm.models.conv4(None))
     """
+    check_model(model)
     criterion = criteria.as_criterion(criterion)
     positive(C=C, scale=scale)
     if iterations < 1:

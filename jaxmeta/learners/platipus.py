@@ -29,7 +29,7 @@ from jaxmeta.learners.probabilistic import (
     signature_of,
 )
 from jaxmeta.learners.probabilistic import warm_start as warm_start
-from jaxmeta.models.call import call
+from jaxmeta.models.call import call, check_model
 from jaxmeta.rules import as_rule, check_differentiable
 
 
@@ -60,6 +60,7 @@ def platipus_process(
     Returns:
       A `Probabilistic`.
     """
+    check_model(model)
     criterion = criteria.as_criterion(criterion)
     within = criterion if inner_criterion is None else inner_criterion
     within = criteria.as_criterion(within)
@@ -127,6 +128,7 @@ def platipus_process(
 
     def init(key, episode):
         start = model.init(key, episode.support.inputs)
+        warn_of_averages(model, start, episode.support.inputs)
         if steps and order == "second":
             check_differentiable(inner, start.params, steps=steps)
         return warm_start(

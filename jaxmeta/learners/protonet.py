@@ -14,7 +14,7 @@ from jaxmeta.functional.embedding import normalise as transform
 from jaxmeta.functional.prototypes import prototypes
 from jaxmeta.learners.embedding import embed, positive, scored
 from jaxmeta.learners.padded import learner_of
-from jaxmeta.models.call import call
+from jaxmeta.models.call import call, check_model
 
 
 def protonet(
@@ -50,6 +50,7 @@ def protonet(
     >>> import jaxmeta as jm
     >>> learner = jm.protonet(jm.models.conv4(None))
     """
+    check_model(model)
     criterion = criteria.as_criterion(criterion)
     positive(temperature=temperature)
     if normalise not in ("un", "l2"):

@@ -13,7 +13,7 @@ from jaxmeta.core import Array, Batch, Criterion, MetaLearner, Model
 from jaxmeta.functional.ridge import Form, logistic, ridge
 from jaxmeta.learners.embedding import embed, encoder, positive, scored
 from jaxmeta.learners.padded import learner_of
-from jaxmeta.models.call import call
+from jaxmeta.models.call import call, check_model
 
 
 def r2d2(
@@ -115,6 +115,7 @@ def _closed_form(
     intercept: bool,
     criterion: Criterion | Callable,
 ) -> MetaLearner:
+    check_model(model)
     criterion = criteria.as_criterion(criterion)
     positive(lam=lam, scale=scale)
 

@@ -19,7 +19,7 @@ from jaxmeta.functional.prototypes import prototypes
 from jaxmeta.functional.rows import weights_of
 from jaxmeta.learners.embedding import embed, positive, scored
 from jaxmeta.learners.padded import learner_of
-from jaxmeta.models.call import call
+from jaxmeta.models.call import call, check_model
 
 
 def simple_shot(
@@ -59,6 +59,7 @@ def simple_shot(
     >>> import jaxmeta as jm
     >>> learner = jm.simple_shot(jm.models.conv4(None))
     """
+    check_model(model)
     criterion = criteria.as_criterion(criterion)
     check_normalise(normalise)
     positive(temperature=temperature)

@@ -15,7 +15,7 @@ from jaxmeta.core import Array, Batch, Criterion, Meta, MetaLearner, Model
 from jaxmeta.functional.sequence import presented
 from jaxmeta.learners.embedding import embed, scored
 from jaxmeta.learners.padded import learner_of
-from jaxmeta.models.call import call
+from jaxmeta.models.call import call, check_model
 from jaxmeta.models.snail import Past, SnailNetwork, snail_network
 
 
@@ -61,6 +61,7 @@ def snail(
     >>> import jaxmeta as jm
     >>> learner = jm.snail(jm.models.conv4(None))
     """
+    check_model(model)
     criterion = criteria.as_criterion(criterion)
     for name, value in (("filters", filters), ("dilation", dilation)):
         if value < 1:
