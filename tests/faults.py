@@ -340,7 +340,7 @@ def count_traces(learner: jm.MetaLearner, task: jm.Task | None = None) -> int:
 )
 def plain():
     task = jm.testing.probe()
-    found = refusal(lambda: jm.tasks.semi_supervised(lambda key: task(key), 1)(KEY))
+    found = refusal(lambda: jm.tasks.semi_supervised(lambda key: task(key), 1, 1)(KEY))
     return "a task" if found.startswith("no error") else found
 
 

@@ -17,6 +17,7 @@ from jaxmeta.core import Aux, Batch, Criterion, Meta, MetaLearner, Model, Rule
 from jaxmeta.functional import predictive as pr
 from jaxmeta.functional.rows import check_minibatch, clean_rows, joined, minibatch
 from jaxmeta.functional.unroll import unroll
+from jaxmeta.learners.common import warn_of_averages
 from jaxmeta.learners.padded import learner_of
 from jaxmeta.learners.probabilistic import (
     Probabilistic,

@@ -18,6 +18,7 @@ from jaxmeta.functional import predictive as pr
 from jaxmeta.functional.gaussian import Gaussian, kl_divergence
 from jaxmeta.functional.rows import check_minibatch, clean_rows, minibatch
 from jaxmeta.functional.unroll import unroll
+from jaxmeta.learners.common import warn_of_averages
 from jaxmeta.learners.padded import learner_of
 from jaxmeta.learners.probabilistic import (
     Probabilistic,
