@@ -10,8 +10,8 @@ from flax import nnx
 from jaxmeta.core import Array, Meta, Model
 from jaxmeta.functional.normalization import moments
 from jaxmeta.functional.rows import clean_rows
-from jaxmeta.models.adapter import check_rows
 from jaxmeta.models.modes import INFERENCE, TRAINING, as_flags, flags
+from jaxmeta.models.network import check_rows
 from jaxmeta.models.statistics import (
     Place,
     Statistics,

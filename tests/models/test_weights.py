@@ -143,11 +143,11 @@ def test_pairs_apart_have_the_weights_of_pairs():
     weights = jnp.outer(jnp.array([1.0, 0, 2]), jnp.array([1.0, 1, 0])).ravel()
     meta = model.init(KEY, apart)
     one, two = (model.apply(meta, p, weights=weights)[0] for p in (apart, joined))
-    np.testing.assert_allclose(one, two, rtol=1e-12)
+    np.testing.assert_allclose(one, two, rtol=1e-12, atol=1e-14)
     kept = np.repeat(joined, np.asarray(weights).astype(int), 0)
     three = model.apply(meta, kept)[0]
     one = np.repeat(one, np.asarray(weights).astype(int))
-    np.testing.assert_allclose(one, three, rtol=1e-12)
+    np.testing.assert_allclose(one, three, rtol=1e-12, atol=1e-14)
 
 
 def test_weights_that_fit_nothing_are_refused():
