@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jaxmeta.checks import one_of
 from jaxmeta.functional.conv_primitives import bind
 from jaxmeta.functional.meshes import automatic
 
@@ -77,8 +78,7 @@ def conv(
         )
     if stride < 1:
         raise ValueError(f"stride: got {stride}, wants at least 1")
-    if padding not in ("SAME", "VALID"):
-        raise ValueError(f'padding: got {padding!r}, wants "SAME" or "VALID"')
+    one_of(("SAME", "VALID"), padding=padding)
     size, window = x.shape[1:3], w.shape[:2]
     pads = tuple(lax.padtype_to_pads(size, window, (stride, stride), padding))
     return bind(x, w, stride, pads, impl)

@@ -13,6 +13,7 @@ import optax
 from jax import lax
 
 from jaxmeta import criteria
+from jaxmeta.checks import at_least, not_negative, one_of
 from jaxmeta.core import Aux, Batch, Criterion, Meta, MetaLearner, Model, Rule
 from jaxmeta.functional import predictive as pr
 from jaxmeta.functional.rows import check_minibatch, clean_rows, joined, minibatch
@@ -26,10 +27,10 @@ from jaxmeta.learners.probabilistic import (
     log_noise,
     mixture,
     prepared,
-    signature_of,
 )
 from jaxmeta.models.call import call, check_model
 from jaxmeta.rules import as_rule, chain, check_differentiable, svgd
+from jaxmeta.signatures import signature_of
 
 
 def bmaml_process(
@@ -63,18 +64,10 @@ def bmaml_process(
     within = criteria.as_criterion(within)
     check_noise(criterion, noise)
     check_minibatch(inner_batch)
-    least = {"particles": 1, "steps": 0, "leader_steps": 1}
-    for name, value in dict(
-        particles=particles, steps=steps, leader_steps=leader_steps
-    ).items():
-        if value < least[name]:
-            raise ValueError(f"{name}: got {value}, wants an integer >= {least[name]}")
-    if objective not in ("chaser", "likelihood"):
-        raise ValueError(
-            f'objective: got {objective!r}, wants "chaser" or "likelihood"'
-        )
-    if repulsion < 0:
-        raise ValueError(f"repulsion: got {repulsion}, wants a number >= 0")
+    at_least(1, particles=particles, leader_steps=leader_steps)
+    at_least(0, steps=steps)
+    one_of(("chaser", "likelihood"), objective=objective)
+    not_negative(repulsion=repulsion)
     if steps and order != "first":
         check_differentiable(inner)
     own = as_rule(inner)

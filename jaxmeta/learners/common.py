@@ -10,6 +10,7 @@ import optax
 from jax import lax
 
 from jaxmeta import tree
+from jaxmeta.checks import at_least
 from jaxmeta.core import (
     Array,
     Aux,
@@ -136,8 +137,7 @@ def unrolled(
     calls of `loss` whose new buffers were kept, so `loss` stays a pure function of
     (meta, episode, key) and one compiled program serves the whole run.
     """
-    if steps < 0:
-        raise ValueError(f"steps: got {steps}, wants an integer >= 0")
+    at_least(0, steps=steps)
     if order not in ("second", "first") and not callable(order):
         raise ValueError(
             f'order: got {order!r}, wants "second", "first" or a function of the step'

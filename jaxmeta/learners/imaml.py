@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxmeta import criteria, tree
+from jaxmeta.checks import at_least, not_negative, positive
 from jaxmeta.core import Aux, Criterion, Meta, MetaLearner, Model, Rule
 from jaxmeta.functional.implicit import proximal_minimum
 from jaxmeta.learners.common import choose, warn_of_averages
@@ -75,14 +76,10 @@ def imaml(
             "inner: got a learned Rule, wants an optax.GradientTransformation: a "
             "minimum does not depend on the rule that reached it"
         )
-    if steps < 1:
-        raise ValueError(f"steps: got {steps}, wants an integer >= 1")
-    if not lam > 0:
-        raise ValueError(f"lam: got {lam}, wants a positive number")
-    if cg_steps < 0:
-        raise ValueError(f"cg_steps: got {cg_steps}, wants an integer >= 0")
-    if not damping >= 0:
-        raise ValueError(f"damping: got {damping}, wants a number >= 0")
+    at_least(1, steps=steps)
+    positive(lam=lam)
+    at_least(0, cg_steps=cg_steps)
+    not_negative(damping=damping)
 
     criterion = criteria.as_criterion(criterion)
     inner_loss = criterion

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxmeta import criteria
+from jaxmeta.checks import at_least
 from jaxmeta.core import Aux, Batch, Criterion, Meta, MetaLearner, Model
 from jaxmeta.functional.rows import check_minibatch, weights_of
 from jaxmeta.functional.sequence import presented
@@ -76,8 +77,7 @@ def lstm_meta_learner(
     >>> learner = jm.lstm_meta_learner(jm.models.mlp(5), steps=5)
     """
     check_model(model)
-    if steps < 1:
-        raise ValueError(f"steps: got {steps}, wants an integer >= 1")
+    at_least(1, steps=steps)
     check_minibatch(inner_batch)
     criterion = criteria.as_criterion(criterion)
     within = criterion if inner_criterion is None else inner_criterion

@@ -123,7 +123,14 @@ def anil(
     inner: optax.GradientTransformation | Rule,
     *,
     head: Callable[[str], bool] = is_head,
-    **maml_options,
+    steps: int = 5,
+    order: Order = "second",
+    memory: Literal["store", "remat", "sqrt", "mixed"] = "store",
+    criterion: Criterion | Callable = criteria.classification,
+    inner_criterion: Criterion | Callable | None = None,
+    inner_batch: int | None = None,
+    query_weights: QueryWeights | None = None,
+    truncate: int | None = None,
 ) -> MetaLearner:
     """Almost no inner loop: MAML that adapts the head alone.
 
@@ -133,7 +140,7 @@ def anil(
       model: the network.
       inner: the inner optimiser.
       head: selects the head by path; all of the parameters make it MAML.
-      **maml_options: as for `maml`, but `adapt_only`.
+      steps: as of `maml`; so are all that follow.
 
     Returns:
       A `MetaLearner` whose `fast` is the adapted head.
@@ -147,7 +154,19 @@ def anil(
     >>> import jaxmeta as jm
     >>> learner = jm.anil(jm.models.mlp(5), optax.sgd(0.1), steps=3)
     """
-    return maml(model, inner, adapt_only=head, **maml_options)
+    return maml(
+        model,
+        inner,
+        adapt_only=head,
+        steps=steps,
+        order=order,
+        memory=memory,
+        criterion=criterion,
+        inner_criterion=inner_criterion,
+        inner_batch=inner_batch,
+        query_weights=query_weights,
+        truncate=truncate,
+    )
 
 
 def boil(
@@ -155,7 +174,14 @@ def boil(
     inner: optax.GradientTransformation | Rule,
     *,
     head: Callable[[str], bool] = is_head,
-    **maml_options,
+    steps: int = 5,
+    order: Order = "second",
+    memory: Literal["store", "remat", "sqrt", "mixed"] = "store",
+    criterion: Criterion | Callable = criteria.classification,
+    inner_criterion: Criterion | Callable | None = None,
+    inner_batch: int | None = None,
+    query_weights: QueryWeights | None = None,
+    truncate: int | None = None,
 ) -> MetaLearner:
     """Body only update in the inner loop: MAML that leaves the head alone.
 
@@ -167,7 +193,7 @@ def boil(
       model: the network.
       inner: the inner optimiser.
       head: selects the head by path.
-      **maml_options: as for `maml`, but `adapt_only`.
+      steps: as of `maml`; so are all that follow.
 
     Returns:
       A `MetaLearner` whose `fast` is the adapted body.
@@ -181,4 +207,16 @@ def boil(
     >>> import jaxmeta as jm
     >>> learner = jm.boil(jm.models.mlp(5), optax.sgd(0.5), steps=1)
     """
-    return maml(model, inner, adapt_only=AllBut(head), **maml_options)
+    return maml(
+        model,
+        inner,
+        adapt_only=AllBut(head),
+        steps=steps,
+        order=order,
+        memory=memory,
+        criterion=criterion,
+        inner_criterion=inner_criterion,
+        inner_batch=inner_batch,
+        query_weights=query_weights,
+        truncate=truncate,
+    )

@@ -10,6 +10,7 @@ from typing import Literal
 import jax.numpy as jnp
 
 from jaxmeta import criteria, rules
+from jaxmeta.checks import at_least, one_of
 from jaxmeta.core import Array, Criterion, MetaLearner, Model
 from jaxmeta.learners.maml import maml
 from jaxmeta.models.per_step import is_norm, per_step
@@ -48,11 +49,8 @@ def multi_step_weights(
     >>> [round(float(w), 5) for w in multi_step_weights(5)(jnp.array(500.0))]
     [0.18667, 0.18667, 0.18667, 0.18667, 0.25333]
     """
-    for name, size in (("steps", steps), ("epochs", epochs), ("epoch", epoch)):
-        if size < 1:
-            raise ValueError(f"{name}: got {size}, wants an integer >= 1")
-    if afterwards not in ("floor", "last"):
-        raise ValueError(f'afterwards: got {afterwards!r}, wants "floor" or "last"')
+    at_least(1, steps=steps, epochs=epochs, epoch=epoch)
+    one_of(("floor", "last"), afterwards=afterwards)
 
     def weights(t):
         e = jnp.floor(t / epoch)

@@ -10,11 +10,12 @@ import jax
 import jax.numpy as jnp
 
 from jaxmeta import criteria
+from jaxmeta.checks import positive
 from jaxmeta.core import Array, Batch, Criterion, Meta, MetaLearner, Model
 from jaxmeta.functional.attention import vote
 from jaxmeta.functional.distances import cosine_similarity
 from jaxmeta.functional.rows import rows_at, weights_of
-from jaxmeta.learners.embedding import embed, encoder, positive, scored
+from jaxmeta.learners.embedding import embed, encoder, scored
 from jaxmeta.learners.padded import learner_of
 from jaxmeta.models.call import call, check_model
 from jaxmeta.models.full_context import query_context, support_context

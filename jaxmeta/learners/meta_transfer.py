@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxmeta import criteria, tree
+from jaxmeta.checks import one_of
 from jaxmeta.core import Batch, Criterion, Episode, Meta, MetaLearner, Model, Rule
 from jaxmeta.functional.rows import joined_weights
 from jaxmeta.learners.maml import maml
@@ -80,8 +81,7 @@ def meta_transfer(
     >>> learner = jm.meta_transfer(extractor, optax.sgd(0.01), order="first")
     """
     check_model(model)
-    if order not in ("second", "first"):
-        raise ValueError(f'order: got {order!r}, wants "second" or "first"')
+    one_of(("second", "first"), order=order)
     extractor = scale_shift(model, pretrained=pretrained)
 
     def classifier(ways: int = 1) -> MetaLearner:

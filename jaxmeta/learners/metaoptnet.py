@@ -10,9 +10,10 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxmeta import criteria, tree
+from jaxmeta.checks import at_least, positive
 from jaxmeta.core import Batch, Criterion, MetaLearner, Model
 from jaxmeta.functional.svm import kkt_residual, svm_dual
-from jaxmeta.learners.embedding import embed, encoder, positive, scored
+from jaxmeta.learners.embedding import embed, encoder, scored
 from jaxmeta.learners.padded import learner_of
 from jaxmeta.models.call import call, check_model
 
@@ -62,8 +63,7 @@ def metaoptnet(
     check_model(model)
     criterion = criteria.as_criterion(criterion)
     positive(C=C, scale=scale)
-    if iterations < 1:
-        raise ValueError(f"iterations: got {iterations}, wants an integer >= 1")
+    at_least(1, iterations=iterations)
 
     def init(key, episode):
         base = model.init(key, episode.support.inputs)

@@ -12,6 +12,7 @@ import optax
 from jax import lax
 
 from jaxmeta import criteria
+from jaxmeta.checks import at_least
 from jaxmeta.core import Aux, Batch, Criterion, Meta, MetaLearner, Model, PyTree, Rule
 from jaxmeta.functional.rows import check_minibatch, minibatch
 from jaxmeta.functional.unroll import Unrolled, unroll
@@ -70,8 +71,7 @@ def reptile(
     >>> learner = jm.reptile(jm.models.mlp(5), optax.adam(1e-3, b1=0.0), steps=5)
     """
     check_model(model)
-    if steps < 1:
-        raise ValueError(f"steps: got {steps}, wants an integer >= 1")
+    at_least(1, steps=steps)
     if isinstance(inner, Rule):
         raise TypeError(
             "inner: got a learned Rule, wants an optax.GradientTransformation"

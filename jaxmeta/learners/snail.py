@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxmeta import criteria
+from jaxmeta.checks import at_least
 from jaxmeta.core import Array, Batch, Criterion, Meta, MetaLearner, Model
 from jaxmeta.functional.sequence import presented
 from jaxmeta.learners.embedding import embed, scored
@@ -63,9 +64,7 @@ def snail(
     """
     check_model(model)
     criterion = criteria.as_criterion(criterion)
-    for name, value in (("filters", filters), ("dilation", dilation)):
-        if value < 1:
-            raise ValueError(f"{name}: got {value}, wants an integer >= 1")
+    at_least(1, filters=filters, dilation=dilation)
     if not attention or min(min(pair) for pair in attention) < 1:
         raise ValueError(f"attention: got {attention}, wants pairs of integers >= 1")
     options = dict(filters=filters, attention=tuple(attention), dilation=dilation)

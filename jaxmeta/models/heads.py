@@ -5,6 +5,7 @@ import math
 import jax
 import jax.numpy as jnp
 
+from jaxmeta.checks import at_least, positive
 from jaxmeta.core import Array, Meta, Model
 from jaxmeta.functional.attention import attend
 from jaxmeta.functional.distances import cosine_similarity
@@ -72,8 +73,7 @@ def cosine_head(ways: int, *, scale: float = 10.0) -> Model:
     (2, 5)
     """
     _check(ways)
-    if not scale > 0:
-        raise ValueError(f"scale: got {scale}, wants a positive number")
+    positive(scale=scale)
 
     def init(key, inputs):
         size = math.prod(inputs.shape[1:])
@@ -202,5 +202,4 @@ def _pure(init, outputs) -> Model:
 
 
 def _check(ways: int) -> None:
-    if ways < 1:
-        raise ValueError(f"ways: got {ways}, wants an integer >= 1")
+    at_least(1, ways=ways)

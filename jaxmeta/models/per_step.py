@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxmeta import tree
+from jaxmeta.checks import at_least
 from jaxmeta.core import Array, Key, Meta, Model, PyTree
 from jaxmeta.models.call import call, check_model
 from jaxmeta.models.statistics import norm_layers
@@ -88,8 +89,7 @@ def per_step(
     (3, 2)
     """
     check_model(model)
-    if steps < 1:
-        raise ValueError(f"steps: got {steps}, wants an integer >= 1")
+    at_least(1, steps=steps)
 
     def copies(x):
         return jnp.broadcast_to(x, (steps, *jnp.shape(x)))

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from flax import nnx
 
+from jaxmeta.checks import at_least
 from jaxmeta.core import Array, Model
 from jaxmeta.functional.convolution import conv, max_pool
 from jaxmeta.models.adapter import from_nnx_for
@@ -125,9 +126,7 @@ def relation(
     >>> model.apply(model.init(jax.random.key(0), pairs), pairs)[0].shape
     (6,)
     """
-    for name, value in (("filters", filters), ("hidden", hidden)):
-        if value < 1:
-            raise ValueError(f"{name}: got {value}, wants an integer >= 1")
+    at_least(1, filters=filters, hidden=hidden)
     norm_layer(norm, 8)
 
     def build(rngs, inputs):

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import lax
 
+from jaxmeta.checks import at_least, one_of
 from jaxmeta.core import Array, Key, Model
 from jaxmeta.functional.convolution import max_pool
 from jaxmeta.models.adapter import from_nnx_for
@@ -163,10 +164,8 @@ def resnet12(
         raise ValueError(f"widths: got {widths}, wants one or more integers >= 1")
     if not 0 <= drop_rate < 1:
         raise ValueError(f"drop_rate: got {drop_rate}, wants a number in [0, 1)")
-    if drop_block < 1:
-        raise ValueError(f"drop_block: got {drop_block}, wants an integer >= 1")
-    if pool not in ("mean", "flatten"):
-        raise ValueError(f'pool: got {pool!r}, wants "mean" or "flatten"')
+    at_least(1, drop_block=drop_block)
+    one_of(("mean", "flatten"), pool=pool)
     norm_layer(norm, 8)
 
     def build(rngs, inputs):

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from jaxmeta.checks import one_of
 from jaxmeta.core import Meta, Model, PyTree
 from jaxmeta.functional.rows import check_not_dropped, spread
 
@@ -35,8 +36,7 @@ class Place(NamedTuple):
 
 def check_statistics(statistics: Statistics) -> None:
     """Refuses an unknown name."""
-    if statistics not in ("running", "batch"):
-        raise ValueError(f'statistics: got {statistics!r}, wants "running" or "batch"')
+    one_of(("running", "batch"), statistics=statistics)
 
 
 def rows_of(x: jax.Array, weights: jax.Array | None, path: str) -> jax.Array | None:

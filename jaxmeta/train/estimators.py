@@ -9,6 +9,7 @@ import optax
 from jax import lax
 
 from jaxmeta import criteria
+from jaxmeta.checks import positive
 from jaxmeta.core import (
     Array,
     Aux,
@@ -189,9 +190,7 @@ def evolution_strategies(
     >>> import jaxmeta as jm
     >>> learner = evolution_strategies(jm.maml(jm.models.mlp(5), optax.sgd(0.1)))
     """
-    for name, value in (("sigma", sigma), ("pairs", pairs), ("chunk", chunk)):
-        if not value > 0:
-            raise ValueError(f"{name}: got {value}, wants a positive number")
+    positive(sigma=sigma, pairs=pairs, chunk=chunk)
 
     def loss(meta: Meta, episode: Episode, key: Key) -> tuple[Array, Aux]:
         noise, key = jax.random.split(key)

@@ -7,6 +7,7 @@ import jax
 import optax
 from jax import lax
 
+from jaxmeta.checks import at_least
 from jaxmeta.core import Array, Key, Meta, Objective, PyTree
 from jaxmeta.transfer.freeze import hold_buffers
 
@@ -134,10 +135,8 @@ def fit(
     >>> fit(trainer, task, state, jax.random.key(2), steps=3, batch=4)[1]["loss"].shape
     (3,)
     """
-    if steps < 1:
-        raise ValueError(f"steps: got {steps}, wants an integer >= 1")
-    if batch < 1:
-        raise ValueError(f"batch: got {batch}, wants an integer >= 1")
+    at_least(1, steps=steps)
+    at_least(1, batch=batch)
 
     def step(state, _):
         sampling, learning = jax.random.split(jax.random.fold_in(key, state.step))
