@@ -108,5 +108,7 @@ def all_real(tree: PyTree) -> jax.Array:
 
 
 def _numbers(tree: PyTree) -> list[jax.Array]:
-    numbers = [x for x in jax.tree.leaves(tree) if jnp.issubdtype(x.dtype, jnp.floating)]
+    numbers = [
+        x for x in jax.tree.leaves(tree) if jnp.issubdtype(x.dtype, jnp.floating)
+    ]
     return [*numbers, jnp.zeros(())]

@@ -252,9 +252,7 @@ def _adversarial(
     return DomainMethod(init, loss, predictor(networks), criterion)
 
 
-def _mean(
-    values: Array, outputs: Array | None, rows: Array | None = None
-) -> Scalar:
+def _mean(values: Array, outputs: Array | None, rows: Array | None = None) -> Scalar:
     """The mean over one domain; with `outputs`, by how certain they are."""
     if outputs is None:
         return weighted_mean(values, rows)

@@ -80,9 +80,7 @@ def source_only(
         value, report = of_source(criterion, outputs, source)
         return value, Aux(report, run.buffers)
 
-    return DomainMethod(
-        initialiser(networks), loss, predictor(networks), criterion
-    )
+    return DomainMethod(initialiser(networks), loss, predictor(networks), criterion)
 
 
 def of_source(

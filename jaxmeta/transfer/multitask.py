@@ -279,9 +279,7 @@ def _inputs(
     return {tuple(names): (clean_rows(batch.inputs, weights), weights)}
 
 
-def _asked(
-    batch: PyTree, names: list[str]
-) -> dict[str, tuple[Array, Array | None]]:
+def _asked(batch: PyTree, names: list[str]) -> dict[str, tuple[Array, Array | None]]:
     """Targets and weights of each task, with nothing in what does not count."""
     if isinstance(batch, Batch):
         _same_tasks("batch", batch.targets, names)

@@ -19,9 +19,7 @@ from jaxmeta.functional.distances import unit
 from jaxmeta.functional.rows import clean, clean_rows
 
 
-def source_risk(
-    outputs: Array, targets: Array, rows: Array | None = None
-) -> Scalar:
+def source_risk(outputs: Array, targets: Array, rows: Array | None = None) -> Scalar:
     """Minus the cross-entropy on held-out source examples.
 
     Blind to the shift: it prefers what learned the source best. `rows`, `[n]`, are
@@ -132,7 +130,8 @@ def neighbourhood_density(features: Array, *, temperature: float = 0.05) -> Scal
     similar = f @ f.T / temperature
     alone = jnp.eye(len(features), dtype=bool)
     p = jax.nn.softmax(jnp.where(alone, -jnp.inf, similar))
-    return jnp.mean(_entropy(p))
+    # a direction that is NaN is no direction zero
+    return jnp.where(jnp.any(jnp.isnan(features)), jnp.nan, jnp.mean(_entropy(p)))
 
 
 def judge(
@@ -212,4 +211,5 @@ def select(candidates: Sequence[Mapping[str, float | Array]], by: str) -> Select
 
 
 def _entropy(p: Array) -> Array:
-    return jnp.sum(jax.scipy.special.entr(p), -1)
+    each = jax.scipy.special.entr(p)  # -inf of what is no probability, NaN too
+    return jnp.sum(jnp.where(jnp.isnan(p), jnp.nan, each), -1)
