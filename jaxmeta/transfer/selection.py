@@ -130,7 +130,8 @@ def neighbourhood_density(features: Array, *, temperature: float = 0.05) -> Scal
     similar = f @ f.T / temperature
     alone = jnp.eye(len(features), dtype=bool)
     p = jax.nn.softmax(jnp.where(alone, -jnp.inf, similar))
-    return jnp.mean(_entropy(p))
+    # a direction that is NaN is no direction zero
+    return jnp.where(jnp.any(jnp.isnan(features)), jnp.nan, jnp.mean(_entropy(p)))
 
 
 def judge(
@@ -210,4 +211,5 @@ def select(candidates: Sequence[Mapping[str, float | Array]], by: str) -> Select
 
 
 def _entropy(p: Array) -> Array:
-    return jnp.sum(jax.scipy.special.entr(p), -1)
+    each = jax.scipy.special.entr(p)  # -inf of what is no probability, NaN too
+    return jnp.sum(jnp.where(jnp.isnan(p), jnp.nan, each), -1)
