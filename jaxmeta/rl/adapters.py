@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from jaxmeta.checks import at_least
 from jaxmeta.core import Key, PyTree
 from jaxmeta.rl.env import Env, floating
 
@@ -69,8 +70,7 @@ def from_func_env(
     Raises:
       ValueError: if `horizon < 1`.
     """
-    if horizon < 1:
-        raise ValueError(f"horizon: got {horizon}, wants an integer >= 1")
+    at_least(1, horizon=horizon)
 
     def reset(key: Key, task):
         drawing, seeing = jax.random.split(key)

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jaxmeta.checks import at_least
 from jaxmeta.core import Array, Key, PyTree
 
 
@@ -84,8 +85,7 @@ def rollout(
     >>> rollout(env, still, task, jax.random.key(1), episodes=3).rewards.shape
     (3, 5)
     """
-    if episodes < 1:
-        raise ValueError(f"episodes: got {episodes}, wants an integer >= 1")
+    at_least(1, episodes=episodes)
     start, key = jax.random.split(key)
     observation, state = jax.vmap(env.reset, (0, None))(
         jax.random.split(start, episodes), task

@@ -10,6 +10,7 @@ import numpy as np
 import scipy.stats
 from jax import lax
 
+from jaxmeta.checks import at_least
 from jaxmeta.core import Key, Meta, PyTree
 from jaxmeta.rl.agent import MetaAgent
 from jaxmeta.rl.env import floating
@@ -75,8 +76,7 @@ def adaptation_curve(
     ...                  count=4, chunk=4, episodes=1).scores.shape
     (2, 4)
     """
-    if count < 2:
-        raise ValueError(f"count: got {count}, wants an integer >= 2")
+    at_least(2, count=count)
     chunk = min(chunk, count)
     if count % chunk:
         raise ValueError(f"chunk: got {chunk}, wants a divisor of count {count}")

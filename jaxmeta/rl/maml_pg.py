@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
+from jaxmeta.checks import at_least
 from jaxmeta.core import Array, Key, Meta, PyTree, Rule
 from jaxmeta.functional.unroll import unroll
 from jaxmeta.learners.common import learned
@@ -94,10 +95,8 @@ def maml_pg(
     >>> agent.play(meta, fast, task, jax.random.key(3), 4).rewards.shape
     (4, 5)
     """
-    if steps < 0:
-        raise ValueError(f"steps: got {steps}, wants an integer >= 0")
-    if episodes < 1:
-        raise ValueError(f"episodes: got {episodes}, wants an integer >= 1")
+    at_least(0, steps=steps)
+    at_least(1, episodes=episodes)
     for name, value in (("discount", discount), ("trace", trace)):
         if not 0 <= value <= 1:
             raise ValueError(f"{name}: got {value}, wants a number in [0, 1]")

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
+from jaxmeta.checks import at_least, positive
 from jaxmeta.core import Array, Aux, Key, Meta, Objective, PyTree
 from jaxmeta.rl.agent import Experience, MetaAgent, first
 
@@ -114,10 +115,8 @@ def ppo(
       Schulman et al. 2017, arXiv:1707.06347, eq. (7). For `maml_pg` this is ProMP
       without its penalty on the inner step (Rothfuss et al. 2019, arXiv:1810.06784).
     """
-    if epochs < 1:
-        raise ValueError(f"epochs: got {epochs}, wants an integer >= 1")
-    if not clip > 0:
-        raise ValueError(f"clip: got {clip}, wants a positive number")
+    at_least(1, epochs=epochs)
+    positive(clip=clip)
     tx = optax.with_extra_args_support(tx)
 
     def task_loss(meta: Meta, found: Experience) -> Array:

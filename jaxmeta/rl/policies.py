@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxmeta import tree
+from jaxmeta.checks import at_least, positive
 from jaxmeta.core import Array, Key, Meta, Model, PyTree
 from jaxmeta.learners.maml import is_head
 
@@ -79,10 +80,8 @@ def gaussian(size: int, *, std: float = 1.0) -> Family:
     >>> family.log_prob(dist, jnp.zeros((3, 2))).shape
     (3,)
     """
-    if size < 1:
-        raise ValueError(f"size: got {size}, wants an integer >= 1")
-    if not std > 0:
-        raise ValueError(f"std: got {std}, wants a positive number")
+    at_least(1, size=size)
+    positive(std=std)
 
     def init():
         # a number of Python's has a weak type, and would be compiled for twice
@@ -126,8 +125,7 @@ def categorical(actions: int) -> Family:
     >>> round(float(family.entropy(family.dist({}, jnp.zeros(4)))), 4)
     1.3863
     """
-    if actions < 2:
-        raise ValueError(f"actions: got {actions}, wants an integer >= 2")
+    at_least(2, actions=actions)
 
     def log_prob(dist, taken):
         found = jax.nn.log_softmax(dist)

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jaxmeta.checks import at_least
 from jaxmeta.core import Key, Meta, PyTree
 from jaxmeta.rl.agent import Experience, MetaAgent, standardised
 from jaxmeta.rl.env import Env, Trajectory, going_on, where_alive
@@ -64,11 +65,9 @@ def rl2(
     >>> agent.play(meta, memory, task, jax.random.key(3), 5).actions.shape
     (5, 4)
     """
-    if hidden < 1 or episodes < 1:
-        raise ValueError(f"hidden, episodes: got {hidden}, {episodes}, wants >= 1")
+    at_least(1, hidden=hidden, episodes=episodes)
     before = episodes - 1 if adapt_episodes is None else adapt_episodes
-    if before < 0:
-        raise ValueError(f"adapt_episodes: got {before}, wants an integer >= 0")
+    at_least(0, adapt_episodes=before)
     net = Recurrent(family, hidden)
 
     def episode(params: PyTree, memory: Memory, task, key: Key):

@@ -13,6 +13,7 @@ import optax
 from jax import lax
 
 from jaxmeta import criteria
+from jaxmeta.checks import at_least
 from jaxmeta.core import Array, Aux, Criterion, Key, Meta, Model, Scalar
 from jaxmeta.functional.adversarial import reverse_gradient
 from jaxmeta.functional.rows import clean, example_weights
@@ -75,8 +76,7 @@ def annealed(
     >>> round(float(annealed(0.01, 100)(100)), 5)
     0.00166
     """
-    if steps < 1:
-        raise ValueError(f"steps: got {steps}, wants an integer >= 1")
+    at_least(1, steps=steps)
     return lambda t: rate / (1 + alpha * t / steps) ** beta
 
 
@@ -194,8 +194,7 @@ def _adversarial(
     features, classifier, discriminator, steps, strength, gamma, statistics, criterion,
     seen, entropy,
 ) -> DomainMethod:  # fmt: skip
-    if steps < 1:
-        raise ValueError(f"steps: got {steps}, wants an integer >= 1")
+    at_least(1, steps=steps)
     check_statistics(statistics)
     criterion = criteria.as_criterion(criterion)
     networks = {

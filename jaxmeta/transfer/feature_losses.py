@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxmeta import tree
+from jaxmeta.checks import not_negative
 from jaxmeta.core import Array, Meta, Model, PyTree, Scalar
 from jaxmeta.functional.rows import example_weights, takes_weights
 from jaxmeta.losses import weighted_mean
@@ -44,8 +45,7 @@ def l2_sp(start: PyTree, *, head: float = 0.0) -> FeatureLoss:
     >>> float(loss(seen))
     1.0
     """
-    if not head >= 0:
-        raise ValueError(f"head: got {head}, wants a number >= 0")
+    not_negative(head=head)
 
     def loss(seen: Seen) -> Scalar:
         body, top = split_head(Meta(seen.params))

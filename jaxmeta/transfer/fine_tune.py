@@ -8,6 +8,7 @@ import optax
 from jax import lax
 
 from jaxmeta import criteria, tree
+from jaxmeta.checks import at_least, not_negative
 from jaxmeta.core import (
     Array,
     Aux,
@@ -95,8 +96,7 @@ def fine_tune(
     >>> objective = fine_tune(jm.models.conv4(None), jm.models.linear_head(5))
     """
     acts = isinstance(lam, jax.core.Tracer) or lam != 0
-    if not isinstance(lam, jax.core.Tracer) and not lam >= 0:
-        raise ValueError(f"lam: got {lam}, wants a number >= 0")
+    not_negative(lam=lam)
     if acts and feature_loss is None:
         raise ValueError(f"lam: got {lam} without a feature_loss, wants 0 or one")
     whole = with_head(extractor, head)
@@ -180,8 +180,7 @@ def as_learner(
     >>> model = jm.models.with_head(body, head)
     >>> learner = as_learner(objective, model, optax.sgd(0.01), steps=20)
     """
-    if steps < 0:
-        raise ValueError(f"steps: got {steps}, wants an integer >= 0")
+    at_least(0, steps=steps)
     tx = optax.with_extra_args_support(tx)
 
     def init(key, episode):

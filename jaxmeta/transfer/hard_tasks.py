@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import Partial
 
+from jaxmeta.checks import at_least
 from jaxmeta.core import (
     Array,
     Batch,
@@ -21,7 +22,7 @@ from jaxmeta.core import (
     MetaLearner,
     Objective,
 )
-from jaxmeta.data.arrays import Dataset
+from jaxmeta.data.arrays import Dataset, unit_range
 from jaxmeta.functional.rows import clean_rows, example_weights
 from jaxmeta.tasks.sampling import choose
 
@@ -50,9 +51,7 @@ def class_task(data: Dataset, shots: int, queries: int) -> Partial:
     >>> bool(task(jax.random.key(0), jnp.array([1, 0])).support.inputs[0, 0] >= 3)
     True
     """
-    for name, value in (("shots", shots), ("queries", queries)):
-        if value < 1:
-            raise ValueError(f"{name}: got {value}, wants an integer >= 1")
+    at_least(1, shots=shots, queries=queries)
     fewest = int(np.asarray(data.counts).min())
     if fewest < shots + queries:
         raise ValueError(
@@ -75,8 +74,7 @@ class _ClassTask:
         rows = rows + starts[classes][:, None]  # [ways, shots + queries]
         x = inputs.reshape(len(inputs), -1)[rows]
         x = x.reshape(*rows.shape, *inputs.shape[1:])
-        if x.dtype == jnp.uint8:
-            x = x.astype(jnp.float32) / 255
+        x = unit_range(x)
 
         def batch(x):
             targets = jnp.repeat(jnp.eye(len(classes)), x.shape[1], axis=0)
@@ -136,8 +134,7 @@ def hard_tasks(
     """
     if not 1 <= ways <= classes:
         raise ValueError(f"ways: got {ways}, wants an integer in [1, {classes}]")
-    if period < 2:
-        raise ValueError(f"period: got {period}, wants an integer >= 2")
+    at_least(2, period=period)
 
     def episode(pool, key):
         class_key, key = jax.random.split(key)

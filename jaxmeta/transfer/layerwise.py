@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxmeta import tree
+from jaxmeta.checks import at_least, positive
 from jaxmeta.core import Array, PyTree
 from jaxmeta.transfer.freeze import Holding, within
 
@@ -45,8 +46,7 @@ def discriminative(
     >>> jax.tree.map(float, tx.update(params, tx.init(params), params)[0])
     {'body': -0.5, 'head': -1.0}
     """
-    if not factor > 0:
-        raise ValueError(f"factor: got {factor}, wants a positive number")
+    positive(factor=factor)
 
     def scale(updates, params=None):
         del params
@@ -112,8 +112,7 @@ def gradual_unfreezing(
     >>> jax.tree.map(float, tx.update(params, tx.init(params), params)[0])
     {'body': 0.0, 'head': -1.0}
     """
-    if every < 1:
-        raise ValueError(f"every: got {every}, wants an integer >= 1")
+    at_least(1, every=every)
     names = tuple(reversed(layers))
     tx = optax.with_extra_args_support(tx)
 
@@ -169,8 +168,7 @@ def slanted_triangular(
     >>> [round(float(rate(t)), 3) for t in (0, 10, 100)]
     [0.1, 3.2, 0.1]
     """
-    if steps < 1:
-        raise ValueError(f"steps: got {steps}, wants an integer >= 1")
+    at_least(1, steps=steps)
     if not 0 < cut < 1:
         raise ValueError(f"cut: got {cut}, wants a number in (0, 1)")
     if not ratio >= 1:

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxmeta import tree
+from jaxmeta.checks import not_negative, one_of
 from jaxmeta.core import Array, Meta, PyTree, Scalar
 
 
@@ -58,8 +59,7 @@ def uncertainty(
     >>> method.weigh(method.init(2), jnp.ones(2), {})[0].tolist()
     [1.0, 1.0]
     """
-    if kind not in ("classification", "regression"):
-        raise ValueError(f'kind: got {kind!r}, wants "classification" or "regression"')
+    one_of(("classification", "regression"), kind=kind)
     if limit < abs(start):
         raise ValueError(f"limit: got {limit}, wants at least |start| = {abs(start)}")
     scale = 1.0 if kind == "classification" else 0.5
@@ -116,8 +116,7 @@ def gradnorm(
     >>> method.weigh(method.init(2), jnp.ones(2), jnp.eye(2))[0].tolist()
     [1.0, 1.0]
     """
-    if alpha < 0:
-        raise ValueError(f"alpha: got {alpha}, wants a number >= 0")
+    not_negative(alpha=alpha)
 
     def init(tasks: int) -> Meta:
         return Meta({"logits": jnp.zeros(tasks)}, {"first": jnp.zeros(tasks)})

@@ -10,7 +10,7 @@ from jax.tree_util import Partial
 
 from jaxmeta import criteria
 from jaxmeta.core import Array, Aux, Batch, Criterion, Key, Meta, Model, Objective
-from jaxmeta.data.arrays import Dataset
+from jaxmeta.data.arrays import Dataset, unit_range
 from jaxmeta.functional.rows import clean
 from jaxmeta.models.call import call
 
@@ -109,7 +109,6 @@ class _Example:
         # the last class to start at or before the row; empty ones start there, too
         label = jnp.searchsorted(starts, row, side="right") - 1
         x = inputs.reshape(len(inputs), -1)[row].reshape(inputs.shape[1:])
-        if x.dtype == jnp.uint8:
-            x = x.astype(jnp.float32) / 255
+        x = unit_range(x)
         x = x if self.augment is None else self.augment(key, x)
         return Batch(x, jax.nn.one_hot(label, len(starts), dtype=jnp.float32))
