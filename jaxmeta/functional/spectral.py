@@ -24,7 +24,9 @@ def principal(x: Array) -> tuple[Array, Array, Array]:
     x = jnp.asarray(x)
     mean = x.mean(0)
     _, s, directions = jnp.linalg.svd(x - mean, full_matrices=False)
-    noise = s[0] * max(x.shape) * jnp.finfo(x.dtype).eps  # as a matrix's rank is counted
+    noise = (
+        s[0] * max(x.shape) * jnp.finfo(x.dtype).eps
+    )  # as a matrix's rank is counted
     s = jnp.where(s > noise, s, 0.0)
     return mean, jnp.square(s) / (len(x) - 1), directions.T
 
@@ -59,7 +61,10 @@ def apply_spectrum(
     [[3.0, 5.0]]
     """
     z = x @ directions
-    return (z * inside) @ directions.T + outside * (x - z @ directions.T)
+    within = (z * inside) @ directions.T
+    if directions.shape[0] == directions.shape[1]:
+        return within  # nothing is outside but rounding, which `outside` may blow up
+    return within + outside * (x - z @ directions.T)
 
 
 def coral_distance(source: Array, target: Array) -> Scalar:

@@ -59,7 +59,9 @@ def test_attend_reads_what_is_not_masked():
     values, mask = RNG.normal(size=(6, 5)), np.array([1, 0, 1, 1, 0, 1.0])
     kept = mask > 0
     expected = attend(SCORES[:, kept], values[kept])
-    np.testing.assert_allclose(attend(SCORES, values, weights=mask), expected, rtol=1e-12)
+    np.testing.assert_allclose(
+        attend(SCORES, values, weights=mask), expected, rtol=1e-12
+    )
     by_hand = np.exp(SCORES) @ values / np.exp(SCORES).sum(1, keepdims=True)
     np.testing.assert_allclose(attend(SCORES, values), by_hand, rtol=1e-12)
     np.testing.assert_array_equal(attend(SCORES, values, weights=np.zeros(6)), 0.0)
