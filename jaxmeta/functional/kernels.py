@@ -17,6 +17,19 @@ from jaxmeta.functional.distances import squared_euclidean
 from jaxmeta.functional.spectral import same_features
 
 OCTAVES = (-3, -2, -1, 0, 1)
+AT_ONCE = 2**24  # differences held at a time
+
+
+def _apart(a: Array, b: Array) -> Array:
+    """`squared_euclidean`; of large samples so many rows at a time as memory has room.
+
+    Compiled, its differences are never held; run op by op they are, and two samples of
+    a thousand points of a thousand features make 4 GB of them.
+    """
+    if a.size * len(b) <= AT_ONCE:
+        return squared_euclidean(a, b)
+    rows = max(AT_ONCE // max(b.size, 1), 1)
+    return lax.map(lambda x: squared_euclidean(x[None], b)[0], a, batch_size=rows)
 
 
 def median_bandwidth(a: Array, b: Array) -> Scalar:
@@ -32,7 +45,7 @@ def median_bandwidth(a: Array, b: Array) -> Scalar:
     >>> float(median_bandwidth(jnp.zeros((2, 1)), jnp.full((3, 1), 2.0)))
     4.0
     """
-    middle = jnp.median(squared_euclidean(a, b))
+    middle = jnp.median(_apart(a, b))
     return jnp.where(middle > 0, middle, 1.0)
 
 
@@ -52,7 +65,7 @@ def rbf(a: Array, b: Array, bandwidth: float | Array) -> Array:
     >>> rbf(jnp.zeros((1, 1)), jnp.array([[0.0]]), 1.0).tolist()
     [[1.0]]
     """
-    return jnp.exp(-squared_euclidean(a, b) / (2 * bandwidth))
+    return jnp.exp(-_apart(a, b) / (2 * bandwidth))
 
 
 def mmd(
@@ -103,7 +116,7 @@ def mmd(
     w = jnp.ones(n, source.dtype) if weights is None else weights.astype(source.dtype)
     every = jnp.concatenate([w, ones])
     both = jnp.concatenate([source, target])
-    d = squared_euclidean(both, both)
+    d = _apart(both, both)
     if bandwidth is None:
         bandwidth = _mean_of_pairs(d, every, every, apart=True)
     bandwidth = lax.stop_gradient(bandwidth)

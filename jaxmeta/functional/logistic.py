@@ -93,9 +93,7 @@ def fit_logistic(
         updates, state = tx.update(
             grad, state, linear, value=value, grad=grad, value_fn=risk
         )
-        # a stiff penalty makes the slope small: it is judged by what it began with
-        size = optax.tree.norm(Linear(grad.kernel * stiff, grad.bias))
-        return optax.apply_updates(linear, updates), state, size, t + 1
+        return optax.apply_updates(linear, updates), state, optax.tree.norm(grad), t + 1
 
     def running(carry):
         return (carry[2] > tolerance) & (carry[3] < steps)

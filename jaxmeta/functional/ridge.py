@@ -32,9 +32,9 @@ def ridge(
           = (X^T X + lam I_d)^-1 X^T Y            primal                  (eq. 4)
           = X^T (X X^T + lam I_n)^-1 Y            dual, by Woodbury       (eq. 6)
 
-    where rows of X and Y have been multiplied by sqrt(w_i). A `lam` that rounding would
-    swallow, below 16 epsilons of the largest squared feature or row, is raised to that:
-    a singular system has no other answer in this precision.
+    where rows of X and Y have been multiplied by sqrt(w_i). A system that is singular in
+    this precision, because `lam` is lost beside features that depend on each other, gets
+    16 epsilons of its largest entry on the diagonal.
 
     Args:
       x: `[n, d]`.
@@ -66,15 +66,19 @@ def ridge(
 
 
 def _raised(gram: Array, lam: Array | float) -> Array:
-    """K + lam I, lam not so small that K's rounding could make it negative."""
-    eye = jnp.eye(len(gram), dtype=gram.dtype)
-    return gram + jnp.maximum(lam, _least(gram)) * eye
+    """K + lam I, and a little more where that is singular."""
+    system = gram + lam * jnp.eye(len(gram), dtype=gram.dtype)
+    return system + _missing(system) * jnp.eye(len(gram), dtype=gram.dtype)
 
 
-def _least(gram: Array) -> Array:
-    return lax.stop_gradient(
-        16 * jnp.finfo(gram.dtype).eps * jnp.max(jnp.diagonal(gram))
-    )
+def _missing(system: Array) -> Array:
+    """What a diagonal lacks: nothing where no pivot is rounding alone."""
+    system = lax.stop_gradient(system)
+    own, eps = jnp.diagonal(system), jnp.finfo(system.dtype).eps
+    # a squared pivot is what is left of an entry once the rows before are known
+    pivots = jnp.square(jnp.diagonal(jnp.linalg.cholesky(system)))
+    regular = jnp.all(pivots > 64 * eps * own)  # False where Cholesky fails
+    return jnp.where(regular, 0, 16 * eps * jnp.max(own))
 
 
 def logistic(
@@ -96,7 +100,7 @@ def logistic(
     division by mu (1 - mu), which vanishes for an example that is already certain. With
     more examples than features the same step is taken from w:
         (lam I + X^T S X) w' = X^T (S X w + weight (y - mu)).
-    A `lam` that rounding would swallow is raised, as in `ridge`.
+    A singular system is treated as in `ridge`.
 
     Args:
       x: `[n, d]`.
@@ -140,9 +144,11 @@ def _from_w(x, y, lam, weight, steps):
 
 def _from_a(x, y, lam, weight, steps):
     gram = x @ x.T  # [n, n]
+    eye = jnp.eye(len(gram), dtype=gram.dtype)
+    gram = gram + _missing(gram + lam * eye) * eye
     a = jnp.zeros(y.shape, x.dtype)
     for _ in range(steps):
         z = gram @ a
         s, slope = _slopes(z, y, weight)
-        a = solve(_raised(s[:, None] * gram, lam), s * z + slope)
+        a = solve(s[:, None] * gram + lam * eye, s * z + slope)
     return x.T @ a

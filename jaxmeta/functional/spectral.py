@@ -61,7 +61,10 @@ def apply_spectrum(
     [[3.0, 5.0]]
     """
     z = x @ directions
-    return (z * inside) @ directions.T + outside * (x - z @ directions.T)
+    within = (z * inside) @ directions.T
+    if directions.shape[0] == directions.shape[1]:
+        return within  # nothing is outside but rounding, which `outside` may blow up
+    return within + outside * (x - z @ directions.T)
 
 
 def coral_distance(

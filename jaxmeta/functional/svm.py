@@ -59,8 +59,7 @@ def svm_dual(
     """
     positive(C=C)
     at_least(1, iterations=iterations)
-    gram, caps = _counted(gram, targets, weights, C)
-    return _solution(gram, targets, caps, iterations)
+    return _solution(*_counted(gram, targets, weights, C), iterations)
 
 
 def kkt_residual(
@@ -93,7 +92,7 @@ def kkt_residual(
     >>> float(kkt_residual(jnp.eye(2), jnp.eye(2), jnp.zeros((2, 2)), C=1.0))
     0.5
     """
-    gram, caps = _counted(gram, targets, weights, C)
+    gram, targets, caps = _counted(gram, targets, weights, C)
     own = jnp.diagonal(gram)[:, None]
     own = jnp.where(own > 0, own, 1.0)
     scores = gram @ dual
@@ -105,13 +104,15 @@ def kkt_residual(
     return jnp.max(jnp.where(unit > 0, gap, 0.0))
 
 
-def _counted(gram, targets, weights, C) -> tuple[Array, Array]:
-    """K without the rows that do not count, and the largest |a_n| of each, `[n, 1]`."""
+def _counted(gram, targets, weights, C) -> tuple[Array, Array, Array]:
+    """K and T without the rows that do not count; the largest |a_n| of each, `[n, 1]`."""
+    targets = targets.astype(gram.dtype)
     if weights is None:
-        return gram, jnp.full((targets.shape[0], 1), C, gram.dtype)
+        return gram, targets, jnp.full((targets.shape[0], 1), C, gram.dtype)
     there = weights > 0
     gram = jnp.where(there[:, None] & there, gram, 0)
-    return gram, (C * weights.astype(gram.dtype))[:, None]
+    targets = jnp.where(there[:, None], targets, 0)
+    return gram, targets, (C * weights.astype(gram.dtype))[:, None]
 
 
 def _project(a: Array, targets: Array, caps: Array) -> Array:

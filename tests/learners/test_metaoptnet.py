@@ -9,6 +9,7 @@ from sklearn.svm import LinearSVC
 
 import jaxmeta as jm
 from tests.learners.embedded import linear, predict, ready
+from tests.learners.weighted import same_as_copies, traces_once
 
 pytestmark = pytest.mark.usefixtures("x64")
 KEY = jax.random.key(0)
@@ -52,6 +53,54 @@ def test_scale_is_learned():
     grads = jax.grad(lambda p: learner.loss(jm.Meta(p), task, KEY)[0])(meta.params)
     np.testing.assert_allclose(jnp.exp(meta.params["head"]["log_scale"]), 3.0)
     assert abs(grads["head"]["log_scale"]) > 1e-4
+
+
+def test_weights_are_copies():
+    same_as_copies(jm.metaoptnet(linear(), iterations=5000), 1e-8)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_two_steps_are_one_program(dtype):
+    traces_once(jm.metaoptnet(linear()), dtype)
+
+
+def test_label_smoothing_is_the_papers():
+    """Targets of the queries are softened, the machine's own are not; metrics are hard."""
+    plain, smooth = (
+        jm.metaoptnet(linear(), scale=4.0, criterion=c)
+        for c in (jm.criteria.classification, jm.criteria.label_smoothing(0.1))
+    )
+    meta, task = ready(plain)
+    value, aux = smooth.loss(meta, task, KEY)
+    log_p = jax.nn.log_softmax(predict(smooth, meta, task))
+    soft = 0.9 * task.query.targets + 0.1 / 3
+    np.testing.assert_allclose(value, -jnp.mean(jnp.sum(soft * log_p, 1)), rtol=1e-12)
+    hard, other = plain.loss(meta, task, KEY)
+    assert abs(hard - value) > 1e-3
+    assert aux.metrics["accuracy"] == other.metrics["accuracy"]
+    np.testing.assert_array_equal(
+        smooth.adapt(meta, task.support, KEY), plain.adapt(meta, task.support, KEY)
+    )
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e5])
+def test_features_of_any_size(scale):
+    """In float32 as in float64, the gradient too; the residual says that it is solved."""
+    found = []
+    for dtype in ("float32", "float64"):
+        learner = jm.metaoptnet(linear(), scale=1.0)
+        meta, task = jax.tree.map(lambda x, t=dtype: x.astype(t), ready(learner))
+        meta.params["model"]["w"] = meta.params["model"]["w"] * scale
+        (value, aux), grads = jax.value_and_grad(
+            lambda p, learner=learner, task=task: learner.loss(jm.Meta(p), task, KEY),
+            has_aux=True,
+        )(meta.params)
+        assert aux.metrics["kkt"] < 1e-3
+        w = scale * learner.adapt(meta, task.support, KEY)
+        found.append([value, scale * grads["model"]["w"], w])
+    for got, want in zip(*found, strict=True):
+        assert np.abs(want).max() > 0
+        np.testing.assert_allclose(got, want, atol=1e-3 * np.abs(want).max())
 
 
 @pytest.mark.parametrize(

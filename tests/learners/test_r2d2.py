@@ -9,6 +9,7 @@ from jax.test_util import check_grads
 import jaxmeta as jm
 from jaxmeta.learners import lrd2
 from tests.learners.embedded import linear, predict, ready
+from tests.learners.weighted import same_as_copies, traces_once
 
 pytestmark = pytest.mark.usefixtures("x64")
 KEY = jax.random.key(0)
@@ -87,6 +88,28 @@ def test_padding_is_invisible_to_the_sibling():
         learner.adapt(meta, task.support, KEY),
         atol=1e-12,
     )
+
+
+@pytest.mark.parametrize("build", [jm.r2d2, lrd2])
+def test_weights_are_copies(build):
+    """In value and gradient; a padded row holds NaN, and the 1 of the intercept counts
+    no more than its row does."""
+    same_as_copies(build(linear()), 1e-11)
+
+
+@pytest.mark.parametrize("build", [jm.r2d2, lrd2])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_two_steps_are_one_program(build, dtype):
+    traces_once(build(linear()), dtype)
+
+
+def test_ridge_of_real_values_is_a_regression():
+    learner = jm.r2d2(linear(), scale=1.0, criterion=jm.criteria.regression)
+    meta, task = ready(learner)
+    value, aux = learner.loss(meta, task, KEY)
+    gap = predict(learner, meta, task) - task.query.targets
+    np.testing.assert_allclose(value, jnp.mean(gap**2), rtol=1e-12)
+    np.testing.assert_allclose(aux.metrics["mse"], value, rtol=1e-12)
 
 
 @pytest.mark.parametrize("name", ["lam", "scale"])
