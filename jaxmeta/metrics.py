@@ -156,7 +156,7 @@ def accuracy_by_instance(
     check_classes(outputs, targets)
     at_least(1, instances=instances)
     weights = jnp.ones(len(outputs), outputs.dtype) if weights is None else weights
-    there = targets * (weights > 0)[:, None]
+    there = jnp.where((weights > 0)[:, None], targets, 0)
     seen = jnp.sum(jnp.cumsum(there, 0) * there, -1)  # 1, 2, ...; 0 is padding
     at = seen[:, None] == jnp.arange(1, instances + 1)
     w = jnp.where(at, weights[:, None], 0).astype(outputs.dtype)

@@ -100,16 +100,17 @@ def coordinate_lstm(
     at_least(1, hidden=hidden)
 
     def init(params):
-        # of no size in the parameters: the same rule optimises any network
-        del params
+        # of their type alone, not of their size: the same rule optimises any network
+        leaves = jax.tree.leaves(params)
+        dtype = jnp.result_type(*leaves) if leaves else jnp.zeros(()).dtype
         keys = jax.random.split(jax.random.key(0) if key is None else key, 6)
 
         def weights(key, *shape):
-            return jax.random.uniform(key, shape, minval=-scale, maxval=scale)
+            return jax.random.uniform(key, shape, dtype, minval=-scale, maxval=scale)
 
         def bias(key, interval):
             low, high = interval
-            return jax.random.uniform(key, (), minval=low, maxval=high)
+            return jax.random.uniform(key, (), dtype, minval=low, maxval=high)
 
         return {
             "lstm": {

@@ -201,6 +201,35 @@ def test_warm_start_takes_a_learned_rule():
     assert jnp.isfinite(learner.loss(meta, episode, KEY)[0])
 
 
+def test_criteria_are_inner_and_outer(x64):
+    """Classes without a support example are out of both; each loss may be its own."""
+    episode = wide(probe(3, 2, 2)(KEY))
+
+    def padded(batch):
+        return batch._replace(targets=jnp.pad(batch.targets, ((0, 0), (0, 1))))
+
+    def loss(outputs, targets, weights=None):
+        return jm.losses.cross_entropy(outputs, targets, weights, smoothing=0.2)
+
+    soft = jm.Criterion(loss, *jm.criteria.classification[1:])
+
+    def values(**options):
+        learner = jm.platipus(net(4), optax.sgd(0.3), steps=1, **options)
+        meta = wide(learner.init(KEY, episode))
+        found = jax.value_and_grad(
+            lambda p, e: learner.loss(meta._replace(params=p), e, KEY)[0]
+        )(meta.params, jm.Episode(*map(padded, episode)))
+        return found
+
+    plain, slope = values()
+    # an output that no class of the task owns gets no gradient, inner or outer
+    assert (slope["mean"]["head"]["bias"][3] == 0).all()
+    inner, outer = values(inner_criterion=soft), values(criterion=soft)
+    both = values(criterion=soft, inner_criterion=soft)
+    np.testing.assert_allclose(outer[0], both[0], rtol=1e-12)
+    assert len({round(float(v), 9) for v in (plain, inner[0], outer[0])}) == 3
+
+
 @pytest.mark.parametrize(
     ("options", "text"),
     [
@@ -208,6 +237,7 @@ def test_warm_start_takes_a_learned_rule():
         (dict(kl_weight=-1.0), "kl_weight: got -1"),
         (dict(order="third"), "order: got 'third'"),
         (dict(bound="iwae"), "bound: got 'iwae'"),
+        (dict(criterion=jm.criteria.regression), "noise: got None"),
     ],
 )
 def test_bad_options(options, text):

@@ -1,0 +1,65 @@
+"""What a learner does when nothing is said, and who published that."""
+
+import inspect
+
+import optax
+import pytest
+
+import jaxmeta as jm
+from jaxmeta.learners.mann import memory_network
+from jaxmeta.learners.platipus import platipus_process
+from jaxmeta.models.snail import snail_network
+from jaxmeta.rules.lstm import coordinate_lstm
+
+SNAIL = dict(filters=128, attention=((64, 32), (256, 128), (512, 256)), dilation=2)
+MANN = dict(
+    hidden=200, slots=128, width=40, heads=4, decay=0.95, write="key", sharpness=None
+)
+GATES = dict(hidden=20, forget_bias=(4.0, 5.0), input_bias=(-5.0, -4.0))
+
+DEFAULTS = [
+    # Mishra et al. 2018, section 5.1 and appendix A: TC dilations 2, 4, 8, ...
+    (jm.snail, SNAIL),
+    (snail_network, SNAIL),
+    # Santoro et al. 2016, section 4.2; what is written is k (eq. 6), read at strength 1
+    (jm.mann, MANN),
+    (memory_network, MANN),
+    # Ravi and Larochelle 2017, section 5.1 and their program: T = 12 updates for one
+    # shot; b_F large and b_I small, so that it starts as SGD of rate about 0.01
+    (jm.lstm_meta_learner, dict(**GATES, steps=12, inner_batch=None)),
+    (coordinate_lstm, dict(**GATES, p=10.0, scale=0.01)),
+    # Nichol et al. 2018, section 7: minibatches; that moments are reset is ours
+    (jm.reptile, dict(inner_batch=None, reset_inner_opt=True)),
+    # Garnelo et al. 2018, section 4.1 and their notebook; heads: Kim et al. 2019
+    (jm.cnp, dict(attention="none", min_std=0.1, heads=8, predict_support=True)),
+    # Finn et al. 2018; the weight of the divergence and log std -4 = log 0.018 are those
+    # of the public program (cnguyen10/few_shot_meta_learning)
+    (platipus_process, dict(steps=5, kl_weight=1e-6, init_std=0.02, init_gamma=0.01)),
+    (jm.platipus, dict(order="second", samples=10, train_samples=1, bound="mean")),
+    # Yoon et al. 2018: the chaser loss of eq. 9, one step and one more
+    (jm.bmaml, dict(particles=5, steps=1, leader_steps=1, objective="chaser")),
+    # Zhang et al. 2018, eqs. 3 to 5: both losses alike, the generator's not saturating
+    (jm.meta_gan, dict(lam_gan=1.0, saturating=False, base="maml", steps=1)),
+    # Vinyals et al. 2016, section 2.1.2; K = 3 in the program of Ravi and Larochelle
+    (jm.matching_network, dict(full_context=False, steps=3)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("build", "wants"), DEFAULTS)
+def test_defaults(build, wants):
+    parameters = inspect.signature(build).parameters
+    assert {name: parameters[name].default for name in wants} == wants
+
+
+@pytest.mark.parametrize("build", [jm.platipus, jm.bmaml, jm.meta_gan, jm.mann, jm.cnp])
+def test_options_have_names(build):
+    """No builder hides its options behind `**options`."""
+    found = inspect.signature(build)
+    assert all(
+        p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
+        and p.annotation is not p.empty
+        for p in found.parameters.values()
+    )
+    assert found.return_annotation is jm.MetaLearner
+    with pytest.raises(TypeError, match="stepz"):
+        build(jm.models.flat(), optax.sgd(0.1), stepz=3)
