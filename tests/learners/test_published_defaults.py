@@ -42,6 +42,31 @@ DEFAULTS = [
     (jm.meta_gan, dict(lam_gan=1.0, saturating=False, base="maml", steps=1)),
     # Vinyals et al. 2016, section 2.1.2; K = 3 in the program of Ravi and Larochelle
     (jm.matching_network, dict(full_context=False, steps=3)),
+    # with the paper's T = 1 the loss of five ways cannot fall below 0.43
+    (jm.matching_network, dict(temperature=0.1)),
+    # Finn et al. 2017, sections 5.1 and 5.2: 1 to 5 steps
+    (jm.maml, dict(steps=5, order="second")),
+    # Li et al. 2017: one step
+    (jm.meta_sgd, dict(steps=1, init_rate=0.01)),
+    # Antoniou et al. 2019, section 5, and the configuration of their program
+    (jm.maml_plus_plus, dict(steps=5, init_rate=0.1, epoch=500, multi_step_epochs=15)),
+    (jm.maml_plus_plus, dict(first_order_epochs=50)),
+    # Zintgraf et al. 2019, section 5.1
+    (jm.cavia, dict(context=5, steps=1)),
+    # Rajeswaran et al. 2019, appendix: Omniglot 5-way
+    (jm.imaml, dict(steps=16, lam=2.0, cg_steps=5, damping=0.0)),
+    # Sun et al. 2019, section 5.1
+    (jm.meta_transfer, dict(steps=20)),
+    # Snell et al. 2017, eq. 2
+    (jm.protonet, dict(temperature=1.0, normalise="un")),
+    # Bertinetto et al. 2019, section 3.2: all are learned; 10, since outputs are flat
+    (jm.r2d2, dict(lam=1.0, scale=10.0, bias=0.0, intercept=True)),
+    # Lee et al. 2019, section 4.1
+    (jm.metaoptnet, dict(C=0.1, scale=1.0)),
+    # Chen et al. 2019, appendix A4: 100 steps
+    (jm.baseline_plus_plus, dict(steps=100, scale=10.0)),
+    # Wang et al. 2019, section 3
+    (jm.simple_shot, dict(normalise="cl2n", momentum=0.99)),
 ]  # fmt: skip
 
 
