@@ -13,8 +13,8 @@ import optax
 
 from jaxmeta import criteria, tree
 from jaxmeta.core import Batch, Criterion, Episode, Meta, MetaLearner, Model, Rule
-from jaxmeta.functional.rows import joined_weights
 from jaxmeta.learners.maml import maml
+from jaxmeta.functional.rows import joined_weights
 from jaxmeta.learners.padded import learner_of
 from jaxmeta.models.call import call
 from jaxmeta.models.heads import linear_head

@@ -11,7 +11,7 @@ from jaxmeta.runs import keys
 from jaxmeta.runs.build import METHODS, Job, make_learner
 from jaxmeta.runs.checkpoints import Snapshot
 from jaxmeta.runs.errors import RunError
-from jaxmeta.runs.sources import load, train_sizes
+from jaxmeta.runs.sources import SOURCES, load, train_sizes
 from jaxmeta.tasks.few_shot import episode_classes
 from jaxmeta.train import TrainState
 

@@ -191,7 +191,7 @@ def test_an_inner_adam_is_refused_at_init():
     policy = rl.policy(jm.models.linear_head(2), rl.categorical(2))
     inner = optax.masked(optax.adam(0.1), {"family": False, "model": True})
     agent = rl.maml_pg(small.ENV, policy, inner)
-    with pytest.raises(ValueError, match="inner: .* not finite"):
+    with pytest.raises(ValueError, match=r"inner: .* not finite"):
         agent.init(KEY, small.problem()[0])
     rl.maml_pg(small.ENV, policy, inner, order="first").init(KEY, small.problem()[0])
 

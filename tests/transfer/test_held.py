@@ -1,5 +1,7 @@
 """What an optimiser holds still holds its running averages, too, whoever steps."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -50,7 +52,7 @@ def moved(seen):
     ]
     return [
         [bool((a != b).any()) for a, b in zip(*pair, strict=True)]
-        for pair in zip(means, means[1:], strict=False)
+        for pair in itertools.pairwise(means)
     ]
 
 
