@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 from jaxmeta.core import Array, Batch, Key, PyTree
 
@@ -99,6 +100,29 @@ def joined(first: Batch, second: Batch) -> Batch:
         (first.inputs, first.targets), (second.inputs, second.targets)
     )
     return Batch(inputs, targets, joined_weights(first, second))
+
+
+def parted(rows: Array, n: int) -> tuple[Array, Array]:
+    """The first `n` rows and the others: what `joined` has put together.
+
+    Not two slices: the derivative of a slice is padded with zeros, and XLA for CPUs
+    (jaxlib 0.10.2 to 0.12.0) ends the process where it fuses the product that made the
+    derivative, the padding and a sum (tests/learners/test_xla_crash.py). The derivative
+    of a split is a concatenation, which is not fused with them. The barrier keeps it
+    one where a part has no derivative: XLA turns a concatenation with zeros to padding.
+
+    Args:
+      rows: `[n + m, ...]`.
+      n: how many rows the first part has.
+
+    Returns:
+      `[n, ...]` and `[m, ...]`.
+
+    >>> [part.tolist() for part in parted(jnp.arange(5), 2)]
+    [[0, 1], [2, 3, 4]]
+    """
+    first, second = lax.split(rows, (n, rows.shape[0] - n))
+    return lax.optimization_barrier((first, second))
 
 
 def joined_weights(first: Batch, second: Batch) -> Array | None:

@@ -14,7 +14,7 @@ import optax
 from jaxmeta import criteria, tree
 from jaxmeta.checks import one_of
 from jaxmeta.core import Batch, Criterion, Episode, Meta, MetaLearner, Model, Rule
-from jaxmeta.functional.rows import joined_weights
+from jaxmeta.functional.rows import joined_weights, parted
 from jaxmeta.learners.maml import maml
 from jaxmeta.learners.padded import learner_of
 from jaxmeta.models.call import call, check_model
@@ -129,12 +129,12 @@ def meta_transfer(
             lambda s, q: jnp.concatenate([s, q]), *(batch.inputs for batch in episode)
         )
         features = embed(meta, both, joined_weights(*episode))
-        n = episode.support.targets.shape[0]
-        seen = Episode(
-            episode.support._replace(inputs=features[:n]),
-            episode.query._replace(inputs=features[n:]),
+        seen, asked = parted(features, episode.support.targets.shape[0])
+        embedded = Episode(
+            episode.support._replace(inputs=seen),
+            episode.query._replace(inputs=asked),
         )
-        value, aux = classifier().loss(_top(meta), seen, key)
+        value, aux = classifier().loss(_top(meta), embedded, key)
         return value, aux._replace(buffers=None)  # the extractor stays what it is
 
     return learner_of(init, adapt, predict, loss, criterion)

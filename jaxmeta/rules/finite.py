@@ -35,8 +35,7 @@ def check_differentiable(
     Args:
       inner: an Optax transform or a rule.
       params: a tree of what it will move, arrays, traced or not, or shapes.
-      steps: K, at least 2; more for what waits with its first step, as
-        `optax.MultiSteps` does.
+      steps: K, at least 2: as many as are taken, for what begins later than that.
 
     Raises:
       ValueError: with the reason, if a derivative is infinite or not a number.

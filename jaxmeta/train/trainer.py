@@ -129,7 +129,8 @@ def fit(
       ValueError: if `steps` or `batch` is below 1.
 
     >>> import jaxmeta as jm
-    >>> learner = jm.maml(jm.models.mlp(1), optax.sgd(0.01), criterion=jm.criteria.regression)
+    >>> regression = jm.criteria.regression
+    >>> learner = jm.maml(jm.models.mlp(1), optax.sgd(0.01), steps=1, criterion=regression)
     >>> trainer, task = make_trainer(jm.episodic(learner), optax.adam(1e-3)), jm.tasks.sinusoid()
     >>> state = trainer.init(jax.random.key(0), sample_batch(task, jax.random.key(1), 4))
     >>> fit(trainer, task, state, jax.random.key(2), steps=3, batch=4)[1]["loss"].shape

@@ -23,7 +23,7 @@ from jaxmeta.core import (
     PyTree,
     Scalar,
 )
-from jaxmeta.functional.rows import clean, example_weights
+from jaxmeta.functional.rows import clean, example_weights, parted
 from jaxmeta.learners.embedding import judged
 from jaxmeta.learners.padded import learner_of
 from jaxmeta.models.call import call
@@ -136,7 +136,7 @@ class Run:
             weights = example_weights(weights)
             weights = jnp.concatenate([weights, jnp.ones(m, weights.dtype)])
         outputs = self(name, joint, weights)
-        return outputs[:n], outputs[n:]
+        return parted(outputs, n)
 
 
 def initialiser(

@@ -31,6 +31,8 @@ def within(*names: str) -> Select:
 class Holding:
     """The state of an optimiser that holds some parameters; who steps asks it which."""
 
+    inner: PyTree
+
     def held(self) -> dict[str, bool | Array]:
         """Paths of parameters, and whether the next step leaves them alone."""
         raise NotImplementedError

@@ -21,69 +21,13 @@ from jaxmeta.core import (
 )
 from jaxmeta.functional.rows import clean_rows, example_weights
 from jaxmeta.models.call import call
+from jaxmeta.transfer.branched import branched, parts
 from jaxmeta.transfer.multitask_aggregators import (
     Aggregate,
     combine_tasks,
     equal_weights,
 )
 from jaxmeta.transfer.multitask_weights import Weighting
-
-
-def branched(trunk: Model, heads: Mapping[str, Model]) -> Model:
-    """A trunk and several heads as one network.
-
-        y_k = head_k(trunk(x))
-
-    Args:
-      trunk: the shared network, `conv4(None)` say.
-      heads: task name -> network of features, `linear_head(10)` or `mlp(10)`.
-
-    Returns:
-      A `Model` with parameters and buffers "trunk" and "heads"; its outputs are a
-      dictionary, task name -> `[n, c]`.
-
-    Raises:
-      ValueError: without heads.
-
-    >>> from jaxmeta.models import linear_head, mlp
-    >>> model = branched(mlp(None), {"left": linear_head(3), "right": linear_head(2)})
-    >>> meta = model.init(jax.random.key(0), jnp.zeros((1, 4)))
-    >>> model.apply(meta, jnp.zeros((5, 4)))[0]["right"].shape
-    (5, 2)
-    """
-    if not heads:
-        raise ValueError("heads: got none, wants one or more")
-
-    def init(key: Key, inputs: PyTree) -> Meta:
-        keys = jax.random.split(key, len(heads) + 1)
-        body = trunk.init(keys[0], inputs)
-        found = jax.eval_shape(trunk.apply, body, inputs)[0]
-        features = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), found)
-        tops = {
-            name: head.init(key, features)
-            for key, (name, head) in zip(keys[1:], sorted(heads.items()), strict=True)
-        }
-        return Meta(
-            {"trunk": body.params, "heads": {k: top.params for k, top in tops.items()}},
-            {"trunk": body.buffers, "heads": {k: t.buffers for k, t in tops.items()}},
-        )
-
-    def apply(meta: Meta, inputs: PyTree, *, train=False, key=None, weights=None):
-        body, tops = _parts(meta)
-        names = sorted(heads)
-        keys = [None] * (len(names) + 1)
-        if key is not None:  # not one dropout mask for all of them
-            keys = jax.random.split(key, len(keys))
-        how = dict(weights=weights, train=train)
-        features, running = call(trunk, body, inputs, key=keys[0], **how)
-        outputs, buffers = {}, {}
-        for name, at in zip(names, keys[1:], strict=True):
-            outputs[name], buffers[name] = call(
-                heads[name], tops[name], features, key=at, **how
-            )
-        return outputs, {**dict(meta.buffers), "trunk": running, "heads": buffers}
-
-    return Model(init, apply)
 
 
 def multitask(
@@ -147,9 +91,11 @@ def multitask(
         judges = {name: criteria.as_criterion(criterion[name]) for name in names}
     else:
         judges = dict.fromkeys(names, criteria.as_criterion(criterion))
-    weighting = aggregate if isinstance(aggregate, Weighting) else None
-    if weighting is None:
-        direction = _keyed(equal_weights() if aggregate is None else aggregate)
+    weighting, direction = None, _keyed(equal_weights())
+    if isinstance(aggregate, Weighting):
+        weighting = aggregate
+    elif aggregate is not None:
+        direction = _keyed(aggregate)
 
     def init(key: Key, batch: PyTree) -> Meta:
         inputs = next(iter(_inputs(batch, names).values()))[0]
@@ -164,7 +110,7 @@ def multitask(
 
     def value_and_grad(meta: Meta, batch: PyTree, key: Key):
         asked = _asked(batch, names)
-        body, tops = _parts(meta)
+        body, tops = parts(meta)
         own, key = jax.random.split(key)
         of_trunk, of_heads = jax.random.split(key)
 
@@ -274,7 +220,7 @@ def _inputs(
         return {(n,): (clean_rows(x, w), w) for n, (x, w) in of.items()}
     weights = None
     if any(w is not None for _, w in asked.values()):
-        each = [1.0 if w is None else w for _, w in asked.values()]
+        each = [jnp.ones(()) if w is None else w for _, w in asked.values()]
         weights = functools.reduce(jnp.maximum, each)
     return {tuple(names): (clean_rows(batch.inputs, weights), weights)}
 
@@ -294,16 +240,6 @@ def _asked(batch: PyTree, names: list[str]) -> dict[str, tuple[Array, Array | No
         found = {n: (batch[n].targets, batch[n].weights) for n in names}
     rows = {n: None if w is None else example_weights(w) for n, (_, w) in found.items()}
     return {n: (clean_rows(found[n][0], rows[n]), rows[n]) for n in names}
-
-
-def _parts(meta: Meta) -> tuple[Meta, dict[str, Meta]]:
-    """The trunk's and the heads' parts of a branched network."""
-    tops = meta.params["heads"]
-    kept = meta.buffers["heads"] if meta.buffers else dict.fromkeys(tops, ())
-    return (
-        Meta(meta.params["trunk"], meta.buffers["trunk"] if meta.buffers else ()),
-        {name: Meta(params, kept[name]) for name, params in tops.items()},
-    )
 
 
 def _stack(trees: list[PyTree]) -> PyTree:

@@ -250,6 +250,13 @@ def test_hyper_parameters_that_are_injected_or_scheduled():
         check(optax.masked(fine, HEAD), shapes)
 
 
+def test_what_begins_later_is_judged_by_more_steps():
+    late = optax.conditionally_transform(optax.adam(0.1), lambda step: step >= 3)
+    jm.rules.check_differentiable(late, TREE)
+    with pytest.raises(ValueError, match="not finite"):
+        jm.rules.check_differentiable(late, TREE, steps=4)
+
+
 def test_a_parameter_that_is_zero_counts():
     # the derivative in the parameter, infinite at a bias that starts at zero
     root = optax.stateless(lambda u, p: jax.tree.map(lambda x: jnp.sqrt(jnp.abs(x)), p))
