@@ -21,6 +21,7 @@ from jaxmeta.learners.meta_gan import meta_gan as meta_gan
 from jaxmeta.learners.meta_sgd import meta_sgd as meta_sgd
 from jaxmeta.learners.meta_transfer import meta_transfer as meta_transfer
 from jaxmeta.learners.metaoptnet import metaoptnet as metaoptnet
+from jaxmeta.learners.padded import learner_of as learner_of
 from jaxmeta.learners.platipus import platipus as platipus
 from jaxmeta.learners.proto_maml import proto_maml as proto_maml
 from jaxmeta.learners.protonet import protonet as protonet
