@@ -73,7 +73,8 @@ def pretrain(data, sizes, key):
     """The network trained to tell all classes of `data` apart: `(Meta, accuracy)`."""
     steps, batch = sizes["pretrain"], sizes["batch"]
     objective = transfer.supervised(
-        jm.models.conv4(len(data.names), **NET), smoothing=0.1
+        jm.models.conv4(len(data.names), **NET),
+        criterion=jm.criteria.label_smoothing(0.1),
     )
     tx = optax.adam(optax.cosine_decay_schedule(2e-3, steps))
     trainer = jm.make_trainer(objective, tx)
