@@ -106,7 +106,7 @@ PROBLEMS = {
 
 def measure(build, steps, memory, repeats):
     model, inner, task_loss, episode = build()
-    learner = jm.maml(model, inner, steps=steps, memory=memory, task_loss=task_loss)
+    learner = jm.maml(model, inner, steps=steps, memory=memory, criterion=task_loss)
     key = jax.random.key(0)
 
     def gradient(params, buffers, episode):

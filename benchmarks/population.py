@@ -45,13 +45,13 @@ def point(key):
 
 def regression(rate):
     model = jm.models.mlp(1, hidden=(40, 40))
-    objective = jm.transfer.supervised(model, task_loss=jm.losses.mse)
+    objective = jm.transfer.supervised(model, criterion=jm.criteria.regression)
     return jm.make_trainer(objective, optax.adam(rate))
 
 
 def maml(rate):
     model = jm.models.mlp(1, hidden=(40, 40))
-    learner = jm.maml(model, optax.sgd(0.01), steps=1, task_loss=jm.losses.mse)
+    learner = jm.maml(model, optax.sgd(0.01), steps=1, criterion=jm.criteria.regression)
     return jm.make_trainer(jm.episodic(learner), optax.adam(rate))
 
 

@@ -24,10 +24,21 @@ def pytest_unconfigure():
         shutil.rmtree(os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
 
 
+def pytest_collection_modifyitems(items):
+    """Tests in float64 hold numbers against numbers: they are the nightly ones."""
+    for item in items:
+        if "x64" in getattr(item, "fixturenames", ()):
+            item.add_marker("nightly")
+
+
 @pytest.fixture(autouse=True)
 def _optimised(request, monkeypatch):
-    """Compiles a test marked `optimised` as a user's program is, and its children."""
-    if request.node.get_closest_marker("optimised") is None:
+    """Compiles a test marked `optimised` as a user's program is, and its children.
+
+    So is every test of `-m nightly`: what less optimisation hides is found there.
+    """
+    nightly = "nightly" in (request.config.option.markexpr or "")
+    if not nightly and request.node.get_closest_marker("optimised") is None:
         yield
         return
     monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "0")

@@ -3,19 +3,27 @@
 import jax
 import jax.numpy as jnp
 
+from jaxmeta.checks import at_least
 from jaxmeta.core import Array
 
 
-def attention_weights(queries: Array, keys: Array, mask: Array | None = None) -> Array:
+def attention_weights(
+    queries: Array,
+    keys: Array,
+    mask: Array | None = None,
+    weights: Array | None = None,
+) -> Array:
     """How much each query looks at each key; every row sums to 1.
 
-        A_ij = softmax_j(q_i . k_j / sqrt(d))
+        A_ij = w_j exp(q_i . k_j / sqrt(d)) / sum_l w_l exp(q_i . k_l / sqrt(d))
 
     Args:
       queries: `[..., n, d]`.
       keys: `[..., m, d]`.
       mask: boolean, broadcastable to `[..., n, m]`: True where a query may look. A row
         that may look nowhere is uniform, never NaN.
+      weights: `[m]`, >= 0, or `None` for all 1: a key of weight 2 is two equal keys, one
+        of weight 0 is not there.
 
     Returns:
       `[..., n, m]`, non-negative, zero where masked.
@@ -27,6 +35,17 @@ def attention_weights(queries: Array, keys: Array, mask: Array | None = None) ->
     [[0.5, 0.5]]
     """
     scores = queries @ jnp.swapaxes(keys, -1, -2) / jnp.sqrt(1.0 * queries.shape[-1])
+    return softmax_over(scores, mask, weights)
+
+
+def softmax_over(
+    scores: Array, mask: Array | None = None, weights: Array | None = None
+) -> Array:
+    """A softmax of `[..., n, m]` over what may be looked at, each as often as it counts."""
+    if weights is not None:
+        there = weights > 0
+        scores = scores + jnp.log(jnp.where(there, weights, 1)).astype(scores.dtype)
+        mask = there if mask is None else mask & there
     if mask is not None:
         # the most negative finite number: -inf would make a row of padding 0/0
         scores = jnp.where(mask, scores, jnp.finfo(scores.dtype).min)
@@ -76,8 +95,7 @@ def causal_conv(inputs: Array, kernel: Array, bias: Array, *, dilation: int) -> 
     >>> causal_conv(x, jnp.ones((2, 1, 1)), jnp.zeros(1), dilation=1)[:, 0].tolist()
     [1.0, 3.0, 6.0]
     """
-    if dilation < 1:
-        raise ValueError(f"dilation: got {dilation}, wants an integer >= 1")
+    at_least(1, dilation=dilation)
     length = inputs.shape[0]
     late = jnp.pad(inputs, ((dilation, 0), (0, 0)))[:length]
     return late @ kernel[0] + inputs @ kernel[1] + bias

@@ -72,6 +72,7 @@ def mmd(
     source: Array,
     target: Array,
     *,
+    weights: Array | None = None,
     bandwidth: float | Array | None = None,
     octaves: Sequence[int] = OCTAVES,
     biased: bool = False,
@@ -90,6 +91,8 @@ def mmd(
     Args:
       source: `[n, d]`, n >= 2.
       target: `[m, d]`, m >= 2; m may differ from n.
+      weights: of the source, `[n]`, or `None` for all 1: a pair counts the product of
+        its two. What a row of weight 0 holds does not matter, as long as it is finite.
       bandwidth: sigma^2; by default the mean squared distance over all pairs of
         different points of the two samples together.
       octaves: the exponents u.
@@ -108,20 +111,31 @@ def mmd(
     >>> float(mmd(x, x, biased=True))
     0.0
     """
-    n, m = len(source), len(target)
     same_features(source, target)
+    n, ones = len(source), jnp.ones(len(target), target.dtype)
+    w = jnp.ones(n, source.dtype) if weights is None else weights.astype(source.dtype)
+    every = jnp.concatenate([w, ones])
     both = jnp.concatenate([source, target])
     d = _apart(both, both)
     if bandwidth is None:
-        bandwidth = jnp.sum(d) / ((n + m) * (n + m - 1))
+        bandwidth = _mean_of_pairs(d, every, every, apart=True)
     bandwidth = lax.stop_gradient(bandwidth)
     bandwidth = jnp.where(bandwidth > 0, bandwidth, 1.0)
     k = sum(jnp.exp(-d / (2 * 2.0**u * bandwidth)) for u in octaves)
     within_s, within_t, across = k[:n, :n], k[n:, n:], k[:n, n:]
-    if biased:
-        return jnp.mean(within_s) + jnp.mean(within_t) - 2 * jnp.mean(across)
     return (
-        (jnp.sum(within_s) - jnp.trace(within_s)) / (n * (n - 1))
-        + (jnp.sum(within_t) - jnp.trace(within_t)) / (m * (m - 1))
-        - 2 * jnp.mean(across)
+        _mean_of_pairs(within_s, w, w, apart=not biased)
+        + _mean_of_pairs(within_t, ones, ones, apart=not biased)
+        - 2 * _mean_of_pairs(across, w, ones)
     )
+
+
+def _mean_of_pairs(
+    values: Array, rows: Array, columns: Array, apart: bool = False
+) -> Scalar:
+    """A mean weighed by both ends of a pair; `apart` leaves out an example with itself."""
+    pairs = rows[:, None] * columns
+    if apart:
+        pairs = pairs * (1 - jnp.eye(len(pairs), dtype=pairs.dtype))
+    total = jnp.sum(pairs)
+    return jnp.sum(pairs * values) / jnp.where(total > 0, total, 1)

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.scipy.linalg import solve
 
+from jaxmeta.checks import at_least, one_of
 from jaxmeta.core import Array
 from jaxmeta.losses import real_only
 
@@ -52,8 +53,7 @@ def ridge(
     >>> ridge(jnp.array([[1.0], [1.0]]), jnp.array([[3.0], [3.0]]), 1.0).round(4)
     Array([[2.]], dtype=float32)
     """
-    if form not in ("auto", "primal", "dual"):
-        raise ValueError(f'form: got {form!r}, wants "auto", "primal" or "dual"')
+    one_of(("auto", "primal", "dual"), form=form)
     x, y = real_only(x, weights), real_only(y, weights)
     if weights is not None:
         there = weights > 0
@@ -119,8 +119,7 @@ def logistic(
     >>> logistic(x, y, 1.0, steps=6).round(3)  # w = 2 / (1 + e^w)
     Array([[0.675]], dtype=float32)
     """
-    if steps < 0:
-        raise ValueError(f"steps: got {steps}, wants an integer >= 0")
+    at_least(0, steps=steps)
     x, y = real_only(x, weights), real_only(y, weights)
     n, d = x.shape
     weight = jnp.ones((n,), x.dtype) if weights is None else weights.astype(x.dtype)

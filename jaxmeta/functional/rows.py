@@ -4,11 +4,27 @@ import contextlib
 import contextvars
 import inspect
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
-from jaxmeta.core import Array, Batch, PyTree
+from jaxmeta.core import Array, Batch, Key, PyTree
+
+
+class Semi(NamedTuple):
+    """Inputs of a batch with unlabelled examples beside the labelled ones.
+
+    The weights of the batch are about the labelled ones alone.
+
+    Attributes:
+      labelled: `[n, ...]`, a row for each row of the targets.
+      unlabelled: `[u, ...]`, all of them real examples of the task.
+    """
+
+    labelled: PyTree
+    unlabelled: PyTree
 
 
 def clean(batch: Batch) -> Batch:
@@ -35,18 +51,20 @@ def clean(batch: Batch) -> Batch:
 
 
 def clean_rows(rows: PyTree, weights: Array | None) -> PyTree:
-    """`clean` for any tree with leaves `[n, ...]`."""
+    """`clean` for any tree with leaves `[n, ...]`; of `Semi` the labelled ones."""
     if weights is None:
         return rows
     real = example_weights(weights) > 0
     first, some = jnp.argmax(real), jnp.any(real)
 
     def one(x):
+        if isinstance(x, Semi):
+            return x._replace(labelled=jax.tree.map(one, x.labelled))
         x = jnp.asarray(x)
         copy = jnp.where(some, x[first], jnp.zeros_like(x[0]))
         return jnp.where(spread(real, x), x, copy)
 
-    return jax.tree.map(one, rows)
+    return jax.tree.map(one, rows, is_leaf=lambda x: isinstance(x, Semi))
 
 
 def example_weights(weights: Array) -> Array:
@@ -78,8 +96,33 @@ def joined(first: Batch, second: Batch) -> Batch:
     def both(a, b):
         return jax.tree.map(lambda x, y: jnp.concatenate([x, y]), a, b)
 
-    inputs, targets = both((first.inputs, first.targets), (second.inputs, second.targets))
+    inputs, targets = both(
+        (first.inputs, first.targets), (second.inputs, second.targets)
+    )
     return Batch(inputs, targets, joined_weights(first, second))
+
+
+def parted(rows: Array, n: int) -> tuple[Array, Array]:
+    """The first `n` rows and the others: what `joined` has put together.
+
+    Not two slices: the derivative of a slice is padded with zeros, and XLA for CPUs
+    (jaxlib 0.10.2 to 0.12.0) ends the process where it fuses the product that made the
+    derivative, the padding and a sum (tests/learners/test_xla_crash.py). The derivative
+    of a split is a concatenation, which is not fused with them. The barrier keeps it
+    one where a part has no derivative: XLA turns a concatenation with zeros to padding.
+
+    Args:
+      rows: `[n + m, ...]`.
+      n: how many rows the first part has.
+
+    Returns:
+      `[n, ...]` and `[m, ...]`.
+
+    >>> [part.tolist() for part in parted(jnp.arange(5), 2)]
+    [[0, 1], [2, 3, 4]]
+    """
+    first, second = lax.split(rows, (n, rows.shape[0] - n))
+    return lax.optimization_barrier((first, second))
 
 
 def joined_weights(first: Batch, second: Batch) -> Array | None:
@@ -94,6 +137,44 @@ def joined_weights(first: Batch, second: Batch) -> Array | None:
 def rows_at(batch: Batch, rows: Array) -> Batch:
     """Some of the examples, by number."""
     return jax.tree.map(lambda x: x[rows], batch)
+
+
+def check_minibatch(size: int | None) -> None:
+    """Refuses a size of inner minibatches that is no integer above zero."""
+    if size is not None and size < 1:
+        raise ValueError(f"inner_batch: got {size}, wants an integer >= 1 or None")
+
+
+def minibatch(batch: Batch, size: int, key: Key) -> Batch:
+    """Draws examples without replacement, those of weight 0 only where there is no other.
+
+    Which are drawn does not depend on how much padding there is, nor where: each example
+    draws a number by its rank among the real ones.
+
+    Args:
+      batch: `n` examples.
+      size: how many, at most `n`.
+      key: decides which.
+
+    Returns:
+      A `Batch` of `size` examples.
+
+    Raises:
+      ValueError: if there are fewer.
+
+    >>> batch = Batch(jnp.arange(3), jnp.eye(3), jnp.array([0.0, 1.0, 1.0]))
+    >>> sorted(minibatch(batch, 2, jax.random.key(0)).inputs.tolist())
+    [1, 2]
+    """
+    n = batch.targets.shape[0]
+    if size > n:
+        raise ValueError(
+            f"inner_batch: got {size}, wants at most the {n} examples there are"
+        )
+    real = weights_of(batch) > 0
+    draw = jax.vmap(lambda rank: jax.random.uniform(jax.random.fold_in(key, rank)))
+    order = jnp.argsort(jnp.where(real, draw(jnp.cumsum(real) - 1), jnp.inf))
+    return rows_at(batch, order[:size])
 
 
 _dropped = contextvars.ContextVar("weights_dropped", default=False)

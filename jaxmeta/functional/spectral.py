@@ -67,7 +67,9 @@ def apply_spectrum(
     return within + outside * (x - z @ directions.T)
 
 
-def coral_distance(source: Array, target: Array) -> Scalar:
+def coral_distance(
+    source: Array, target: Array, weights: Array | None = None
+) -> Scalar:
     """How far apart two covariances are; the loss of Deep CORAL.
 
         l = ||C_s - C_t||_F^2 / (4 d^2),   C with 1 / (n - 1)
@@ -75,6 +77,8 @@ def coral_distance(source: Array, target: Array) -> Scalar:
     Args:
       source: `[n, d]`, n >= 2.
       target: `[m, d]`, m >= 2.
+      weights: of the source, `[n]`, or `None` for all 1; their scale does not matter.
+        C_s then has 1 / (sum_i w_i - sum_i w_i^2 / sum_i w_i).
 
     Returns:
       A scalar >= 0.
@@ -90,8 +94,14 @@ def coral_distance(source: Array, target: Array) -> Scalar:
     9.0
     """
     same_features(source, target)
-    difference = jnp.cov(source, rowvar=False) - jnp.cov(target, rowvar=False)
+    difference = _covariance(source, weights) - jnp.cov(target, rowvar=False)
     return jnp.sum(jnp.square(difference)) / (4 * source.shape[1] ** 2)
+
+
+def _covariance(x: Array, weights: Array | None) -> Array:
+    if weights is None:
+        return jnp.cov(x, rowvar=False)
+    return jnp.atleast_2d(jnp.cov(x, rowvar=False, aweights=weights))
 
 
 def same_features(source: Array, target: Array) -> None:

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.scipy.sparse.linalg import cg
 
+from jaxmeta.checks import at_least, positive
 from jaxmeta.core import Array, Scalar
 
 
@@ -56,10 +57,8 @@ def svm_dual(
     >>> svm_dual(jnp.eye(2), jnp.eye(2), C=1.0).round(3).tolist()
     [[0.5, -0.5], [-0.5, 0.5]]
     """
-    if not C > 0:
-        raise ValueError(f"C: got {C}, wants a positive number")
-    if iterations < 1:
-        raise ValueError(f"iterations: got {iterations}, wants an integer >= 1")
+    positive(C=C)
+    at_least(1, iterations=iterations)
     return _solution(*_counted(gram, targets, weights, C), iterations)
 
 

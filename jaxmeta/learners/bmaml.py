@@ -4,6 +4,7 @@ Yoon, Kim, Dia, Kim, Bengio, Ahn 2018, Bayesian Model-Agnostic Meta-Learning,
 https://arxiv.org/abs/1806.03836.
 """
 
+from collections.abc import Callable
 from typing import Literal
 
 import jax
@@ -11,14 +12,25 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
-from jaxmeta import losses, metrics
-from jaxmeta.core import Aux, Batch, Meta, MetaLearner, Model, Rule
+from jaxmeta import criteria
+from jaxmeta.checks import at_least, not_negative, one_of
+from jaxmeta.core import Aux, Batch, Criterion, Meta, MetaLearner, Model, Rule
 from jaxmeta.functional import predictive as pr
-from jaxmeta.functional.rows import joined
+from jaxmeta.functional.rows import check_minibatch, clean_rows, joined, minibatch
 from jaxmeta.functional.unroll import unroll
-from jaxmeta.learners.common import TaskLoss
-from jaxmeta.learners.probabilistic import Probabilistic, log_noise, mixture
+from jaxmeta.learners.common import warn_of_averages
+from jaxmeta.learners.padded import learner_of
+from jaxmeta.learners.probabilistic import (
+    Probabilistic,
+    check_noise,
+    likelihood,
+    log_noise,
+    mixture,
+    prepared,
+)
+from jaxmeta.models.call import call, check_model
 from jaxmeta.rules import as_rule, chain, check_differentiable, svgd
+from jaxmeta.signatures import signature_of
 
 
 def bmaml_process(
@@ -32,7 +44,9 @@ def bmaml_process(
     repulsion: float = 0.1,
     order: Literal["second", "first"] = "second",
     memory: Literal["store", "remat", "sqrt"] = "store",
-    task_loss: TaskLoss = losses.cross_entropy,
+    criterion: Criterion | Callable = criteria.classification,
+    inner_criterion: Criterion | Callable | None = None,
+    inner_batch: int | None = None,
     noise: float | None = None,
 ) -> Probabilistic:
     """`bmaml`, with its predictive distribution beside the learner.
@@ -44,36 +58,45 @@ def bmaml_process(
     Returns:
       A `Probabilistic`.
     """
-    least = {"particles": 1, "steps": 0, "leader_steps": 1}
-    for name, value in dict(
-        particles=particles, steps=steps, leader_steps=leader_steps
-    ).items():
-        if value < least[name]:
-            raise ValueError(f"{name}: got {value}, wants an integer >= {least[name]}")
-    if objective not in ("chaser", "likelihood"):
-        raise ValueError(
-            f'objective: got {objective!r}, wants "chaser" or "likelihood"'
-        )
-    if repulsion < 0:
-        raise ValueError(f"repulsion: got {repulsion}, wants a number >= 0")
+    check_model(model)
+    criterion = criteria.as_criterion(criterion)
+    within = criterion if inner_criterion is None else inner_criterion
+    within = criteria.as_criterion(within)
+    check_noise(criterion, noise)
+    check_minibatch(inner_batch)
+    at_least(1, particles=particles, leader_steps=leader_steps)
+    at_least(0, steps=steps)
+    one_of(("chaser", "likelihood"), objective=objective)
+    not_negative(repulsion=repulsion)
     if steps and order != "first":
         check_differentiable(inner)
     own = as_rule(inner)
 
-    def outputs_of(theta, buffers, inputs, train, key):
-        def one(weights, kept):
-            return model.apply(Meta(weights, kept), inputs, train=train, key=key)
+    def outputs_of(theta, buffers, batch: Batch, train, key):
+        keys = None if key is None else jax.random.split(key, particles)
 
-        return jax.vmap(one)(theta, buffers)
+        def one(theta, kept, key):
+            here = Meta(theta, kept)
+            weights = batch.weights
+            return call(
+                model, here, batch.inputs, weights=weights, train=train, key=key
+            )
 
-    def descend(meta, theta, batch: Batch, count, train, key, order=order):
+        return jax.vmap(one)(theta, buffers, keys)
+
+    def descend(meta, theta, batch, support, count, train, key, order=order):
         """`count` steps of SVGD on the particles; their losses are added, so that each
         one's gradient is that of its own."""
 
         def loss(theta, batch, k):
             at = jax.random.fold_in(key, k)
-            outputs, _ = outputs_of(theta, meta.buffers, batch.inputs, train, at)
-            return jax.vmap(task_loss, (0, None))(outputs, batch.targets).sum()
+            if inner_batch is not None:
+                at, choosing = jax.random.split(at)
+                batch = minibatch(batch, inner_batch, choosing)
+            outputs, _ = outputs_of(theta, meta.buffers, batch, train, at)
+            each = jax.vmap(within.loss, (0, None, None))
+            outputs = prepared(within, outputs, support)
+            return each(outputs, batch.targets, batch.weights).sum()
 
         step = chain(svgd(repulsion), own)
         tx = step.make(((), meta.params.get("rule", ())))
@@ -84,36 +107,44 @@ def bmaml_process(
     def init(key, episode):
         keys = jax.random.split(key, particles)
         start = jax.vmap(lambda k: model.init(k, episode.support.inputs))(keys)
-        params = {"particles": start.params, **log_noise(noise)}
+        first = jax.tree.map(lambda x: x[0], start)
+        warn_of_averages(model, first, episode.support.inputs)
+        if steps and order != "first":
+            check_differentiable(inner, start.params, steps=steps)
+        params = {"particles": start.params, **log_noise(noise, start.params)}
         if isinstance(inner, Rule):
             params["rule"] = inner.init(start.params)
         return Meta(params, start.buffers)
 
     def adapt(meta, support, key):
-        return descend(meta, meta.params["particles"], support, steps, False, key)
+        start = meta.params["particles"]
+        return descend(meta, start, support, support, steps, False, key)
 
-    def predictive(meta, fast, inputs):
-        outputs, _ = outputs_of(fast, meta.buffers, inputs, False, None)
+    def predictive(meta, fast, inputs, weights=None):
+        asked = Batch(clean_rows(inputs, weights), None, weights)
+        outputs, _ = outputs_of(fast, meta.buffers, asked, False, None)
         return mixture(outputs, meta.params)
 
-    def predict(meta, fast, inputs):
-        return pr.point(predictive(meta, fast, inputs))
+    def predict(meta, fast, inputs, weights=None):
+        return pr.point(predictive(meta, fast, inputs, weights))
 
     def loss(meta, episode, key):
         support, query = episode
         params = meta.params
         chasing, leading, judging = jax.random.split(key, 3)
-        chaser = descend(meta, params["particles"], support, steps, True, chasing)
-        outputs, buffers = outputs_of(chaser, meta.buffers, query.inputs, True, judging)
+        start = params["particles"]
+        chaser = descend(meta, start, support, support, steps, True, chasing)
+        outputs, buffers = outputs_of(chaser, meta.buffers, query, True, judging)
+        outputs = prepared(criterion, outputs, support)
         seen = lax.stop_gradient(outputs) if objective == "chaser" else outputs
-        belief = mixture(seen, params)
-        value = nll = pr.nll(belief, query.targets)
+        value = nll = likelihood(criterion, seen, params, query)
         if objective == "chaser":
             # the leader has seen the query too: the posterior that is chased
             leader = descend(
                 meta,
                 lax.stop_gradient(chaser),
                 joined(support, query),
+                support,
                 leader_steps,
                 True,
                 leading,
@@ -127,15 +158,15 @@ def bmaml_process(
             value = sum(jax.tree.leaves(gaps))
             if noise is not None:
                 value = value + nll  # whose only gradient is the noise's
-        report = metrics.summary(pr.point(belief), query.targets)
+        point = pr.point(mixture(seen, params))
+        report = criterion.metrics(point, query.targets, query.weights)
         return value, Aux({**report, "nll": nll}, buffers)
 
-    return Probabilistic(MetaLearner(init, adapt, predict, loss), predictive)
+    return Probabilistic(learner_of(init, adapt, predict, loss, criterion), predictive)
 
 
-def bmaml(
-    model: Model, inner: optax.GradientTransformation | Rule, **options
-) -> MetaLearner:
+@signature_of(bmaml_process)
+def bmaml(*args, **options) -> MetaLearner:
     """Bayesian MAML: an ensemble of initialisations, adapted together by SVGD.
 
         theta_i <- theta_i - alpha/M sum_j [ k_ij grad L(theta_j; S)
@@ -154,14 +185,22 @@ def bmaml(
     Args:
       model: the network.
       inner: applied to the SVGD direction; SGD as published.
-      **options: `particles`: M. `steps`: of the chaser, and at test. `leader_steps`: more
-        steps of the leader. `objective`: "chaser", or "likelihood": that of the queries
-        under the mixture. `repulsion`: of the particles; L is a mean, so 1/n makes SVGD's
-        target the posterior of n examples at unit noise. `order`: "second" or "first".
-        `memory`: see `jaxmeta.functional.unroll`. `task_loss`: `(outputs, targets) ->
-        scalar`. `noise`: for regression, where the learned standard deviation of the
-        targets starts; it is learned from the likelihood of the queries. `None` is
-        classification.
+      particles: M.
+      steps: of the chaser, and at test.
+      leader_steps: more steps of the leader.
+      objective: "chaser", or "likelihood": that of the queries under the mixture.
+      repulsion: of the particles; L is a mean, so 1/n makes SVGD's target the posterior
+        of n examples at unit noise.
+      order: "second" or "first".
+      memory: see `jaxmeta.functional.unroll`.
+      criterion: what a task is judged by; in classification it is the outer loss of
+        "likelihood", too. Real values have the normal likelihood for one, see `noise`.
+      inner_criterion: whose loss the particles descend, `criterion` by default.
+      inner_batch: examples a step, drawn anew each step without replacement; `None`
+        takes all of them.
+      noise: for regression, where the learned standard deviation of the targets starts;
+        it is learned from the likelihood of the queries. `None` is classification:
+        outputs are logits.
 
     Returns:
       A `MetaLearner` whose `fast` are the adapted particles, and whose outputs are means,
@@ -173,4 +212,4 @@ def bmaml(
     >>> import jaxmeta as jm
     >>> learner = jm.bmaml(jm.models.mlp(5), optax.sgd(0.1), particles=3)
     """
-    return bmaml_process(model, inner, **options).learner
+    return bmaml_process(*args, **options).learner

@@ -12,9 +12,11 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxmeta import losses, tree
-from jaxmeta.core import Array, Key, Meta, MetaLearner, Model, PyTree, Rule
-from jaxmeta.learners.common import Order, Part, QueryWeights, TaskLoss, unrolled
+from jaxmeta import criteria, tree
+from jaxmeta.checks import at_least
+from jaxmeta.core import Array, Criterion, Key, Meta, MetaLearner, Model, PyTree, Rule
+from jaxmeta.learners.common import Order, Part, QueryWeights, unrolled
+from jaxmeta.models.call import check_model
 from jaxmeta.models.per_step import PerStep, apply_at, gather
 
 
@@ -27,7 +29,9 @@ def cavia(
     steps: int = 1,
     order: Order = "second",
     memory: Literal["store", "remat", "sqrt", "mixed"] = "store",
-    task_loss: TaskLoss = losses.cross_entropy,
+    criterion: Criterion | Callable = criteria.classification,
+    inner_criterion: Criterion | Callable | None = None,
+    inner_batch: int | None = None,
     query_weights: QueryWeights | None = None,
     truncate: int | None = None,
 ) -> MetaLearner:
@@ -51,7 +55,10 @@ def cavia(
       steps: inner steps K; 1 for sinusoids, 2 for images as published.
       order: as in `maml`.
       memory: see `jaxmeta.functional.unroll`.
-      task_loss: `(outputs, targets) -> scalar`, inner and outer.
+      criterion: what a task is judged by, see `jaxmeta.criteria`.
+      inner_criterion: whose loss the inner loop descends, `criterion` by default.
+      inner_batch: support examples a step, drawn anew each step without replacement;
+        `None` takes all of them.
       query_weights: as in `maml`.
       truncate: as in `maml`.
 
@@ -63,10 +70,10 @@ def cavia(
       ValueError: as `maml`; if `context < 1`; or if no layer is called `film`.
 
     >>> import jaxmeta as jm
-    >>> learner = jm.cavia(jm.models.mlp(1), optax.sgd(1.0), task_loss=jm.losses.mse)
+    >>> learner = jm.cavia(jm.models.mlp(1), optax.sgd(1.0), criterion=jm.criteria.regression)
     """
-    if context < 1:
-        raise ValueError(f"context: got {context}, wants an integer >= 1")
+    check_model(model)
+    at_least(1, context=context)
 
     def init(key, inputs):
         if film is None:
@@ -79,13 +86,15 @@ def cavia(
     def start(meta, support, train, key):
         return jnp.zeros(context, jnp.result_type(*jax.tree.leaves(meta.params)))
 
-    def apply(meta, phi, inputs, step, train, key):
+    def apply(meta, phi, inputs, step, train, key, weights):
         if film is None:
             inputs = _append(inputs, phi)
         else:
             params = _modulate(meta.params["net"], meta.params["film"], film, phi)
             meta = meta._replace(params=params)
-        return apply_at(model, meta, inputs, step, train=train, key=key)
+        return apply_at(
+            model, meta, inputs, step, train=train, key=key, weights=weights
+        )
 
     return unrolled(
         Part(init, start, apply, gather if isinstance(model, PerStep) else None),
@@ -93,7 +102,9 @@ def cavia(
         steps=steps,
         order=order,
         memory=memory,
-        task_loss=task_loss,
+        criterion=criterion,
+        inner_criterion=inner_criterion,
+        inner_batch=inner_batch,
         query_weights=query_weights,
         truncate=truncate,
     )

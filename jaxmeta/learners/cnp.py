@@ -11,16 +11,36 @@ from typing import Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxmeta import losses
-from jaxmeta.core import Array, Aux, Meta, MetaLearner, Model, PyTree
+from jaxmeta import criteria
+from jaxmeta.checks import one_of
+from jaxmeta.core import Array, Aux, Criterion, Meta, MetaLearner, Model, PyTree
 from jaxmeta.functional.causal import attention_weights
 from jaxmeta.functional.gaussian import Gaussian, coverage, gaussian_nll
-from jaxmeta.functional.rows import joined
+from jaxmeta.functional.rows import clean_rows, joined
+from jaxmeta.learners.embedding import judged
+from jaxmeta.learners.padded import learner_of
+from jaxmeta.losses import weighted_mean
 from jaxmeta.models.adapter import from_nnx_for
 from jaxmeta.models.attention import CrossAttention
+from jaxmeta.models.call import call, check_model
 from jaxmeta.models.flat import flat
+from jaxmeta.signatures import signature_of
 
 Attention = Literal["none", "dot", "multihead"]
+
+
+class Context(NamedTuple):
+    """The support set as attention reads it.
+
+    Attributes:
+      keys: `[n, dk]`.
+      values: `[n, d]`.
+      weights: `[n]`, or `None`.
+    """
+
+    keys: Array
+    values: Array
+    weights: Array | None
 
 
 class NeuralProcess(NamedTuple):
@@ -28,8 +48,8 @@ class NeuralProcess(NamedTuple):
 
     Attributes:
       learner: the `MetaLearner`; its `predict` returns means.
-      predictive: `(meta, fast, inputs) -> Gaussian`, mean and standard deviation
-        `[n, c]`.
+      predictive: `(meta, fast, inputs, weights=None) -> Gaussian`, mean and standard
+        deviation `[n, c]`.
     """
 
     learner: MetaLearner
@@ -45,6 +65,7 @@ def neural_process(
     heads: int = 8,
     min_std: float = 0.1,
     predict_support: bool = True,
+    criterion: Criterion | Callable = criteria.regression,
 ) -> NeuralProcess:
     """`cnp`, with its predictive distribution beside the learner.
 
@@ -63,10 +84,10 @@ def neural_process(
     >>> process.predictive(meta, fast, episode.query.inputs).std.shape
     (10, 1)
     """
-    if attention not in ("none", "dot", "multihead"):
-        raise ValueError(
-            f'attention: got {attention!r}, wants "none", "dot" or "multihead"'
-        )
+    check_model(encoder, "encoder")
+    check_model(decoder, "decoder")
+    criterion = criteria.as_criterion(criterion)
+    one_of(("none", "dot", "multihead"), attention=attention)
     if keys is not None and attention == "none":
         raise ValueError('keys: got a model, wants None where attention is "none"')
     if min_std <= 0:
@@ -74,40 +95,59 @@ def neural_process(
     keys = flat() if keys is None else keys
     models = {"encoder": encoder, "decoder": decoder, "keys": keys}
     models["attention"] = from_nnx_for(
-        lambda rngs, x: CrossAttention(*(a.shape[-1] for a in x), heads, rngs=rngs)
+        lambda rngs, x: CrossAttention(*(a.shape[-1] for a in x[:3]), heads, rngs=rngs)
     )
 
-    def call(meta: Meta, name: str, inputs):
-        here = Meta(meta.params[name], meta.buffers[name])
-        return models[name].apply(here, inputs)[0]
+    def passes(meta: Meta, train=False, key=None):
+        """`(run, gathered)`: runs a network by name; what it gathers is left there."""
+        gathered = dict(meta.buffers)
+        split = (
+            [None] * len(models) if key is None else jax.random.split(key, len(models))
+        )
+        keys = dict(zip(models, split, strict=True))
 
-    def encode(meta, support):
+        def run(name, inputs, weights=None):
+            here = Meta(meta.params[name], meta.buffers[name])
+            how = dict(weights=weights, train=train, key=keys[name])
+            outputs, gathered[name] = call(models[name], here, inputs, **how)
+            return outputs
+
+        return run, gathered
+
+    def encode(run, support, looks):
         """What is kept of the context: r `[d]`, or keys and values `[n, d]`."""
         pairs = jnp.concatenate([_rows(support.inputs), support.targets], -1)
-        values = call(meta, "encoder", pairs)
+        values = run("encoder", pairs, support.weights)
         if attention == "none":
-            return values.mean(0)
-        return call(meta, "keys", _rows(support.inputs)), values
+            return weighted_mean(values, support.weights)
+        return Context(looks, values, support.weights)
 
-    def read(meta, fast, x):
-        """The representation that each query sees, `[q, d]`."""
+    def believe(run, fast, x, looks, weights) -> Gaussian:
+        """The prediction for inputs `[q, dx]` whose queries are `looks`."""
         if attention == "none":
-            return jnp.broadcast_to(fast, (x.shape[0], *fast.shape))
-        queries = call(meta, "keys", x)
-        if attention == "dot":
-            return attention_weights(queries, fast[0]) @ fast[1]
-        return call(meta, "attention", (queries, *fast))
-
-    def predictive(meta, fast, inputs) -> Gaussian:
-        x = _rows(inputs)
-        decoded = call(meta, "decoder", jnp.concatenate([x, read(meta, fast, x)], -1))
+            seen = jnp.broadcast_to(fast, (x.shape[0], *fast.shape))
+        elif attention == "dot":
+            chosen = attention_weights(looks, fast.keys, weights=fast.weights)
+            seen = chosen @ fast.values
+        else:
+            seen = run("attention", (looks, *fast))
+        decoded = run("decoder", jnp.concatenate([x, seen], -1), weights)
         mean, raw = jnp.split(decoded, 2, -1)
         return Gaussian(mean, min_std + (1 - min_std) * jax.nn.softplus(raw))
 
+    def look(run, x, weights):
+        """Queries of inputs, or keys of the context: one network."""
+        return None if attention == "none" else run("keys", x, weights)
+
+    def predictive(meta, fast, inputs, weights=None) -> Gaussian:
+        run, _ = passes(meta)
+        x = clean_rows(_rows(inputs), weights)
+        return believe(run, fast, x, look(run, x, weights), weights)
+
     def init(key, episode):
         names = jax.random.split(key, 4)
-        (inputs, targets), n = episode.support, episode.support.targets.shape[0]
-        x = _rows(inputs)
+        targets, n = episode.support.targets, episode.support.targets.shape[0]
+        x = _rows(episode.support.inputs)
         metas = {"encoder": encoder.init(names[0], jnp.concatenate([x, targets], -1))}
 
         def width(name, inputs):
@@ -119,8 +159,8 @@ def neural_process(
             metas["keys"] = keys.init(names[1], x)
             looks = jnp.zeros((n, width("keys", x)))
         if attention == "multihead":
-            triple = (looks, looks, jnp.zeros((n, d)))
-            metas["attention"] = models["attention"].init(names[2], triple)
+            blank = (looks, looks, jnp.zeros((n, d)), None)
+            metas["attention"] = models["attention"].init(names[2], blank)
         seen = jnp.zeros((n, x.shape[-1] + d))
         metas["decoder"] = decoder.init(names[3], seen)
         wants = 2 * targets.shape[-1]
@@ -136,26 +176,35 @@ def neural_process(
 
     def adapt(meta, support, key):
         del key
-        return encode(meta, support)
+        run, _ = passes(meta)
+        looks = look(run, _rows(support.inputs), support.weights)
+        return encode(run, support, looks)
 
-    def predict(meta, fast, inputs):
-        return predictive(meta, fast, inputs).mean
+    def predict(meta, fast, inputs, weights=None):
+        return predictive(meta, fast, inputs, weights).mean
 
     def loss(meta, episode, key):
-        del key
         support, query = episode
-        inputs, targets = joined(support, query)
-        both = predictive(meta, encode(meta, support), inputs)
-        asked = jax.tree.map(lambda a: a[support.targets.shape[0] :], both)
-        metrics = {
-            "mse": losses.mse(asked.mean, query.targets),
-            "nll": gaussian_nll(asked, query.targets),
-            "coverage": coverage(asked, query.targets),
+        run, gathered = passes(meta, True, key)
+        both, n = joined(support, query), support.targets.shape[0]
+        x = _rows(both.inputs)
+        looks = look(run, x, both.weights)  # one pass: statistics are shared
+        fast = encode(run, support, None if looks is None else looks[:n])
+        belief = believe(run, fast, x, looks, both.weights)
+        asked = jax.tree.map(lambda a: a[n:], belief)
+        nll = gaussian_nll(asked, query.targets, query.weights)
+        report = {
+            **judged(criterion, asked.mean, support, query)[1],
+            "nll": nll,
+            "coverage": coverage(asked, query.targets, query.weights),
         }
-        value = gaussian_nll(both, targets) if predict_support else metrics["nll"]
-        return value, Aux(metrics)
+        value = nll
+        if predict_support:
+            value = gaussian_nll(belief, both.targets, both.weights)
+        return value, Aux(report, gathered)
 
-    return NeuralProcess(MetaLearner(init, adapt, predict, loss), predictive)
+    learner = learner_of(init, adapt, predict, loss, criterion)
+    return NeuralProcess(learner, predictive)
 
 
 def _rows(inputs: Array) -> Array:
@@ -163,16 +212,8 @@ def _rows(inputs: Array) -> Array:
     return inputs.reshape(inputs.shape[0], -1)
 
 
-def cnp(
-    encoder: Model,
-    decoder: Model,
-    *,
-    attention: Attention = "none",
-    keys: Model | None = None,
-    heads: int = 8,
-    min_std: float = 0.1,
-    predict_support: bool = True,
-) -> MetaLearner:
+@signature_of(neural_process)
+def cnp(*args, **options) -> MetaLearner:
     """A conditional neural process: a set of examples in, a distribution out.
 
         r_i = h(x_i, y_i),   r_* = mean_i r_i    or   sum_i softmax_i(k(x_*) . k(x_i)) r_i
@@ -181,10 +222,10 @@ def cnp(
     The mean treats all examples alike; attention lets each query look at the examples
     near it, which ends the underfitting at the examples themselves. `predict` returns
     the mean; `neural_process` also gives the standard deviation. The training loss is
-    the negative log-likelihood, with "mse", "nll" and the "coverage" of the central
-    90 % band over the query reported.
+    the negative log-likelihood; what `criterion` says of the means, "nll" and the
+    "coverage" of the central 90 % band over the query are reported.
 
-    Any number of examples will do, in any order.
+    Any number of examples will do, in any order; one of weight 2 is two of them.
 
     Args:
       encoder: h, `[n, dx + c] -> [n, d]`, of an input and its target, concatenated.
@@ -197,9 +238,11 @@ def cnp(
         noise it decides the calibration: take it well below the errors left.
       predict_support: whether the loss counts the support's own targets too, as
         published.
+      criterion: what the means are reported and judged by. It is no loss: the training
+        loss is the likelihood.
 
     Returns:
-      A `MetaLearner` whose `fast` is r `[d]`, or keys and values `[n, d]`.
+      A `MetaLearner` whose `fast` is r `[d]`, or a `Context` of keys and values.
 
     Raises:
       ValueError: for bad options, or a decoder of the wrong width.
@@ -207,12 +250,4 @@ def cnp(
     >>> import jaxmeta as jm
     >>> learner = jm.cnp(jm.models.mlp(None, hidden=(64, 64)), jm.models.mlp(2))
     """
-    return neural_process(
-        encoder,
-        decoder,
-        attention=attention,
-        keys=keys,
-        heads=heads,
-        min_std=min_std,
-        predict_support=predict_support,
-    ).learner
+    return neural_process(*args, **options).learner

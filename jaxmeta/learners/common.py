@@ -1,5 +1,6 @@
 """The learner behind all that unroll an inner loop: MAML and what grew from it."""
 
+import warnings
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
@@ -8,12 +9,28 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
-from jaxmeta import metrics, tree
-from jaxmeta.core import Array, Aux, Batch, Key, Meta, MetaLearner, PyTree, Rule
+from jaxmeta import tree
+from jaxmeta.checks import at_least
+from jaxmeta.core import (
+    Array,
+    Aux,
+    Batch,
+    Criterion,
+    Key,
+    Meta,
+    MetaLearner,
+    Model,
+    PyTree,
+    Rule,
+)
+from jaxmeta.criteria import as_criterion
+from jaxmeta.functional.rows import check_minibatch, minibatch
 from jaxmeta.functional.unroll import unroll
+from jaxmeta.learners.embedding import judged
+from jaxmeta.learners.padded import learner_of
+from jaxmeta.models.statistics import running_averages_at_test
 from jaxmeta.rules import as_rule, check_differentiable
 
-TaskLoss = Callable[[Array, Array], Array]
 Order = Literal["second", "first"] | Callable[[Array], Array]
 QueryWeights = Array | Callable[[Array], Array]
 
@@ -49,8 +66,8 @@ class Part(NamedTuple):
     Attributes:
       init: `(key, inputs) -> Meta`, the slow side without the inner optimiser's.
       start: `(meta, support, train, key) -> phi_0`.
-      apply: `(meta, phi, inputs, step, train, key) -> (outputs, buffers)`; inner step k
-        and the query pass after it have `step` k.
+      apply: `(meta, phi, inputs, step, train, key, weights) -> (outputs, buffers)`;
+        inner step k and the query pass after it have `step` k.
       gather: joins the buffers of the query passes after every step, for models that
         keep statistics per step: `(before, visited [steps, ...]) -> buffers`.
     """
@@ -61,17 +78,41 @@ class Part(NamedTuple):
     gather: Callable[[PyTree, PyTree], PyTree] | None = None
 
 
+class AllBut(NamedTuple):
+    """An `adapt_only` that leaves a part out, which must be there."""
+
+    part: Callable[[str], bool]
+
+    def __call__(self, path: str) -> bool:
+        return not self.part(path)
+
+
 def choose(
     params: PyTree, adapt_only: Callable[[str], bool] | None
 ) -> tuple[PyTree, PyTree]:
     """Splits parameters in what the inner loop moves and the rest."""
     chosen, rest = tree.partition(params, adapt_only or (lambda path: True))
+    names = sorted(tree.leaves(tree.paths(params)))
     if not tree.leaves(chosen):
+        raise ValueError(f"adapt_only: selects none of the parameters {names}")
+    if isinstance(adapt_only, AllBut) and not tree.leaves(rest):
         raise ValueError(
-            "adapt_only: selects none of the parameters "
-            f"{sorted(tree.leaves(tree.paths(params)))}"
+            f"head: selects none of the parameters {names}, and all would adapt: give "
+            "head=, a function of the path"
         )
     return chosen, rest
+
+
+def warn_of_averages(model: Model, meta: Meta, inputs: PyTree) -> None:
+    """Warns where adapting at a test uses statistics that meta-training never did."""
+    if norms := running_averages_at_test(model, meta, inputs):
+        warnings.warn(
+            f"adapt and predict will use the running averages of {', '.join(norms)}, and "
+            "the inner loop is meta-learned with those of the batch: scores in a test "
+            'may be far lower; norm="batch" of conv4 and resnet12, or statistics="batch" '
+            "of from_nnx and from_linen, uses the same statistics",
+            stacklevel=3,
+        )
 
 
 def unrolled(
@@ -81,7 +122,9 @@ def unrolled(
     steps: int,
     order: Order,
     memory: str,
-    task_loss: TaskLoss,
+    criterion: Criterion | Callable,
+    inner_criterion: Criterion | Callable | None = None,
+    inner_batch: int | None = None,
     query_weights: QueryWeights | None = None,
     truncate: int | None = None,
 ) -> MetaLearner:
@@ -94,14 +137,16 @@ def unrolled(
     calls of `loss` whose new buffers were kept, so `loss` stays a pure function of
     (meta, episode, key) and one compiled program serves the whole run.
     """
-    if steps < 0:
-        raise ValueError(f"steps: got {steps}, wants an integer >= 0")
+    at_least(0, steps=steps)
     if order not in ("second", "first") and not callable(order):
         raise ValueError(
             f'order: got {order!r}, wants "second", "first" or a function of the step'
         )
     if steps and order != "first":
         check_differentiable(inner)
+    check_minibatch(inner_batch)
+    criterion = as_criterion(criterion)
+    inner_loss = criterion if inner_criterion is None else as_criterion(inner_criterion)
     if query_weights is not None and not callable(query_weights):
         query_weights = jnp.asarray(query_weights)
         if query_weights.shape != (steps,):
@@ -122,9 +167,15 @@ def unrolled(
         phi = part.start(net, support, train, key)
 
         def loss(phi, batch, k):
-            at = jax.random.fold_in(key, k)
-            outputs, _ = part.apply(net, phi, batch.inputs, k, train, at)
-            return task_loss(outputs, batch.targets)
+            noise = jax.random.fold_in(key, k)
+            if inner_batch is not None:
+                noise, drawing = jax.random.split(noise)
+                batch = minibatch(batch, inner_batch, drawing)
+            outputs, _ = part.apply(
+                net, phi, batch.inputs, k, train, noise, batch.weights
+            )
+            outputs = inner_loss.prepare(outputs, support)
+            return inner_loss.loss(outputs, batch.targets, batch.weights)
 
         return unroll(
             loss,
@@ -146,6 +197,13 @@ def unrolled(
     def init(key, episode):
         net = part.init(key, episode.support.inputs)
         phi = part.start(net, episode.support, False, key)
+        if steps and order != "first":  # masks by name are judged where names are
+            check_differentiable(inner, phi, steps=steps)
+        if part.gather is None:  # else there are averages for each inner step
+            bare = Model(part.init, lambda m, x, *, train, key: part.apply(
+                m, phi, x, 0, train, key, None
+            ))  # fmt: skip
+            warn_of_averages(bare, net, episode.support.inputs)
         meta = slow.init(net, phi)
         if scheduled:
             # floating point, as all buffers: the mean over tasks keeps it exact
@@ -156,9 +214,9 @@ def unrolled(
     def adapt(meta, support, key):
         return run(meta, support, False, key).params
 
-    def predict(meta, fast, inputs):
+    def predict(meta, fast, inputs, weights=None):
         net, _, _ = opened(meta)
-        return part.apply(net, fast, inputs, steps - 1, False, None)[0]
+        return part.apply(net, fast, inputs, steps - 1, False, None, weights)[0]
 
     def loss(meta, episode, key):
         net, _, now = opened(meta)
@@ -167,9 +225,10 @@ def unrolled(
 
         def judge(phi, k):
             at = jax.random.fold_in(key, steps + k)
-            outputs, buffers = part.apply(net, phi, query.inputs, k - 1, True, at)
-            value = task_loss(outputs, query.targets)
-            return value, metrics.summary(outputs, query.targets), buffers
+            outputs, buffers = part.apply(
+                net, phi, query.inputs, k - 1, True, at, query.weights
+            )
+            return *judged(criterion, outputs, support, query), buffers
 
         if steps == 0 or (query_weights is None and not everywhere):
             phi = run(meta, support, True, key).params
@@ -198,4 +257,4 @@ def unrolled(
             buffers = {"model": buffers, "step": jnp.round(now) + 1}
         return value, Aux(report, buffers)
 
-    return MetaLearner(init, adapt, predict, loss)
+    return learner_of(init, adapt, predict, loss, criterion)

@@ -17,7 +17,7 @@ from jaxmeta.core import (
     PyTree,
     Scalar,
 )
-from jaxmeta.functional.rows import joined_weights
+from jaxmeta.functional.rows import joined_weights, parted
 from jaxmeta.models.call import call
 
 
@@ -45,8 +45,8 @@ def embed(model: Model, meta: Meta, episode: Episode, key: Key) -> Embedded:
     features, buffers = call(
         model, meta, both, weights=joined_weights(*episode), train=True, key=key
     )
-    n = episode.support.targets.shape[0]
-    return Embedded(features[:n], features[n:], buffers)
+    support, query = parted(features, episode.support.targets.shape[0])
+    return Embedded(support, query, buffers)
 
 
 def encoder(meta: Meta) -> Meta:
@@ -73,10 +73,3 @@ def judged(
     outputs = criterion.prepare(outputs, support)
     against = (outputs, asked.targets, asked.weights)
     return criterion.loss(*against), criterion.metrics(*against)
-
-
-def positive(**values: float) -> None:
-    """Refuses hyper-parameters that are not above zero."""
-    for name, value in values.items():
-        if not value > 0:
-            raise ValueError(f"{name}: got {value}, wants a positive number")

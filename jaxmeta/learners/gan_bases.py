@@ -7,10 +7,11 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxmeta import losses
+from jaxmeta import criteria
 from jaxmeta.core import (
     Array,
     Batch,
+    Criterion,
     Episode,
     Key,
     Meta,
@@ -19,16 +20,25 @@ from jaxmeta.core import (
     PyTree,
     Rule,
 )
+from jaxmeta.functional.rows import check_minibatch, minibatch, weights_of
 from jaxmeta.functional.unroll import unroll
-from jaxmeta.learners.common import TaskLoss, learned
-from jaxmeta.learners.embedding import embed, real_rows
-from jaxmeta.learners.relation_network import class_sums, pair_mse, relate
+from jaxmeta.learners.common import learned, warn_of_averages
+from jaxmeta.learners.embedding import embed
+from jaxmeta.learners.relation_network import (
+    ClassSums,
+    class_sums,
+    pair_weights,
+    relate,
+    relation_scores,
+)
+from jaxmeta.losses import present_classes, weighted_mean
+from jaxmeta.models.call import call
 from jaxmeta.models.relation import relation as relation_module
 from jaxmeta.rules import check_differentiable
 from jaxmeta.tasks.semi import Semi
 
-Unsupervised = Callable[[Array, Callable[[Array], Array]], Array]
-"""`(logits of the batch, judge: inputs -> logits) -> scalar`, added to the inner loss."""
+Unsupervised = Callable[[Array, Batch, Callable[[Array], Array]], Array]
+"""`(logits, their batch, judge: inputs -> logits) -> scalar`, added to the inner loss."""
 
 
 class MetaGAN(NamedTuple):
@@ -51,8 +61,8 @@ class Base(NamedTuple):
       init: `(key, episode) -> Meta`.
       train: `(meta, episode, extra, key) -> (fast, query logits, buffers)`.
       adapt: `(meta, support, extra, key) -> fast`.
-      logits: `(meta, fast, inputs, train, key) -> logits [n, c]`.
-      loss: `(logits, targets) -> scalar`.
+      logits: `(meta, fast, inputs, train, key, weights=None) -> logits [n, c]`.
+      criterion: what the outputs are judged by.
       outputs: logits -> what the learner predicts.
     """
 
@@ -60,7 +70,7 @@ class Base(NamedTuple):
     train: Callable[..., tuple[PyTree, Array, PyTree]]
     adapt: Callable[..., PyTree]
     logits: Callable[..., Array]
-    loss: Callable[[Array, Array], Array]
+    criterion: Criterion
     outputs: Callable[[Array], Array] = lambda logits: logits
 
 
@@ -70,57 +80,85 @@ def maml_base(
     *,
     steps: int,
     order: str,
-    task_loss: TaskLoss | None,
+    criterion: Criterion | Callable | None,
+    inner_criterion: Criterion | Callable | None,
+    inner_batch: int | None,
 ) -> Base:
     """MAML, whose inner loss may have another term."""
     if steps and order != "first":
         check_differentiable(inner)
-    slow, loss = learned(inner), task_loss or losses.cross_entropy
+    check_minibatch(inner_batch)
+    slow, criterion = learned(inner), criteria.as_criterion(criterion)
+    within = criterion if inner_criterion is None else inner_criterion
+    within = criteria.as_criterion(within)
 
-    def call(meta, phi, inputs, train, key):
-        return model.apply(Meta(phi, meta.buffers), inputs, train=train, key=key)
+    def apply(meta, phi, inputs, train, key, weights=None):
+        here = Meta(phi, meta.buffers)
+        return call(model, here, inputs, weights=weights, train=train, key=key)
 
     def run(meta, support, extra: Unsupervised | None, train, key):
         params, tx = slow.open(meta.params)
 
         def inner_loss(phi, batch, k):
             at = jax.random.fold_in(key, k)
-            logits = call(meta, phi, batch.inputs, train, at)[0]
-            value = loss(logits, batch.targets)
-            if extra is None:
-                return value
-            return value + extra(logits, lambda x: call(meta, phi, x, train, at)[0])
+            if inner_batch is not None:
+                at, choosing = jax.random.split(at)
+                batch = minibatch(batch, inner_batch, choosing)
+
+            def judge(x, weights=None):
+                # one network whoever is looked at, dropout included
+                same = jax.random.clone(at)
+                return apply(meta, phi, x, train, same, weights)[0]
+
+            raw = judge(batch.inputs, batch.weights)
+            logits = within.prepare(raw, support)
+            value = within.loss(logits, batch.targets, batch.weights)
+            return value if extra is None else value + extra(raw, batch, judge)
 
         return unroll(inner_loss, params, tx, support, steps=steps, order=order).params
 
     def init(key, episode):
-        return slow.init(model.init(key, episode.support.inputs))
+        start = model.init(key, episode.support.inputs)
+        warn_of_averages(model, start, episode.support.inputs)
+        if steps and order != "first":
+            check_differentiable(inner, start.params, steps=steps)
+        return slow.init(start)
 
     def train(meta, episode, extra, key):
         phi = run(meta, episode.support, extra, True, key)
-        at = jax.random.fold_in(key, 2 * steps)
-        return phi, *call(meta, phi, episode.query.inputs, True, at)
+        at, query = jax.random.fold_in(key, 2 * steps), episode.query
+        return phi, *apply(meta, phi, query.inputs, True, at, query.weights)
 
     def adapt(meta, support, extra, key):
         return run(meta, support, extra, False, key)
 
-    def logits(meta, fast, inputs, train, key):
-        return call(meta, fast, inputs, train, key)[0]
+    def logits(meta, fast, inputs, train, key, weights=None):
+        return apply(meta, fast, inputs, train, key, weights)[0]
 
-    return Base(init, train, adapt, logits, loss)
+    return Base(init, train, adapt, logits, criterion)
 
 
 def relation_base(
-    model: Model, relation: Model | None, *, task_loss: TaskLoss | None
+    model: Model, relation: Model | None, *, criterion: Criterion | Callable | None
 ) -> Base:
     """A relation network; l_k is what its module says before the sigmoid."""
     g = relation_module() if relation is None else relation
-
-    def default_loss(logits, targets):
-        return pair_mse(jax.nn.sigmoid(logits), targets)
+    criterion = relation_scores if criterion is None else criterion
 
     def part(meta: Meta, name: str) -> Meta:
         return Meta(meta.params[name], meta.buffers[name])
+
+    def related(meta, fast: ClassSums, maps, weights, train, key):
+        head, pairs = part(meta, "relation"), None
+        if fast.present is not None or weights is not None:
+            pairs = pair_weights(fast, maps, weights)
+        return relate(g, head, fast.sums, maps, pairs, train=train, key=key)
+
+    def summed(maps, support):
+        sums, present = class_sums(maps, support.targets, support.weights), None
+        if support.weights is not None:
+            present = present_classes(support.targets, support.weights)
+        return ClassSums(sums, present)
 
     def init(key, episode):
         model_key, relation_key = jax.random.split(key)
@@ -136,22 +174,23 @@ def relation_base(
         del extra  # there is no inner loop to be told
         model_key, relation_key = jax.random.split(key)
         found = embed(model, part(meta, "model"), episode, model_key)
-        sums = class_sums(found.support, episode.support.targets)
-        z, kept = relate(
-            g, part(meta, "relation"), sums, found.query, train=True, key=relation_key
-        )
-        return sums, z, {"model": found.buffers, "relation": kept}
+        fast, weights = summed(found.support, episode.support), episode.query.weights
+        z, kept = related(meta, fast, found.query, weights, True, relation_key)
+        return fast, z, {"model": found.buffers, "relation": kept}
 
     def adapt(meta, support, extra, key):
-        maps, _ = model.apply(part(meta, "model"), support.inputs)
-        return class_sums(maps, support.targets)
+        here = part(meta, "model")
+        maps, _ = call(model, here, support.inputs, weights=support.weights)
+        return summed(maps, support)
 
-    def logits(meta, fast, inputs, train, key):
-        maps, _ = model.apply(part(meta, "model"), inputs, train=train, key=key)
-        head = part(meta, "relation")
-        return relate(g, head, fast, maps, train=train, key=key)[0]
+    def logits(meta, fast, inputs, train, key, weights=None):
+        keys = (None, None) if key is None else jax.random.split(key)
+        here, how = part(meta, "model"), dict(weights=weights, train=train)
+        maps, _ = call(model, here, inputs, key=keys[0], **how)
+        return related(meta, fast, maps, weights, train, keys[1])[0]
 
-    return Base(init, train, adapt, logits, task_loss or default_loss, jax.nn.sigmoid)
+    criterion = criteria.as_criterion(criterion)
+    return Base(init, train, adapt, logits, criterion, jax.nn.sigmoid)
 
 
 def log_real(logits: Array) -> Array:
@@ -176,27 +215,28 @@ def log_fake(logits: Array) -> Array:
     return -jax.nn.softplus(jax.nn.logsumexp(logits, -1))
 
 
-def log_real_of(logits: Array, batch, judge) -> Array:
+def log_real_of(logits: Array, unlabelled: Array | None, batch: Batch, judge) -> Array:
     """E log p(y <= N | x) over the real rows, or over the unlabelled examples."""
-    if isinstance(batch.inputs, Semi) and len(batch.inputs.unlabelled):
-        return jnp.mean(log_real(judge(batch.inputs.unlabelled)))
-    return _mean(log_real(logits), real_rows(batch.targets))
+    if unlabelled is not None:
+        return jnp.mean(log_real(judge(unlabelled)))
+    return weighted_mean(log_real(logits), batch.weights)
 
 
-def _mean(values: Array, mask: Array) -> Array:
-    total = mask.sum()
-    return jnp.sum(values * mask) / jnp.where(total > 0, total, 1.0)
+def unlabelled_of(batch: Batch) -> Array | None:
+    """The examples of a batch without labels, if it can have any."""
+    some = isinstance(batch.inputs, Semi) and len(batch.inputs.unlabelled)
+    return batch.inputs.unlabelled if some else None
 
 
-def pooled(support) -> tuple[Array, Array]:
-    """What the set encoder sees, and the weight of each in its mean: no padding."""
-    real = real_rows(support.targets)
+def pooled(support: Batch) -> tuple[Array, Array | None]:
+    """What the set encoder sees, and how much each counts in its mean."""
     if not isinstance(support.inputs, Semi):
-        return support.inputs, real / jnp.maximum(real.sum(), 1.0)
+        return support.inputs, support.weights
     inputs = jnp.concatenate(support.inputs)
-    more = jnp.ones(len(support.inputs.unlabelled), real.dtype)
-    weights = jnp.concatenate([real, more])
-    return inputs, weights / jnp.maximum(weights.sum(), 1.0)
+    if support.weights is None:
+        return inputs, None
+    more = jnp.ones(len(support.inputs.unlabelled), support.targets.dtype)
+    return inputs, jnp.concatenate([weights_of(support), more])
 
 
 def players(params: PyTree) -> PyTree:

@@ -10,10 +10,14 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxmeta import losses, metrics, tree
-from jaxmeta.core import Aux, Meta, MetaLearner, Model, Rule
+from jaxmeta import criteria, tree
+from jaxmeta.checks import at_least, not_negative, positive
+from jaxmeta.core import Aux, Criterion, Meta, MetaLearner, Model, Rule
 from jaxmeta.functional.implicit import proximal_minimum
-from jaxmeta.learners.common import TaskLoss, choose
+from jaxmeta.learners.common import choose, warn_of_averages
+from jaxmeta.learners.embedding import judged
+from jaxmeta.learners.padded import learner_of
+from jaxmeta.models.call import call, check_model
 
 
 def imaml(
@@ -26,7 +30,8 @@ def imaml(
     cg_tol: float = 1e-10,
     damping: float = 0.0,
     adapt_only: Callable[[str], bool] | None = None,
-    task_loss: TaskLoss = losses.cross_entropy,
+    criterion: Criterion | Callable = criteria.classification,
+    inner_criterion: Criterion | Callable | None = None,
 ) -> MetaLearner:
     """Implicit MAML: memory and time of the backward pass do not depend on the steps.
 
@@ -51,7 +56,8 @@ def imaml(
         some directions, and where L is more concave than `lam` the exact system is
         indefinite. 0 is exact; the authors' program adds 10.
       adapt_only: selects, by path, what the inner loop moves; all of it by default.
-      task_loss: `(outputs, targets) -> scalar`, inner and outer.
+      criterion: what a task is judged by, see `jaxmeta.criteria`.
+      inner_criterion: whose loss the inner loop descends, `criterion` by default.
 
     Returns:
       A `MetaLearner` whose `fast` are the adapted parameters (the selected ones only).
@@ -64,19 +70,21 @@ def imaml(
     >>> import jaxmeta as jm
     >>> learner = jm.imaml(jm.models.mlp(5), optax.sgd(0.1), steps=16, lam=2.0)
     """
+    check_model(model)
     if isinstance(inner, Rule):
         raise TypeError(
             "inner: got a learned Rule, wants an optax.GradientTransformation: a "
             "minimum does not depend on the rule that reached it"
         )
-    if steps < 1:
-        raise ValueError(f"steps: got {steps}, wants an integer >= 1")
-    if not lam > 0:
-        raise ValueError(f"lam: got {lam}, wants a positive number")
-    if cg_steps < 0:
-        raise ValueError(f"cg_steps: got {cg_steps}, wants an integer >= 0")
-    if not damping >= 0:
-        raise ValueError(f"damping: got {damping}, wants a number >= 0")
+    at_least(1, steps=steps)
+    positive(lam=lam)
+    at_least(0, cg_steps=cg_steps)
+    not_negative(damping=damping)
+
+    criterion = criteria.as_criterion(criterion)
+    inner_loss = criterion
+    if inner_criterion is not None:
+        inner_loss = criteria.as_criterion(inner_criterion)
 
     def problem(meta: Meta, train: bool, key):
         """The inner loss; one key for all steps, or it would have no minimum."""
@@ -84,8 +92,11 @@ def imaml(
 
         def loss(phi, batch, k):
             full = Meta(tree.combine(phi, rest), meta.buffers)
-            outputs, _ = model.apply(full, batch.inputs, train=train, key=key)
-            return task_loss(outputs, batch.targets)
+            outputs, _ = call(
+                model, full, batch.inputs, weights=batch.weights, train=train, key=key
+            )
+            outputs = inner_loss.prepare(outputs, batch)
+            return inner_loss.loss(outputs, batch.targets, batch.weights)
 
         return loss, phi_0
 
@@ -116,21 +127,30 @@ def imaml(
         return left / jnp.where(size > 0, size, 1)
 
     def init(key, episode):
-        return model.init(key, episode.support.inputs)
+        meta = model.init(key, episode.support.inputs)
+        warn_of_averages(model, meta, episode.support.inputs)
+        return meta
 
     def adapt(meta, support, key):
         return run(meta, support, False, key)
 
-    def predict(meta, fast, inputs):
-        return model.apply(merged(meta, fast), inputs)[0]
+    def predict(meta, fast, inputs, weights=None):
+        return call(model, merged(meta, fast), inputs, weights=weights)[0]
 
     def loss(meta, episode, key):
-        support, (inputs, targets) = episode
+        support, query = episode
         phi = run(meta, support, True, key)
-        outputs, buffers = model.apply(merged(meta, phi), inputs, train=True, key=key)
+        outputs, buffers = call(
+            model,
+            merged(meta, phi),
+            query.inputs,
+            weights=query.weights,
+            train=True,
+            key=key,
+        )
         still = jax.lax.stop_gradient((meta, phi))
         report = {"inner_gap": gap(*still, support, key)}
-        report |= metrics.summary(outputs, targets)
-        return task_loss(outputs, targets), Aux(report, buffers)
+        value, found = judged(criterion, outputs, support, query)
+        return value, Aux(report | found, buffers)
 
-    return MetaLearner(init, adapt, predict, loss)
+    return learner_of(init, adapt, predict, loss, criterion)

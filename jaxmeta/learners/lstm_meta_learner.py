@@ -11,9 +11,15 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxmeta import losses, metrics
-from jaxmeta.core import Aux, Meta, MetaLearner, Model
+from jaxmeta import criteria
+from jaxmeta.checks import at_least
+from jaxmeta.core import Aux, Batch, Criterion, Meta, MetaLearner, Model
+from jaxmeta.functional.rows import check_minibatch, weights_of
+from jaxmeta.functional.sequence import presented
 from jaxmeta.functional.unroll import unroll
+from jaxmeta.learners.embedding import judged
+from jaxmeta.learners.padded import learner_of
+from jaxmeta.models.call import call, check_model
 from jaxmeta.rules.lstm import coordinate_lstm
 
 
@@ -26,7 +32,8 @@ def lstm_meta_learner(
     forget_bias: tuple[float, float] = (4.0, 5.0),
     input_bias: tuple[float, float] = (-5.0, -4.0),
     memory: Literal["store", "remat", "mixed"] = "store",
-    task_loss: Callable = losses.cross_entropy,
+    criterion: Criterion | Callable = criteria.classification,
+    inner_criterion: Criterion | Callable | None = None,
 ) -> MetaLearner:
     """A learned optimiser and the weights it starts from.
 
@@ -42,18 +49,22 @@ def lstm_meta_learner(
     always those of the batch at hand, and predictions transductive. With running
     averages (`norm="batch_running"`) it is the paper's protocol: the averages start
     anew in each episode, gather while the weights learn the support set, and serve its
-    queries; in training the queries use their own statistics.
+    queries; in training the queries use their own statistics. That adapting is training
+    then, dropout included.
 
     Args:
       model: the network.
       steps: T >= 1 updates; the paper's 12 (1-shot) and 8 (5-shot).
       inner_batch: examples an update; each epoch goes once through the support set in a
-        new order. `None` takes all of them, as the paper does for 5 ways.
+        new order. `None` takes all of them, as the paper does for 5 ways. Examples of
+        weight 0 are passed by; if it does not divide the number of the others, each
+        epoch leaves some out.
       hidden: width of the LSTM.
       forget_bias: b_F is drawn from this interval; f starts near 1.
       input_bias: b_I likewise; the initial learning rate is sigmoid(b_I).
       memory: see `jaxmeta.functional.unroll`.
-      task_loss: `(outputs, targets) -> scalar`, inner and outer.
+      criterion: what a task is judged by; its loss is the outer one.
+      inner_criterion: whose loss and gradient the LSTM is shown, `criterion` by default.
 
     Returns:
       A `MetaLearner` with params `{"model": theta_0, "rule": ...}`, whose `fast` are the
@@ -65,34 +76,47 @@ def lstm_meta_learner(
     >>> import jaxmeta as jm
     >>> learner = jm.lstm_meta_learner(jm.models.mlp(5), steps=5)
     """
-    if steps < 1:
-        raise ValueError(f"steps: got {steps}, wants an integer >= 1")
-    if inner_batch is not None and inner_batch < 1:
-        raise ValueError(f"inner_batch: got {inner_batch}, wants an integer >= 1")
+    check_model(model)
+    at_least(1, steps=steps)
+    check_minibatch(inner_batch)
+    criterion = criteria.as_criterion(criterion)
+    within = criterion if inner_criterion is None else inner_criterion
+    within = criteria.as_criterion(within)
     rule = coordinate_lstm(
         hidden=hidden, forget_bias=forget_bias, input_bias=input_bias
     )
 
-    def minibatch(batch, key, step):
+    def minibatch(batch: Batch, key, step) -> Batch:
         n = batch.targets.shape[0]
         if inner_batch is None or inner_batch == n:
             return batch
-        if n % inner_batch:
+        if inner_batch > n or (batch.weights is None and n % inner_batch):
             raise ValueError(
                 f"inner_batch: got {inner_batch}, wants a divisor of the {n} examples"
             )
-        per_epoch = n // inner_batch
-        order = jax.random.permutation(jax.random.fold_in(key, step // per_epoch), n)
-        start = (step % per_epoch) * inner_batch
-        rows = lax.dynamic_slice_in_dim(order, start, inner_batch)
-        return jax.tree.map(lambda x: x[rows], batch)
+        real = jnp.sum(weights_of(batch) > 0)
+        per_epoch = jnp.maximum(real // inner_batch, 1)
+        epoch, at = step // per_epoch, step % per_epoch
+        # in a new order, with the examples that do not count in front
+        batch, _ = presented(batch, jax.random.fold_in(key, epoch))
+        start = n - (at + 1) * inner_batch
+        return jax.tree.map(
+            lambda x: lax.dynamic_slice_in_dim(x, start, inner_batch), batch
+        )
 
-    def run(meta: Meta, support, train, key, visit=None):
+    def apply(meta: Meta, batch: Batch, train, key):
+        weights = batch.weights
+        return call(model, meta, batch.inputs, weights=weights, train=train, key=key)
+
+    def run(meta: Meta, support, train, keys, visit=None):
+        ordering, dropping = keys
+
         def loss(params, batch, step):
-            inputs, targets = minibatch(batch, key, step)
-            here = Meta(params, meta.buffers)
-            outputs, _ = model.apply(here, inputs, train=train, key=key)
-            return task_loss(outputs, targets)
+            batch = minibatch(batch, ordering, step)
+            at = jax.random.fold_in(dropping, step)
+            outputs, _ = apply(Meta(params, meta.buffers), batch, train, at)
+            outputs = within.prepare(outputs, support)
+            return within.loss(outputs, batch.targets, batch.weights)
 
         return unroll(
             loss,
@@ -105,8 +129,9 @@ def lstm_meta_learner(
             visit=visit,
         )
 
-    def statistics(meta: Meta, support, key, visits):
+    def statistics(meta: Meta, support, keys, visits):
         """Running averages over the forward passes of the inner loop."""
+        ordering, dropping = keys
         seen = jax.tree.map(  # phi_0, ..., phi_{T-1}
             lambda first, rest: jnp.concatenate([first[None], rest[:-1]]),
             meta.params["model"],
@@ -115,9 +140,9 @@ def lstm_meta_learner(
 
         def step(buffers, at):
             params, k = at
-            inputs, _ = minibatch(support, key, k)
-            here = Meta(params, buffers)
-            return model.apply(here, inputs, train=True, key=key)[1], None
+            batch = minibatch(support, ordering, k)
+            noise = jax.random.fold_in(dropping, k)  # the pass that the step took
+            return apply(Meta(params, buffers), batch, True, noise)[1], None
 
         return lax.scan(step, meta.buffers, (seen, jnp.arange(steps)))[0]
 
@@ -131,20 +156,22 @@ def lstm_meta_learner(
         return Meta(params, start.buffers)
 
     def adapt(meta, support, key):
+        keys = jax.random.split(key)
         if not jax.tree.leaves(meta.buffers):
-            return Meta(run(meta, support, False, key).params, meta.buffers)
-        done = run(meta, support, True, key, visit=lambda phi, k: phi)
-        return Meta(done.params, statistics(meta, support, key, done.visits))
+            return Meta(run(meta, support, False, keys).params, meta.buffers)
+        done = run(meta, support, True, keys, visit=lambda phi, k: phi)
+        return Meta(done.params, statistics(meta, support, keys, done.visits))
 
-    def predict(meta, fast, inputs):
-        return model.apply(fast, inputs)[0]
+    def predict(meta, fast, inputs, weights=None):
+        return apply(fast, Batch(inputs, None, weights), False, None)[0]
 
     def loss(meta, episode, key):
-        phi = run(meta, episode.support, True, key).params
-        inputs, targets = episode.query
-        here = Meta(phi, meta.buffers)
+        support, query = episode
+        *keys, judging = jax.random.split(key, 3)
+        phi = run(meta, support, True, keys).params
         # the new buffers are dropped: they start anew in each episode
-        outputs, _ = model.apply(here, inputs, train=True, key=key)
-        return task_loss(outputs, targets), Aux(metrics.summary(outputs, targets))
+        outputs, _ = apply(Meta(phi, meta.buffers), query, True, judging)
+        value, report = judged(criterion, outputs, support, query)
+        return value, Aux(report)
 
-    return MetaLearner(init, adapt, predict, loss)
+    return learner_of(init, adapt, predict, loss, criterion)

@@ -11,16 +11,17 @@ from typing import Literal
 
 import optax
 
-from jaxmeta import losses, tree
-from jaxmeta.core import Meta, MetaLearner, Model, Rule
+from jaxmeta import criteria, tree
+from jaxmeta.core import Criterion, Meta, MetaLearner, Model, Rule
 from jaxmeta.learners.common import (
+    AllBut,
     Order,
     Part,
     QueryWeights,
-    TaskLoss,
     choose,
     unrolled,
 )
+from jaxmeta.models.call import check_model
 from jaxmeta.models.per_step import PerStep, apply_at, gather
 
 
@@ -41,7 +42,9 @@ def maml(
     order: Order = "second",
     adapt_only: Callable[[str], bool] | None = None,
     memory: Literal["store", "remat", "sqrt", "mixed"] = "store",
-    task_loss: TaskLoss = losses.cross_entropy,
+    criterion: Criterion | Callable = criteria.classification,
+    inner_criterion: Criterion | Callable | None = None,
+    inner_batch: int | None = None,
     query_weights: QueryWeights | None = None,
     truncate: int | None = None,
 ) -> MetaLearner:
@@ -67,7 +70,10 @@ def maml(
       adapt_only: selects, by path ("head/kernel"), what the inner loop moves; all of it
         by default. The rest is still meta-learned.
       memory: see `jaxmeta.functional.unroll`.
-      task_loss: `(outputs, targets) -> scalar`, inner and outer.
+      criterion: what a task is judged by, see `jaxmeta.criteria`.
+      inner_criterion: whose loss the inner loop descends, `criterion` by default.
+      inner_batch: support examples a step, drawn anew each step without replacement;
+        `None` takes all of them.
       query_weights: `[K]`, or t -> `[K]`: the outer loss is then sum_k w_k L(phi_k; Q)
         over the parameters after each step (MAML++'s multi-step loss); by default only
         the last counts. A query pass whose weight is 0 is not run.
@@ -81,19 +87,22 @@ def maml(
         inner optimiser whose derivative is not finite (`rules.check_differentiable`).
 
     >>> import jax, jax.numpy as jnp, jaxmeta as jm
-    >>> learner = jm.maml(jm.models.mlp(1), optax.sgd(0.01), task_loss=jm.losses.mse)
+    >>> learner = jm.maml(jm.models.mlp(1), optax.sgd(0.01), criterion=jm.criteria.regression)
     >>> episode = jm.tasks.sinusoid()(jax.random.key(0))
     >>> meta = learner.init(jax.random.key(1), episode)
     >>> learner.loss(meta, episode, jax.random.key(2))[0].shape
     ()
     """
+    check_model(model)
 
     def start(meta, support, train, key):
         return choose(meta.params, adapt_only)[0]
 
-    def apply(meta, phi, inputs, step, train, key):
+    def apply(meta, phi, inputs, step, train, key, weights):
         full = Meta(tree.combine(phi, choose(meta.params, adapt_only)[1]), meta.buffers)
-        return apply_at(model, full, inputs, step, train=train, key=key)
+        return apply_at(
+            model, full, inputs, step, train=train, key=key, weights=weights
+        )
 
     return unrolled(
         Part(model.init, start, apply, gather if isinstance(model, PerStep) else None),
@@ -101,7 +110,9 @@ def maml(
         steps=steps,
         order=order,
         memory=memory,
-        task_loss=task_loss,
+        criterion=criterion,
+        inner_criterion=inner_criterion,
+        inner_batch=inner_batch,
         query_weights=query_weights,
         truncate=truncate,
     )
@@ -112,7 +123,14 @@ def anil(
     inner: optax.GradientTransformation | Rule,
     *,
     head: Callable[[str], bool] = is_head,
-    **maml_options,
+    steps: int = 5,
+    order: Order = "second",
+    memory: Literal["store", "remat", "sqrt", "mixed"] = "store",
+    criterion: Criterion | Callable = criteria.classification,
+    inner_criterion: Criterion | Callable | None = None,
+    inner_batch: int | None = None,
+    query_weights: QueryWeights | None = None,
+    truncate: int | None = None,
 ) -> MetaLearner:
     """Almost no inner loop: MAML that adapts the head alone.
 
@@ -122,7 +140,7 @@ def anil(
       model: the network.
       inner: the inner optimiser.
       head: selects the head by path; all of the parameters make it MAML.
-      **maml_options: as for `maml`, but `adapt_only`.
+      steps: as of `maml`; so are all that follow.
 
     Returns:
       A `MetaLearner` whose `fast` is the adapted head.
@@ -136,7 +154,19 @@ def anil(
     >>> import jaxmeta as jm
     >>> learner = jm.anil(jm.models.mlp(5), optax.sgd(0.1), steps=3)
     """
-    return maml(model, inner, adapt_only=head, **maml_options)
+    return maml(
+        model,
+        inner,
+        adapt_only=head,
+        steps=steps,
+        order=order,
+        memory=memory,
+        criterion=criterion,
+        inner_criterion=inner_criterion,
+        inner_batch=inner_batch,
+        query_weights=query_weights,
+        truncate=truncate,
+    )
 
 
 def boil(
@@ -144,7 +174,14 @@ def boil(
     inner: optax.GradientTransformation | Rule,
     *,
     head: Callable[[str], bool] = is_head,
-    **maml_options,
+    steps: int = 5,
+    order: Order = "second",
+    memory: Literal["store", "remat", "sqrt", "mixed"] = "store",
+    criterion: Criterion | Callable = criteria.classification,
+    inner_criterion: Criterion | Callable | None = None,
+    inner_batch: int | None = None,
+    query_weights: QueryWeights | None = None,
+    truncate: int | None = None,
 ) -> MetaLearner:
     """Body only update in the inner loop: MAML that leaves the head alone.
 
@@ -156,13 +193,13 @@ def boil(
       model: the network.
       inner: the inner optimiser.
       head: selects the head by path.
-      **maml_options: as for `maml`, but `adapt_only`.
+      steps: as of `maml`; so are all that follow.
 
     Returns:
       A `MetaLearner` whose `fast` is the adapted body.
 
     Raises:
-      ValueError: as `maml`, and if `head` selects everything.
+      ValueError: as `maml`, and if `head` selects everything, or nothing.
 
     References:
       Oh, Yoo, Kim, Yun 2021, BOIL, arXiv:2008.08882.
@@ -170,4 +207,16 @@ def boil(
     >>> import jaxmeta as jm
     >>> learner = jm.boil(jm.models.mlp(5), optax.sgd(0.5), steps=1)
     """
-    return maml(model, inner, adapt_only=lambda path: not head(path), **maml_options)
+    return maml(
+        model,
+        inner,
+        adapt_only=AllBut(head),
+        steps=steps,
+        order=order,
+        memory=memory,
+        criterion=criterion,
+        inner_criterion=inner_criterion,
+        inner_batch=inner_batch,
+        query_weights=query_weights,
+        truncate=truncate,
+    )

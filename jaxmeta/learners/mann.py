@@ -4,18 +4,33 @@ Santoro, Bartunov, Botvinick, Wierstra, Lillicrap 2016, Meta-Learning with
 Memory-Augmented Neural Networks, https://arxiv.org/abs/1605.06065.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxmeta import losses, metrics
-from jaxmeta.core import Array, Aux, Batch, Episode, Key, Meta, MetaLearner, Model
-from jaxmeta.functional.rows import joined
+from jaxmeta import criteria, metrics
+from jaxmeta.checks import at_least, one_of
+from jaxmeta.core import (
+    Array,
+    Aux,
+    Batch,
+    Criterion,
+    Episode,
+    Key,
+    Meta,
+    MetaLearner,
+    Model,
+)
+from jaxmeta.functional.rows import clean, joined, weights_of
 from jaxmeta.functional.sequence import presented
+from jaxmeta.learners.embedding import judged
+from jaxmeta.learners.padded import learner_of
+from jaxmeta.models.call import call, check_model
 from jaxmeta.models.memory import Write, empty_state, memory_controller
+from jaxmeta.signatures import signature_of
 
 
 class MemoryNetwork(NamedTuple):
@@ -41,11 +56,14 @@ def memory_network(
     decay: float = 0.95,
     write: Write = "key",
     sharpness: float | None = None,
+    criterion: Criterion | Callable = criteria.classification,
+    instances: Sequence[int] = (1, 2, 5),
 ) -> MemoryNetwork:
     """`mann`, with its predictions along a sequence beside the learner.
 
     Args:
       model: as in `mann`; so are the other arguments.
+      hidden: likewise.
 
     Returns:
       A `MemoryNetwork`.
@@ -57,19 +75,20 @@ def memory_network(
     >>> network.sequence(meta, episode.query).shape
     (12, 3)
     """
-    for name, value in (("hidden", hidden), ("width", width)):
-        if value < 1:
-            raise ValueError(f"{name}: got {value}, wants an integer >= 1")
+    check_model(model)
+    criterion = criteria.as_criterion(criterion)
+    at_least(1, hidden=hidden, width=width)
     if not 1 <= heads <= slots:
         raise ValueError(f"heads: got {heads}, wants 1 to {slots}, the number of slots")
     if not 0.0 <= decay < 1.0:
         raise ValueError(f"decay: got {decay}, wants a number in [0, 1)")
-    if write not in ("key", "own"):
-        raise ValueError(f'write: got {write!r}, wants "key" or "own"')
+    one_of(("key", "own"), write=write)
     if sharpness is not None and not 1 < sharpness < 100:
         raise ValueError(
             f"sharpness: got {sharpness}, wants a number in (1, 100) or None"
         )
+    if any(i < 1 for i in instances):
+        raise ValueError(f"instances: got {instances}, wants integers >= 1")
     options = dict(
         hidden=hidden,
         width=width,
@@ -79,9 +98,9 @@ def memory_network(
         sharpness=sharpness,
     )
 
-    def embed(meta: Meta, inputs, **call):
+    def embed(meta: Meta, inputs, weights, **how):
         here = Meta(meta.params["embedding"], meta.buffers)
-        features, buffers = model.apply(here, inputs, **call)
+        features, buffers = call(model, here, inputs, weights=weights, **how)
         # of order one, whatever the embedding: what is faint is not remembered
         return jax.nn.standardize(features), buffers
 
@@ -96,7 +115,7 @@ def memory_network(
         controller = memory_controller(features, ways, **options)
         return lambda state, x: controller.apply(Meta(params, {}), (state, x))[0]
 
-    def run(meta: Meta, batch: Batch, real: Array):
+    def run(meta: Meta, batch: Batch):
         """Shows embedded examples in order: the last state, and logits `[n, ways]`."""
         params = meta.params["controller"]
         ways = params["head"]["bias"].shape[0]
@@ -115,11 +134,12 @@ def memory_network(
             return state, logits
 
         start = empty(ways, batch.inputs.dtype)
-        return lax.scan(step, start, (batch, real))
+        real = weights_of(batch) > 0
+        return lax.scan(step, start, ((batch.inputs, batch.targets), real))
 
     def init(key, episode):
         first, second = jax.random.split(key)
-        inputs, targets = episode.support
+        inputs, targets = episode.support.inputs, episode.support.targets
         embedding = model.init(first, inputs)
         features = jax.eval_shape(lambda m, x: model.apply(m, x)[0], embedding, inputs)
         ways, d = targets.shape[-1], features.shape[-1]
@@ -129,52 +149,53 @@ def memory_network(
         return Meta(params, embedding.buffers)
 
     def adapt(meta, support, key):
-        features, _ = embed(meta, support.inputs)
-        state, _ = run(meta, *presented(Batch(features, support.targets), key))
-        return state
+        features, _ = embed(meta, support.inputs, support.weights)
+        batch, _ = presented(support._replace(inputs=features), key)
+        return run(meta, batch)[0]
 
-    def predict(meta, fast, inputs):
+    def predict(meta, fast, inputs, weights=None):
         # every query is the next example after the support set, on its own copy
-        features, _ = embed(meta, inputs)
+        features, _ = embed(meta, inputs, weights)
         advance = stepper(meta.params["controller"])
         return jax.vmap(lambda x: advance(fast, x)[1])(features)
 
     def loss(meta, episode, key):
         order, noise = jax.random.split(key)
-        inputs, targets = joined(*episode)
-        features, buffers = embed(meta, inputs, train=True, key=noise)
-        batch, real = presented(Batch(features, targets), order)
-        _, outputs = run(meta, batch, real)
-        value = losses.cross_entropy(outputs, batch.targets)
-        return value, Aux(_report(outputs, batch.targets), buffers)
+        both = joined(*episode)
+        features, buffers = embed(
+            meta, both.inputs, both.weights, train=True, key=noise
+        )
+        batch, _ = presented(both._replace(inputs=features), order)
+        _, outputs = run(meta, batch)
+        # the sequence is its own support set: a class is there if it is in it
+        value, report = judged(criterion, outputs, batch, batch)
+        return value, Aux(
+            {**report, **_by_instance(outputs, batch, instances)}, buffers
+        )
 
     def sequence(meta, batch):
-        features, _ = embed(meta, batch.inputs)
-        real = jnp.any(batch.targets != 0, -1)
-        return run(meta, Batch(features, batch.targets), real)[1]
+        batch = clean(batch)
+        features, _ = embed(meta, batch.inputs, batch.weights)
+        return run(meta, batch._replace(inputs=features))[1]
 
-    return MemoryNetwork(MetaLearner(init, adapt, predict, loss), sequence)
-
-
-def _report(outputs: Array, targets: Array) -> dict[str, Array]:
-    """Accuracy over the sequence, and at the 1st, 2nd, 5th example of a class."""
-    each = targets.shape[0] // targets.shape[1]
-    by_instance = metrics.accuracy_by_instance(outputs, targets, max(each, 1))
-    some = {f"instance_{i}": by_instance[i - 1] for i in (1, 2, 5) if i <= each}
-    return {**metrics.summary(outputs, targets), **some}
+    learner = learner_of(init, adapt, predict, loss, criterion)
+    return MemoryNetwork(learner, sequence)
 
 
-def mann(
-    model: Model,
-    *,
-    hidden: int = 200,
-    slots: int = 128,
-    width: int = 40,
-    heads: int = 4,
-    decay: float = 0.95,
-    write: Write = "key",
-    sharpness: float | None = None,
-) -> MetaLearner:
+def _by_instance(outputs: Array, batch: Batch, wanted: Sequence[int]) -> dict:
+    """Accuracy at the 1st, 2nd, 5th example of a class, as far as there may be so many."""
+    each = max(batch.targets.shape[0] // batch.targets.shape[1], 1)
+    some = [i for i in wanted if i <= each]
+    if not some:
+        return {}
+    found = metrics.accuracy_by_instance(
+        outputs, batch.targets, max(some), batch.weights
+    )
+    return {f"instance_{i}": found[i - 1] for i in some}
+
+
+@signature_of(memory_network)
+def mann(*args, **options) -> MetaLearner:
     """A memory-augmented neural network with least-recently-used access.
 
         h_t = LSTM([f(x_t); y_{t-1}; r_{t-1}]),  r_t = memory(h_t),  p_t = softmax(W [h_t; r_t])
@@ -185,6 +206,9 @@ def mann(
     At inference the support set is written into the memory, in an order drawn from the
     key, and each query is the next example on a copy of its own. `memory_network` gives
     the predictions along a sequence, for accuracies by instance number.
+
+    Examples of weight 0 are passed by: the state stays as it was. A sequence has no half
+    examples: any other weight is 1 to the memory, and counts as it is in the loss.
 
     Any number of examples will do; the number of ways is the length of a label and
     cannot change.
@@ -202,6 +226,9 @@ def mann(
       sharpness: where beta > 1 of softmax(beta cos(k, M)) starts, which every head then
         learns. `None` is the paper's beta = 1: of 128 slots none weighs more than e^2
         times another, and what is read is close to the mean of the memory.
+      criterion: what each step of the sequence is judged by, and queries in tests.
+      instances: at which examples of a class the training loss reports the accuracy:
+        "instance_1", ...; `()` where targets are no classes.
 
     Returns:
       A `MetaLearner` whose `fast` is the controller's state after the support set.
@@ -212,16 +239,7 @@ def mann(
     >>> import jaxmeta as jm
     >>> learner = jm.mann(jm.models.flat())
     """
-    return memory_network(
-        model,
-        hidden=hidden,
-        slots=slots,
-        width=width,
-        heads=heads,
-        decay=decay,
-        write=write,
-        sharpness=sharpness,
-    ).learner
+    return memory_network(*args, **options).learner
 
 
 def instance_accuracy(
@@ -230,11 +248,12 @@ def instance_accuracy(
     """Accuracy at the 1st, 2nd, ... example of a class in one shuffled sequence.
 
     Support and query make one sequence; all classes must have equally many examples.
+    Examples of weight 0 are not in it.
 
     Args:
       network: from `memory_network`.
       meta: its parameters.
-      episode: one task, without padding.
+      episode: one task.
       key: the order.
 
     Returns:
@@ -250,4 +269,4 @@ def instance_accuracy(
     batch, _ = presented(joined(*episode), key)
     outputs = network.sequence(meta, batch)
     each = batch.targets.shape[0] // batch.targets.shape[1]
-    return metrics.accuracy_by_instance(outputs, batch.targets, each)
+    return metrics.accuracy_by_instance(outputs, batch.targets, each, batch.weights)

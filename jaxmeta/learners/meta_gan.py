@@ -5,17 +5,29 @@ Learning, https://papers.nips.cc/paper/7504.
 """
 
 import math
-from typing import Literal
+from collections.abc import Callable
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 from jax import lax
 
-from jaxmeta import metrics
-from jaxmeta.core import Array, Aux, Meta, MetaLearner, Model, Rule
+from jaxmeta.checks import at_least, not_negative, one_of
+from jaxmeta.core import (
+    Array,
+    Aux,
+    Batch,
+    Criterion,
+    Key,
+    Meta,
+    MetaLearner,
+    Model,
+    Rule,
+)
 from jaxmeta.functional.adversarial import two_player
-from jaxmeta.learners.common import TaskLoss
+from jaxmeta.functional.rows import clean
+from jaxmeta.learners.embedding import judged
 from jaxmeta.learners.gan_bases import (
     Base,
     MetaGAN,
@@ -26,11 +38,30 @@ from jaxmeta.learners.gan_bases import (
     maml_base,
     pooled,
     relation_base,
+    unlabelled_of,
 )
 from jaxmeta.learners.gan_bases import players as players
+from jaxmeta.learners.padded import learner_of
+from jaxmeta.losses import weighted_mean
+from jaxmeta.models.call import call, check_model
 from jaxmeta.models.conv4 import conv4
 from jaxmeta.models.generator import generator as generator_model
+from jaxmeta.signatures import signature_of
 from jaxmeta.tasks.semi import labelled
+
+
+class Noise(NamedTuple):
+    """All that is drawn for the fakes of a task.
+
+    Attributes:
+      z: `[fakes, latent]`.
+      encoding: the key of the set encoder, for its dropout.
+      making: the key of the generator.
+    """
+
+    z: Array
+    encoding: Key
+    making: Key
 
 
 def meta_gan_process(
@@ -47,7 +78,9 @@ def meta_gan_process(
     saturating: bool = False,
     steps: int = 1,
     order: Literal["second", "first"] = "second",
-    task_loss: TaskLoss | None = None,
+    criterion: Criterion | Callable | None = None,
+    inner_criterion: Criterion | Callable | None = None,
+    inner_batch: int | None = None,
 ) -> MetaGAN:
     """`meta_gan`, with what its generator makes up beside the learner.
 
@@ -58,21 +91,32 @@ def meta_gan_process(
     Returns:
       A `MetaGAN`.
     """
-    if base not in ("maml", "relation"):
-        raise ValueError(f'base: got {base!r}, wants "maml" or "relation"')
+    check_model(model)
+    one_of(("maml", "relation"), base=base)
     if base == "maml" and inner is None:
         raise ValueError('inner: got None, wants an optimiser where base is "maml"')
-    if lam_gan < 0:
-        raise ValueError(f"lam_gan: got {lam_gan}, wants a number >= 0")
-    for name, value in (("latent", latent), ("fakes", fakes)):
-        if value < 1:
-            raise ValueError(f"{name}: got {value}, wants an integer >= 1")
+    not_negative(lam_gan=lam_gan)
+    at_least(1, latent=latent, fakes=fakes)
     if base == "maml":
         own: Base = maml_base(
-            model, inner, steps=steps, order=order, task_loss=task_loss
+            model,
+            inner,
+            steps=steps,
+            order=order,
+            criterion=criterion,
+            inner_criterion=inner_criterion,
+            inner_batch=inner_batch,
         )
     else:
-        own = relation_base(model, relation, task_loss=task_loss)
+        for name, value in (
+            ("inner_criterion", inner_criterion),
+            ("inner_batch", inner_batch),
+        ):
+            if value is not None:
+                raise ValueError(
+                    f'{name}: got {value}, wants None: "relation" has no inner loop'
+                )
+        own = relation_base(model, relation, criterion=criterion)
     if encoder is None:
         encoder = conv4(None, filters=16, downsample="stride", norm=None)
 
@@ -85,28 +129,44 @@ def meta_gan_process(
             )
         return generator_model(inputs.shape[1], inputs.shape[3])
 
-    def drawn(support, key) -> Array:
-        """The noise of a task's fakes, z."""
+    def drawn(support, key) -> Noise:
+        drawing, *keys = jax.random.split(key, 3)
         dtype = labelled(support.inputs).dtype
-        return jax.random.normal(key, (fakes, latent), dtype)
+        return Noise(jax.random.normal(drawing, (fakes, latent), dtype), *keys)
 
-    def generate(g: Meta, support, z) -> Array:
+    def generate(g: Meta, support, noise: Noise) -> Array:
         """Fakes of a task, `[fakes, ...]`, as its examples are."""
+        # the same noise for all who look: the keys are used again on purpose
+        encoding, making = map(jax.random.clone, noise[1:])
         inputs, weights = pooled(support)
-        found, _ = encoder.apply(_part(g, "encoder"), inputs, train=True)
-        h = weights @ found.reshape(found.shape[0], -1)
-        code = jnp.concatenate([z, jnp.broadcast_to(h, (fakes, *h.shape))], -1)
-        images, _ = made_by(inputs).apply(_part(g, "generator"), code, train=True)
+        found, _ = call(
+            encoder,
+            _part(g, "encoder"),
+            inputs,
+            weights=weights,
+            train=True,
+            key=encoding,
+        )
+        h = weighted_mean(found.reshape(found.shape[0], -1), weights)
+        code = jnp.concatenate([noise.z, jnp.broadcast_to(h, (fakes, *h.shape))], -1)
+        images, _ = call(
+            made_by(inputs), _part(g, "generator"), code, train=True, key=making
+        )
         return images.reshape(fakes, *inputs.shape[1:])
 
-    def unsupervised(fake: Array, batch) -> Unsupervised | None:
-        """What a loss on `batch` is given beside L_sup: -lam_gan L_unsup."""
+    def unsupervised(fake: Array, asked, support) -> Unsupervised | None:
+        """What a loss on `asked` is given beside L_sup: -lam_gan L_unsup."""
         if not lam_gan:
             return None
+        unlabelled = unlabelled_of(asked)
 
-        def term(logits, judge):
-            real = log_real_of(logits, batch, judge)
-            return -lam_gan * (real + jnp.mean(log_fake(judge(fake))))
+        def term(logits, batch, judge):
+            def seen(x):
+                return own.criterion.prepare(judge(x), support)
+
+            logits = own.criterion.prepare(logits, support)
+            real = log_real_of(logits, unlabelled, batch, seen)
+            return -lam_gan * (real + jnp.mean(log_fake(seen(fake))))
 
         return term
 
@@ -132,11 +192,12 @@ def meta_gan_process(
         making, adapting = jax.random.split(key)
         d, g = _part(meta, "discriminator"), _part(meta, "generator")
         fake = generate(g, support, drawn(support, making)) if lam_gan else None
-        return own.adapt(d, _plain(support), unsupervised(fake, support), adapting)
+        plain = _plain(support)
+        return own.adapt(d, plain, unsupervised(fake, support, plain), adapting)
 
-    def predict(meta, fast, inputs):
+    def predict(meta, fast, inputs, weights=None):
         d = _part(meta, "discriminator")
-        return own.outputs(own.logits(d, fast, labelled(inputs), False, None))
+        return own.outputs(own.logits(d, fast, labelled(inputs), False, None, weights))
 
     def loss(meta, episode, key):
         making, remaking, key, judging = jax.random.split(key, 4)
@@ -147,19 +208,21 @@ def meta_gan_process(
         if lam_gan:  # G learns from the outer fakes alone
             fake = generate(g, support, drawn(support, making))
             fake = lax.stop_gradient(fake)
-        fast, logits, buffers = own.train(d, plain, unsupervised(fake, support), key)
-        targets = query.targets
-        value = own.loss(logits, targets)
-        report = metrics.summary(logits, targets)
+        extra = unsupervised(fake, support, plain.support)
+        fast, logits, buffers = own.train(d, plain, extra, key)
+        value, report = judged(own.criterion, own.outputs(logits), *plain)
         kept = {"discriminator": buffers, "generator": meta.buffers["generator"]}
         if not lam_gan:
             return value, Aux(report, kept)
+
+        def among(logits):
+            return own.criterion.prepare(logits, plain.support)
 
         def judge(classifier, x):
             at, adapted = classifier
             # one classifier whoever looks, dropout included: the reuse is meant
             same = jax.random.clone(judging)
-            return own.logits(Meta(at, d.buffers), adapted, x, True, same)
+            return among(own.logits(Meta(at, d.buffers), adapted, x, True, same))
 
         noise = drawn(support, remaking)  # the same for both players: one game
 
@@ -174,27 +237,28 @@ def meta_gan_process(
             return jnp.mean(log_real(judge(classifier, fakes_of(params))))
 
         classifier = (d.params, fast)
-        real = log_real_of(logits, query, lambda x: judge(classifier, x))
+        real = log_real_of(
+            among(logits), unlabelled_of(query), query, lambda x: judge(classifier, x)
+        )
         unsup = -real
         if saturating:
             unsup += two_player(told, g.params, classifier)
         else:
             unsup -= told(lax.stop_gradient(g.params), classifier)
             unsup -= fooled(g.params, lax.stop_gradient(classifier))
-        report |= {"real": jnp.exp(real)}
+        report = {**report, "real": jnp.exp(real)}
         return value + lam_gan * unsup, Aux(report, kept)
 
     def fakes_for(meta, support, key):
+        support = clean(support)
         return generate(_part(meta, "generator"), support, drawn(support, key))
 
-    return MetaGAN(MetaLearner(init, adapt, predict, loss), fakes_for)
+    learner = learner_of(init, adapt, predict, loss, own.criterion)
+    return MetaGAN(learner, fakes_for)
 
 
-def meta_gan(
-    model: Model,
-    inner: optax.GradientTransformation | Rule | None = None,
-    **options,
-) -> MetaLearner:
+@signature_of(meta_gan_process)
+def meta_gan(*args, **options) -> MetaLearner:
     """A few-shot classifier that must also tell examples from fakes of its task.
 
         D: p(y | x), y = 1..N, N + 1,   l_{N+1} = 0
@@ -222,17 +286,25 @@ def meta_gan(
     Args:
       model: the network, with a head for "maml"; feature maps for "relation".
       inner: the inner optimiser of "maml".
-      **options: `base`: "maml" or "relation", what is added to. `lam_gan`: weight of
-        everything adversarial. `generator`: `[fakes, latent + d] -> examples`, reshaped
-        to an example's shape; `models.generator` of the images' size by default.
-        `encoder`: E, `[n, ...] -> [n, d]`, blind to the other examples; a small conv4
+      base: "maml" or "relation", what is added to.
+      lam_gan: weight of everything adversarial.
+      generator: `[fakes, latent + d] -> examples`, reshaped to an example's shape;
+        `models.generator` of the images' size by default.
+      encoder: E, `[n, ...] -> [n, d]`, blind to the other examples; a small conv4
         without norm by default; pooling keeps G from copying the support set.
-        `relation`: the module of "relation". `latent`: length of z, 16; 100 in public
-        code. `fakes`: made up in each pass, 5. `saturating`: the generator descends
-        E log p(N + 1 | fake) instead: then the game has one value, and the surrogate is
-        `two_player`. `steps`, `order`: of "maml". `task_loss`: L_sup, `(logits, targets)
-        -> scalar`; by default cross-entropy for "maml", the squared error of pairs for
-        "relation" (the paper has cross-entropy for both).
+      relation: the module of "relation".
+      latent: length of z; 100 in public code.
+      fakes: made up in each pass.
+      saturating: the generator descends E log p(N + 1 | fake) instead: then the game has
+        one value, and the surrogate is `two_player`.
+      steps: of "maml".
+      order: of "maml", "second" or "first".
+      criterion: L_sup, and what queries are judged by; by default
+        `criteria.classification` for "maml", the squared error of pairs for "relation"
+        (the paper has cross-entropy for both).
+      inner_criterion: L_sup of the inner loop of "maml", `criterion` by default.
+      inner_batch: of "maml": support examples a step, drawn anew each step without
+        replacement; `None` takes all of them.
 
     Returns:
       A `MetaLearner`. Its `predict` gives the logits l_1..N, or relation scores.
@@ -243,13 +315,13 @@ def meta_gan(
     >>> import jaxmeta as jm
     >>> learner = jm.meta_gan(jm.models.conv4(5), optax.sgd(0.4), lam_gan=0.5)
     """
-    return meta_gan_process(model, inner, **options).learner
+    return meta_gan_process(*args, **options).learner
 
 
 def _part(meta: Meta, name: str) -> Meta:
     return Meta(meta.params[name], meta.buffers[name])
 
 
-def _plain(batch):
+def _plain(batch: Batch) -> Batch:
     """The labelled examples of a batch alone."""
     return batch._replace(inputs=labelled(batch.inputs))

@@ -4,16 +4,20 @@ Sun, Liu, Chua, Schiele 2019, Meta-Transfer Learning for Few-Shot Learning,
 https://arxiv.org/abs/1812.02391.
 """
 
+from collections.abc import Callable
 from typing import Literal
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from jaxmeta import losses, tree
-from jaxmeta.core import Batch, Episode, Meta, MetaLearner, Model, Rule
-from jaxmeta.learners.common import TaskLoss
+from jaxmeta import criteria, tree
+from jaxmeta.checks import one_of
+from jaxmeta.core import Batch, Criterion, Episode, Meta, MetaLearner, Model, Rule
+from jaxmeta.functional.rows import joined_weights, parted
 from jaxmeta.learners.maml import maml
+from jaxmeta.learners.padded import learner_of
+from jaxmeta.models.call import call, check_model
 from jaxmeta.models.heads import linear_head
 from jaxmeta.models.scale_shift import scale_shift
 
@@ -27,7 +31,9 @@ def meta_transfer(
     steps: int = 20,
     order: Literal["second", "first"] = "second",
     memory: Literal["store", "remat", "sqrt", "mixed"] = "store",
-    task_loss: TaskLoss = losses.cross_entropy,
+    criterion: Criterion | Callable = criteria.classification,
+    inner_criterion: Criterion | Callable | None = None,
+    inner_batch: int | None = None,
 ) -> MetaLearner:
     """Meta-transfer learning: scale and shift a frozen extractor, adapt the classifier.
 
@@ -53,7 +59,10 @@ def meta_transfer(
       steps: K >= 0; 20 in training and 100 at test as published.
       order: "second" or "first".
       memory: see `jaxmeta.functional.unroll`.
-      task_loss: `(outputs, targets) -> scalar`, inner and outer.
+      criterion: what a task is judged by, see `jaxmeta.criteria`.
+      inner_criterion: whose loss the inner loop descends, `criterion` by default.
+      inner_batch: support examples a step, drawn anew each step without replacement;
+        `None` takes all of them.
 
     Returns:
       A `MetaLearner` with params `{"model": {"scale", "shift"}, "head"}`, the frozen
@@ -71,21 +80,29 @@ def meta_transfer(
     >>> extractor = jm.models.conv4(None, norm="batch_running")
     >>> learner = jm.meta_transfer(extractor, optax.sgd(0.01), order="first")
     """
-    if order not in ("second", "first"):
-        raise ValueError(f'order: got {order!r}, wants "second" or "first"')
+    check_model(model)
+    one_of(("second", "first"), order=order)
     extractor = scale_shift(model, pretrained=pretrained)
 
     def classifier(ways: int = 1) -> MetaLearner:
         # a linear head's width is that of its parameters: `ways` counts at init alone
         top = linear_head(ways) if head is None else head
         return maml(
-            top, inner, steps=steps, order=order, memory=memory, task_loss=task_loss
+            top,
+            inner,
+            steps=steps,
+            order=order,
+            memory=memory,
+            criterion=criterion,
+            inner_criterion=inner_criterion,
+            inner_batch=inner_batch,
         )
 
+    criterion = criteria.as_criterion(criterion)
     classifier()  # refuses bad hyper-parameters now, not at the first trace
 
-    def embed(meta: Meta, inputs):
-        return extractor.apply(_body(meta), inputs)[0]
+    def embed(meta: Meta, inputs, weights=None):
+        return call(extractor, _body(meta), inputs, weights=weights)[0]
 
     def init(key, episode):
         body_key, head_key = jax.random.split(key)
@@ -99,26 +116,28 @@ def meta_transfer(
         return Meta({"model": body.params, "head": top.params}, body.buffers)
 
     def adapt(meta, support, key):
-        seen = support._replace(inputs=embed(meta, support.inputs))
+        features = embed(meta, support.inputs, support.weights)
+        seen = support._replace(inputs=features)
         return classifier().adapt(_top(meta), seen, key)
 
-    def predict(meta, fast, inputs):
-        return classifier().predict(_top(meta), fast, embed(meta, inputs))
+    def predict(meta, fast, inputs, weights=None):
+        features = embed(meta, inputs, weights)
+        return classifier().predict(_top(meta), fast, features, weights=weights)
 
     def loss(meta, episode, key):
         both = jax.tree.map(
             lambda s, q: jnp.concatenate([s, q]), *(batch.inputs for batch in episode)
         )
-        features = embed(meta, both)
-        n = episode.support.targets.shape[0]
-        seen = Episode(
-            Batch(features[:n], episode.support.targets),
-            Batch(features[n:], episode.query.targets),
+        features = embed(meta, both, joined_weights(*episode))
+        seen, asked = parted(features, episode.support.targets.shape[0])
+        embedded = Episode(
+            episode.support._replace(inputs=seen),
+            episode.query._replace(inputs=asked),
         )
-        value, aux = classifier().loss(_top(meta), seen, key)
+        value, aux = classifier().loss(_top(meta), embedded, key)
         return value, aux._replace(buffers=None)  # the extractor stays what it is
 
-    return MetaLearner(init, adapt, predict, loss)
+    return learner_of(init, adapt, predict, loss, criterion)
 
 
 def _body(meta: Meta) -> Meta:

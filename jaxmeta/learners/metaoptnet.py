@@ -10,11 +10,12 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxmeta import criteria, tree
+from jaxmeta.checks import at_least, positive
 from jaxmeta.core import Batch, Criterion, MetaLearner, Model
 from jaxmeta.functional.svm import kkt_residual, svm_dual
-from jaxmeta.learners.embedding import embed, encoder, positive, scored
+from jaxmeta.learners.embedding import embed, encoder, scored
 from jaxmeta.learners.padded import learner_of
-from jaxmeta.models.call import call
+from jaxmeta.models.call import call, check_model
 
 
 def metaoptnet(
@@ -59,10 +60,10 @@ def metaoptnet(
     >>> import jaxmeta as jm
     >>> learner = jm.metaoptnet(jm.models.conv4(None))
     """
+    check_model(model)
     criterion = criteria.as_criterion(criterion)
     positive(C=C, scale=scale)
-    if iterations < 1:
-        raise ValueError(f"iterations: got {iterations}, wants an integer >= 1")
+    at_least(1, iterations=iterations)
 
     def init(key, episode):
         base = model.init(key, episode.support.inputs)

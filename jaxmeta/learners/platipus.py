@@ -4,6 +4,7 @@ Finn, Xu, Levine 2018, Probabilistic Model-Agnostic Meta-Learning,
 https://arxiv.org/abs/1806.02817.
 """
 
+from collections.abc import Callable
 from typing import Literal
 
 import jax
@@ -11,19 +12,27 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
-from jaxmeta import losses, metrics
-from jaxmeta.core import Aux, Meta, MetaLearner, Model, PyTree, Rule
+from jaxmeta import criteria
+from jaxmeta.checks import at_least, not_negative, one_of
+from jaxmeta.core import Aux, Batch, Criterion, Meta, MetaLearner, Model, PyTree, Rule
 from jaxmeta.functional import predictive as pr
 from jaxmeta.functional.gaussian import Gaussian, kl_divergence
+from jaxmeta.functional.rows import check_minibatch, clean_rows, minibatch
 from jaxmeta.functional.unroll import unroll
-from jaxmeta.learners.common import TaskLoss
+from jaxmeta.learners.common import warn_of_averages
+from jaxmeta.learners.padded import learner_of
 from jaxmeta.learners.probabilistic import (
     Probabilistic,
+    check_noise,
     draw_tree,
+    likelihood,
     mixture,
+    prepared,
 )
 from jaxmeta.learners.probabilistic import warm_start as warm_start
+from jaxmeta.models.call import call, check_model
 from jaxmeta.rules import as_rule, check_differentiable
+from jaxmeta.signatures import signature_of
 
 
 def platipus_process(
@@ -33,7 +42,9 @@ def platipus_process(
     steps: int = 5,
     order: Literal["second", "first"] = "second",
     memory: Literal["store", "remat", "sqrt"] = "store",
-    task_loss: TaskLoss = losses.cross_entropy,
+    criterion: Criterion | Callable = criteria.classification,
+    inner_criterion: Criterion | Callable | None = None,
+    inner_batch: int | None = None,
     kl_weight: float = 1e-6,
     init_std: float = 0.02,
     init_gamma: float = 0.01,
@@ -51,59 +62,73 @@ def platipus_process(
     Returns:
       A `Probabilistic`.
     """
-    for name, value in (("samples", samples), ("train_samples", train_samples)):
-        if value < 1:
-            raise ValueError(f"{name}: got {value}, wants an integer >= 1")
-    for name, value in (("kl_weight", kl_weight), ("init_std", init_std)):
-        if value < 0:
-            raise ValueError(f"{name}: got {value}, wants a number >= 0")
-    if order not in ("second", "first"):
-        raise ValueError(f'order: got {order!r}, wants "second" or "first"')
-    if bound not in ("mean", "mixture"):
-        raise ValueError(f'bound: got {bound!r}, wants "mean" or "mixture"')
+    check_model(model)
+    criterion = criteria.as_criterion(criterion)
+    within = criterion if inner_criterion is None else inner_criterion
+    within = criteria.as_criterion(within)
+    check_noise(criterion, noise)
+    check_minibatch(inner_batch)
+    at_least(1, samples=samples, train_samples=train_samples)
+    not_negative(kl_weight=kl_weight, init_std=init_std)
+    one_of(("second", "first"), order=order)
+    one_of(("mean", "mixture"), bound=bound)
     if steps and order == "second":
         check_differentiable(inner)
     rule = as_rule(inner)
 
-    def apply(meta, weights, inputs, train, key):
-        return model.apply(Meta(weights, meta.buffers), inputs, train=train, key=key)
+    def apply(meta, theta, batch, train, key):
+        here = Meta(theta, meta.buffers)
+        weights = batch.weights
+        return call(model, here, batch.inputs, weights=weights, train=train, key=key)
 
-    def inner_loss(meta, train, key):
-        def loss(weights, batch, k=0):
-            at = jax.random.fold_in(key, k)
-            outputs, _ = apply(meta, weights, batch.inputs, train, at)
-            return task_loss(outputs, batch.targets)
+    def inner_loss(meta, support, train, key):
+        """`(weights, batch) -> scalar`, among the classes that the support set has."""
+
+        def loss(theta, batch):
+            outputs, _ = apply(meta, theta, batch, train, key)
+            outputs = within.prepare(outputs, support)
+            return within.loss(outputs, batch.targets, batch.weights)
 
         return loss
 
-    def infer(meta, batch, gamma, log_std, train, key) -> Gaussian:
+    def infer(meta, batch, support, gamma, log_std, train, key) -> Gaussian:
         """N(mu - gamma grad L(mu; batch), std^2): one step is the whole network."""
         mean = meta.params["mean"]
         at = lax.stop_gradient(mean) if order == "first" else mean
-        grads = jax.grad(inner_loss(meta, train, key))(at, batch)
+        grads = jax.grad(inner_loss(meta, support, train, key))(at, batch)
         if order == "first":
             grads = lax.stop_gradient(grads)
         moved = jax.tree.map(lambda m, r, g: m - r * g, mean, gamma, grads)
         return Gaussian(moved, jax.tree.map(jnp.exp, log_std))
 
     def prior(meta, support, train, key):
-        return infer(
-            meta, support, meta.params["gamma_p"], meta.params["log_std_p"], train, key
-        )
+        gamma, log_std = meta.params["gamma_p"], meta.params["log_std_p"]
+        return infer(meta, support, support, gamma, log_std, train, key)
 
     def adapted(meta, start: Gaussian, support, train, key) -> PyTree:
         """theta ~ start by reparametrisation, then steps on the support set."""
         drawing, descending = jax.random.split(key)
         theta = draw_tree(start, drawing)
         tx = rule.make(meta.params.get("rule", ()))
-        loss = inner_loss(meta, train, descending)
+
+        def loss(theta, batch, k):
+            at = jax.random.fold_in(descending, k)
+            if inner_batch is not None:
+                at, choosing = jax.random.split(at)
+                batch = minibatch(batch, inner_batch, choosing)
+            return inner_loss(meta, support, train, at)(theta, batch)
+
         return unroll(
             loss, theta, tx, support, steps=steps, order=order, memory=memory
         ).params
 
     def init(key, episode):
+        start = model.init(key, episode.support.inputs)
+        warn_of_averages(model, start, episode.support.inputs)
+        if steps and order == "second":
+            check_differentiable(inner, start.params, steps=steps)
         return warm_start(
-            model.init(key, episode.support.inputs),
+            start,
             inner,
             init_std=init_std,
             init_gamma=init_gamma,
@@ -116,28 +141,26 @@ def platipus_process(
         keys = jax.random.split(drawing, samples)
         return jax.vmap(lambda k: adapted(meta, start, support, False, k))(keys)
 
-    def predictive(meta, fast, inputs):
-        outputs = jax.vmap(lambda phi: apply(meta, phi, inputs, False, None)[0])(fast)
+    def predictive(meta, fast, inputs, weights=None):
+        asked = Batch(clean_rows(inputs, weights), None, weights)
+        outputs = jax.vmap(lambda phi: apply(meta, phi, asked, False, None)[0])(fast)
         return mixture(outputs, meta.params)
 
-    def predict(meta, fast, inputs):
-        return pr.point(predictive(meta, fast, inputs))
+    def predict(meta, fast, inputs, weights=None):
+        return pr.point(predictive(meta, fast, inputs, weights))
 
     def loss(meta, episode, key):
         support, query = episode
         params, (key, inferring) = meta.params, jax.random.split(key)
-        q = infer(meta, query, params["gamma_q"], params["log_std_q"], True, inferring)
+        gamma, log_std = params["gamma_q"], params["log_std_q"]
+        q = infer(meta, query, support, gamma, log_std, True, inferring)
 
         def one(key):
             phi = adapted(meta, q, support, True, key)
-            at = jax.random.fold_in(key, steps)
-            return apply(meta, phi, query.inputs, True, at)
+            return apply(meta, phi, query, True, jax.random.fold_in(key, steps))
 
         def judge(outputs):
-            """The loss of draws `[m, n, c]` together: of one, or of their mixture."""
-            if noise is None and outputs.shape[0] == 1:
-                return task_loss(outputs[0], query.targets)
-            return pr.nll(mixture(outputs, params), query.targets)
+            return likelihood(criterion, outputs, params, query)
 
         if train_samples == 1:
             outputs, buffers = one(key)
@@ -145,11 +168,13 @@ def platipus_process(
         else:
             outputs, buffers = jax.vmap(one)(jax.random.split(key, train_samples))
             buffers = jax.tree.map(lambda x: x.mean(0), buffers)
+        outputs = prepared(criterion, outputs, support)
         if bound == "mixture":
             value = judge(outputs)
         else:
             value = jnp.mean(jnp.stack([judge(out[None]) for out in outputs]))
-        report = metrics.summary(pr.point(mixture(outputs, params)), query.targets)
+        point = pr.point(mixture(outputs, params))
+        report = dict(criterion.metrics(point, query.targets, query.weights))
         if kl_weight:
             p = prior(meta, support, True, inferring)
             divergence = sum(
@@ -160,12 +185,11 @@ def platipus_process(
             value = value + kl_weight * divergence
         return value, Aux(report, buffers)
 
-    return Probabilistic(MetaLearner(init, adapt, predict, loss), predictive)
+    return Probabilistic(learner_of(init, adapt, predict, loss, criterion), predictive)
 
 
-def platipus(
-    model: Model, inner: optax.GradientTransformation | Rule, **options
-) -> MetaLearner:
+@signature_of(platipus_process)
+def platipus(*args, **options) -> MetaLearner:
     """Variational MAML: what a few examples leave open is drawn from a distribution.
 
         q(theta | S, Q) = N(mu - gamma_q grad L(mu; Q), v_q)      training
@@ -186,18 +210,27 @@ def platipus(
     Args:
       model: the network.
       inner: the inner optimiser.
-      **options: `steps`: K >= 0. `order`: "second", or "first", which holds all inner
-        gradients constant, those of inference too. `memory`: see
-        `jaxmeta.functional.unroll`. `task_loss`: `(outputs, targets) -> scalar`, inner,
-        and outer too in classification. `kl_weight`: as above; 0 leaves the term out.
-        `init_std`, `init_gamma`: where all standard deviations and step sizes start.
-        `noise`: for regression, where the learned standard deviation of the targets
-        starts; the outer loss is then the normal likelihood, while the inner one stays
-        `task_loss`; `None` is classification. `samples`: draws at test.
-        `train_samples`: draws in training. `bound`: of these draws, "mean" averages
-        their losses, as published; "mixture" takes the loss of their mixture, which is
-        what is predicted at test: then draws may differ where the task is open, and need
-        not each be right.
+      steps: K >= 0.
+      order: "second", or "first", which holds all inner gradients constant, those of
+        inference too.
+      memory: see `jaxmeta.functional.unroll`.
+      criterion: what a task is judged by. In classification it is the outer loss, too;
+        real values have the normal likelihood for one, see `noise`.
+      inner_criterion: whose loss the inner loop and inference descend, `criterion` by
+        default.
+      inner_batch: support examples a step of the inner loop, drawn anew each step
+        without replacement; `None` takes all of them.
+      kl_weight: as above; 0 leaves the term out.
+      init_std: where all standard deviations start.
+      init_gamma: where all step sizes of inference start.
+      noise: for regression, where the learned standard deviation of the targets starts;
+        the outer loss is then the normal likelihood. `None` is classification: outputs
+        are logits.
+      samples: draws at test.
+      train_samples: draws in training.
+      bound: of these draws, "mean" averages their losses, as published; "mixture" takes
+        the loss of their mixture, which is what is predicted at test: then draws may
+        differ where the task is open, and need not each be right.
 
     Returns:
       A `MetaLearner` whose `fast` are adapted parameters `[samples, ...]`, and whose
@@ -210,4 +243,4 @@ def platipus(
     >>> import jaxmeta as jm
     >>> learner = jm.platipus(jm.models.mlp(5), optax.sgd(0.1), steps=1, samples=4)
     """
-    return platipus_process(model, inner, **options).learner
+    return platipus_process(*args, **options).learner

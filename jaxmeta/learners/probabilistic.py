@@ -8,7 +8,17 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxmeta.core import Array, Meta, MetaLearner, PyTree, Rule
+from jaxmeta import criteria, losses
+from jaxmeta.core import (
+    Array,
+    Batch,
+    Criterion,
+    Meta,
+    MetaLearner,
+    PyTree,
+    Rule,
+    Scalar,
+)
 from jaxmeta.functional import predictive as pr
 from jaxmeta.functional.gaussian import Gaussian
 from jaxmeta.functional.predictive import Predictive
@@ -22,8 +32,9 @@ class Probabilistic(NamedTuple):
     Attributes:
       learner: the `MetaLearner`; its `predict` returns the distribution's means, or the
         logarithms of its probabilities.
-      predictive: `(meta, fast, inputs) -> Predictive`; `jaxmeta.evaluate` takes it as
-        `predictive=` and reports likelihood, calibration, coverage, entropy.
+      predictive: `(meta, fast, inputs, weights=None) -> Predictive`;
+        `jaxmeta.evaluate` takes it as `predictive=` and reports likelihood, calibration,
+        coverage, entropy.
     """
 
     learner: MetaLearner
@@ -37,10 +48,17 @@ def classifier(learner: MetaLearner) -> Probabilistic:
     >>> believe = classifier(jm.protonet(jm.models.mlp(None))).predictive
     """
 
-    def predictive(meta, fast, inputs):
-        return pr.categorical(learner.predict(meta, fast, inputs))
+    def predictive(meta, fast, inputs, weights=None):
+        return pr.categorical(asked(learner, meta, fast, inputs, weights))
 
     return Probabilistic(learner, predictive)
+
+
+def asked(learner: MetaLearner, meta, fast, inputs, weights: Array | None) -> Array:
+    """What a learner predicts, told the weights of the rows where there are any."""
+    if weights is None:
+        return learner.predict(meta, fast, inputs)
+    return learner.predict(meta, fast, inputs, weights=weights)
 
 
 def regressor(learner: MetaLearner, noise: float | Array) -> Probabilistic:
@@ -54,12 +72,12 @@ def regressor(learner: MetaLearner, noise: float | Array) -> Probabilistic:
       A `Probabilistic`.
 
     >>> import optax, jaxmeta as jm
-    >>> learner = jm.maml(jm.models.mlp(1), optax.sgd(0.01), task_loss=jm.losses.mse)
+    >>> learner = jm.maml(jm.models.mlp(1), optax.sgd(0.01), criterion=jm.criteria.regression)
     >>> believe = regressor(learner, noise=0.3).predictive
     """
 
-    def predictive(meta, fast, inputs):
-        return pr.normal(learner.predict(meta, fast, inputs), noise)
+    def predictive(meta, fast, inputs, weights=None):
+        return pr.normal(asked(learner, meta, fast, inputs, weights), noise)
 
     return Probabilistic(learner, predictive)
 
@@ -71,13 +89,46 @@ def mixture(outputs: Array, params: dict) -> Predictive:
     return pr.normal(outputs, jnp.exp(params["log_noise"]))
 
 
-def log_noise(noise: float | None) -> dict[str, Array]:
-    """The parameter that a regressor learns its noise by; nothing for a classifier."""
+def log_noise(noise: float | None, params: PyTree) -> dict[str, Array]:
+    """The parameter that a regressor learns its noise by, of the type of the others;
+    nothing for a classifier."""
     if noise is None:
         return {}
     if not noise > 0:
         raise ValueError(f"noise: got {noise}, wants a positive number or None")
-    return {"log_noise": jnp.log(jnp.asarray(noise))}
+    # with a dtype: a weakly typed parameter would be compiled for twice
+    dtype = jnp.result_type(*jax.tree.leaves(params))
+    return {"log_noise": jnp.full((), math.log(noise), dtype)}
+
+
+def check_noise(criterion: Criterion, noise: float | None) -> None:
+    """Refuses real values without noise: they would be taken for logits of classes."""
+    if noise is None and criterion == criteria.regression:
+        raise ValueError(
+            "noise: got None with criteria.regression, wants where the standard "
+            "deviation of the targets starts, such as 0.3"
+        )
+
+
+def prepared(criterion: Criterion, outputs: Array, support: Batch) -> Array:
+    """`criterion.prepare` of every member's outputs, `[M, n, c]`."""
+    return jax.vmap(lambda out: criterion.prepare(out, support))(outputs)
+
+
+def likelihood(
+    criterion: Criterion, outputs: Array, params: dict, asked: Batch
+) -> Scalar:
+    """The loss of members' outputs `[M, n, c]` together: of one, or of their mixture.
+
+    With learned noise the normal likelihood; else `criterion` of the logarithm of the
+    mean probability, which is a logit of itself.
+    """
+    belief = mixture(outputs, params)
+    if belief.std is not None:
+        return pr.nll(belief, asked.targets, asked.weights)
+    losses.check_classes(outputs[0], asked.targets)
+    alone = outputs[0] if outputs.shape[0] == 1 else pr.point(belief)
+    return criterion.loss(alone, asked.targets, asked.weights)
 
 
 def draw_tree(start: Gaussian, key: Array) -> PyTree:
@@ -136,7 +187,7 @@ def warm_start(
         "log_std_q": log_std,
         "gamma_p": like(init_gamma, ()),
         "gamma_q": like(init_gamma, ()),
-        **log_noise(noise),
+        **log_noise(noise, mean),
     }
     if learned:
         params["rule"] = meta.params["rule"] if ruled else inner.init(mean)

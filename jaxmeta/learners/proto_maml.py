@@ -9,10 +9,11 @@ from typing import Literal
 import jax.numpy as jnp
 import optax
 
-from jaxmeta import losses, tree
-from jaxmeta.core import Meta, MetaLearner, Model, Rule
+from jaxmeta import criteria, tree
+from jaxmeta.core import Criterion, Meta, MetaLearner, Model, Rule
 from jaxmeta.functional.prototypes import prototypes
-from jaxmeta.learners.common import Order, Part, QueryWeights, TaskLoss, unrolled
+from jaxmeta.learners.common import Order, Part, QueryWeights, unrolled
+from jaxmeta.models.call import check_model
 from jaxmeta.models.per_step import PerStep, apply_at, gather
 
 
@@ -24,7 +25,9 @@ def proto_maml(
     order: Order = "second",
     adapt_only: Callable[[str], bool] | None = None,
     memory: Literal["store", "remat", "sqrt", "mixed"] = "store",
-    task_loss: TaskLoss = losses.cross_entropy,
+    criterion: Criterion | Callable = criteria.classification,
+    inner_criterion: Criterion | Callable | None = None,
+    inner_batch: int | None = None,
     query_weights: QueryWeights | None = None,
     truncate: int | None = None,
 ) -> MetaLearner:
@@ -46,7 +49,10 @@ def proto_maml(
       adapt_only: which parameters of the encoder the inner loop moves, by path; all by
         default. The head always adapts.
       memory: see `jaxmeta.functional.unroll`.
-      task_loss: `(outputs, targets) -> scalar`, inner and outer.
+      criterion: what a task is judged by, see `jaxmeta.criteria`.
+      inner_criterion: whose loss the inner loop descends, `criterion` by default.
+      inner_batch: support examples a step, drawn anew each step without replacement;
+        `None` takes all of them.
       query_weights: as in `maml`.
       truncate: as in `maml`.
 
@@ -59,19 +65,25 @@ def proto_maml(
     >>> import jaxmeta as jm
     >>> learner = jm.proto_maml(jm.models.conv4(None), optax.sgd(0.1))
     """
+    check_model(model)
 
     def split(params):
         return tree.partition(params, adapt_only or (lambda path: True))
 
     def start(meta, support, train, key):
-        f, _ = apply_at(model, meta, support.inputs, 0, train=train, key=key)
-        c = prototypes(f, support.targets)  # [c, d]
+        f, _ = apply_at(
+            model, meta, support.inputs, 0,
+            train=train, key=key, weights=support.weights,
+        )  # fmt: skip
+        c = prototypes(f, support.targets, support.weights)  # [c, d]
         head = {"kernel": 2 * c.T, "bias": -jnp.sum(jnp.square(c), -1)}
         return {"body": split(meta.params)[0], "head": head}
 
-    def apply(meta, phi, inputs, step, train, key):
+    def apply(meta, phi, inputs, step, train, key, weights):
         full = Meta(tree.combine(phi["body"], split(meta.params)[1]), meta.buffers)
-        f, buffers = apply_at(model, full, inputs, step, train=train, key=key)
+        f, buffers = apply_at(
+            model, full, inputs, step, train=train, key=key, weights=weights
+        )
         return f @ phi["head"]["kernel"] + phi["head"]["bias"], buffers
 
     return unrolled(
@@ -80,7 +92,9 @@ def proto_maml(
         steps=steps,
         order=order,
         memory=memory,
-        task_loss=task_loss,
+        criterion=criterion,
+        inner_criterion=inner_criterion,
+        inner_batch=inner_batch,
         query_weights=query_weights,
         truncate=truncate,
     )

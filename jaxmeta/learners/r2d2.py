@@ -9,11 +9,12 @@ from collections.abc import Callable
 import jax.numpy as jnp
 
 from jaxmeta import criteria, tree
+from jaxmeta.checks import at_least, positive
 from jaxmeta.core import Array, Batch, Criterion, MetaLearner, Model
 from jaxmeta.functional.ridge import Form, logistic, ridge
-from jaxmeta.learners.embedding import embed, encoder, positive, scored
+from jaxmeta.learners.embedding import embed, encoder, scored
 from jaxmeta.learners.padded import learner_of
-from jaxmeta.models.call import call
+from jaxmeta.models.call import call, check_model
 
 
 def r2d2(
@@ -97,8 +98,7 @@ def lrd2(
     >>> import jaxmeta as jm
     >>> learner = jm.learners.lrd2(jm.models.conv4(None))
     """
-    if steps < 1:
-        raise ValueError(f"steps: got {steps}, wants an integer >= 1")
+    at_least(1, steps=steps)
 
     def solver(x, targets, lam, weights):
         return logistic(x, targets, lam, weights, steps=steps)
@@ -115,6 +115,7 @@ def _closed_form(
     intercept: bool,
     criterion: Criterion | Callable,
 ) -> MetaLearner:
+    check_model(model)
     criterion = criteria.as_criterion(criterion)
     positive(lam=lam, scale=scale)
 

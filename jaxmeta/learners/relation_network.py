@@ -4,16 +4,74 @@ Sung, Yang, Zhang, Xiang, Torr, Hospedales 2018, Learning to Compare: Relation N
 Few-Shot Learning, https://arxiv.org/abs/1711.06025.
 """
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 
-from jaxmeta.core import Array, Key, Meta, MetaLearner, Model, PyTree, Scalar
-from jaxmeta.learners.embedding import embed, real_rows, scored
+from jaxmeta import criteria
+from jaxmeta.core import (
+    Array,
+    Criterion,
+    Key,
+    Meta,
+    MetaLearner,
+    Model,
+    PyTree,
+    Scalar,
+)
+from jaxmeta.learners.embedding import embed, scored
+from jaxmeta.learners.padded import learner_of
+from jaxmeta.losses import (
+    check_same_shape,
+    present_classes,
+    real_only,
+    taken_out,
+    weighted_mean,
+)
+from jaxmeta.models.call import call, check_model
 from jaxmeta.models.relation import AllPairs, PairModel
 from jaxmeta.models.relation import relation as relation_module
 
 
-def relation_network(model: Model, *, relation: Model | None = None) -> MetaLearner:
+def pair_mse(scores: Array, targets: Array, weights: Array | None = None) -> Scalar:
+    """Mean squared error over the pairs of a class and a query.
+
+    L = sum_i w_i sum_c (r_ic - t_ic)^2 / (sum_i w_i c),   c: classes not taken out
+    """
+    check_same_shape(scores, targets)
+    scores = real_only(scores, weights)
+    out = taken_out(scores)
+    error = jnp.where(out, 0, jnp.square(jnp.where(out, 0, scores) - targets))
+    return weighted_mean(error.sum(-1) / jnp.maximum((~out).sum(-1), 1), weights)
+
+
+relation_scores = Criterion(
+    pair_mse, criteria.classification.metrics, criteria.classification.prepare
+)
+"""Classification by scores in (0, 1), one a pair: squared error, as published."""
+
+
+class ClassSums(NamedTuple):
+    """The support set as `predict` reads it.
+
+    Attributes:
+      sums: the sum of each class's feature maps, `[c, ...]`.
+      present: which classes have an example, `[c]`; `None` where the support set has no
+        padding: all have.
+    """
+
+    sums: Array
+    present: Array | None
+
+
+def relation_network(
+    model: Model,
+    *,
+    relation: Model | None = None,
+    criterion: Criterion | Callable = relation_scores,
+) -> MetaLearner:
     """Relation networks: a network scores every pair of a class and a query.
 
         F_c = sum_{i in S_c} f(x_i)                       a sum, not a mean
@@ -28,6 +86,7 @@ def relation_network(model: Model, *, relation: Model | None = None) -> MetaLear
       relation: the relation module g, from pairs with `2 d` channels to `[m]`;
         `jaxmeta.models.relation()` by default. Its batch statistics are taken over all
         pairs of an episode, so it makes predictions transductive.
+      criterion: what the scores are judged by; as published, their squared error.
 
     Returns:
       A `MetaLearner` with params (and buffers) `{"model", "relation"}`, whose `fast` are
@@ -36,6 +95,8 @@ def relation_network(model: Model, *, relation: Model | None = None) -> MetaLear
     >>> import jaxmeta as jm
     >>> learner = jm.relation_network(jm.models.conv4(None, flatten=False, pools=2))
     """
+    check_model(model)
+    criterion = criteria.as_criterion(criterion)
     g = relation_module() if relation is None else relation
 
     def init(key, episode):
@@ -51,28 +112,47 @@ def relation_network(model: Model, *, relation: Model | None = None) -> MetaLear
     def part(meta: Meta, name: str) -> Meta:
         return Meta(meta.params[name], meta.buffers[name])
 
-    def scores(meta, sums, maps, train=False, key=None):
-        head = part(meta, "relation")
-        z, buffers = relate(g, head, sums, maps, train=train, key=key)
+    def scores(meta, fast: ClassSums, maps, weights, train=False, key=None):
+        head, pairs = part(meta, "relation"), None
+        if fast.present is not None or weights is not None:
+            pairs = pair_weights(fast, maps, weights)
+        z, buffers = relate(g, head, fast.sums, maps, pairs, train=train, key=key)
         return jax.nn.sigmoid(z), buffers
 
-    def adapt(meta, support, key):
-        maps, _ = model.apply(part(meta, "model"), support.inputs)
-        return class_sums(maps, support.targets)
+    def summed(maps, support):
+        sums, present = class_sums(maps, support.targets, support.weights), None
+        if support.weights is not None:
+            present = present_classes(support.targets, support.weights)
+        return ClassSums(sums, present)
 
-    def predict(meta, fast, inputs):
-        maps, _ = model.apply(part(meta, "model"), inputs)
-        return scores(meta, fast, maps)[0]
+    def adapt(meta, support, key):
+        maps, _ = call(
+            model, part(meta, "model"), support.inputs, weights=support.weights
+        )
+        return summed(maps, support)
+
+    def predict(meta, fast, inputs, weights=None):
+        maps, _ = call(model, part(meta, "model"), inputs, weights=weights)
+        return scores(meta, fast, maps, weights)[0]
 
     def loss(meta, episode, key):
         model_key, relation_key = jax.random.split(key)
         found = embed(model, part(meta, "model"), episode, model_key)
-        sums = class_sums(found.support, episode.support.targets)
-        outputs, buffers = scores(meta, sums, found.query, True, relation_key)
+        fast = summed(found.support, episode.support)
+        outputs, buffers = scores(
+            meta, fast, found.query, episode.query.weights, True, relation_key
+        )
         both = {"model": found.buffers, "relation": buffers}
-        return scored(pair_mse, outputs, episode.query.targets, both)
+        return scored(criterion, outputs, episode, both)
 
-    return MetaLearner(init, adapt, predict, loss)
+    return learner_of(init, adapt, predict, loss, criterion)
+
+
+def pair_weights(fast: ClassSums, maps: Array, weights: Array | None) -> Array:
+    """How much each pair counts in batch statistics, `[q * c]`: not at all without both."""
+    classes = jnp.ones(len(fast.sums)) if fast.present is None else fast.present
+    queries = jnp.ones(len(maps)) if weights is None else weights
+    return (queries[:, None] * classes).astype(maps.dtype).ravel()
 
 
 def relate(
@@ -80,13 +160,14 @@ def relate(
     meta: Meta,
     sums: Array,
     maps: Array,
+    weights: Array | None = None,
     *,
     train: bool,
     key: Key | None,
 ) -> tuple[Array, PyTree]:
     """What the relation module says of every pair: z `[q, c]` for `q` maps, and buffers.
 
-    Its sigmoid is the relation score.
+    Its sigmoid is the relation score. `weights` are those of the pairs, `[q * c]`.
     """
     c, q = sums.shape[0], maps.shape[0]
     if isinstance(relation, PairModel):
@@ -97,18 +178,12 @@ def relate(
             [jnp.broadcast_to(sums, shape), jnp.broadcast_to(maps[:, None], shape)], -1
         )
         pairs = pairs.reshape(q * c, *pairs.shape[2:])
-    z, buffers = relation.apply(meta, pairs, train=train, key=key)
+    z, buffers = call(relation, meta, pairs, weights=weights, train=train, key=key)
     return z.reshape(q, c), buffers
 
 
-def class_sums(maps: Array, targets: Array) -> Array:
-    """The sum of each class's feature maps: `[n, ...], [n, c] -> [c, ...]`."""
+def class_sums(maps: Array, targets: Array, weights: Array | None = None) -> Array:
+    """The sum of each class's feature maps: `[n, ...], [n, c], [n] -> [c, ...]`."""
+    if weights is not None:
+        targets = targets * weights[:, None]
     return jnp.tensordot(targets, maps, axes=(0, 0))
-
-
-def pair_mse(scores: Array, targets: Array) -> Scalar:
-    """Mean squared error over the pairs of a class and a real (not padding) query."""
-    real = real_rows(targets)
-    error = jnp.sum(real[:, None] * jnp.square(scores - targets))
-    pairs = jnp.sum(real) * targets.shape[1]
-    return error / jnp.where(pairs > 0, pairs, 1.0)

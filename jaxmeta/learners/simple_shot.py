@@ -4,17 +4,23 @@ Wang, Chao, Weinberger, van der Maaten 2019, SimpleShot: Revisiting Nearest-Neig
 Classification for Few-Shot Learning, https://arxiv.org/abs/1911.04623.
 """
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxmeta import losses
-from jaxmeta.core import Array, Meta, MetaLearner, Model
+from jaxmeta import criteria
+from jaxmeta.checks import positive
+from jaxmeta.core import Array, Criterion, Meta, MetaLearner, Model
 from jaxmeta.functional.distances import squared_euclidean
 from jaxmeta.functional.embedding import Normalise, check_normalise
 from jaxmeta.functional.embedding import normalise as transform
 from jaxmeta.functional.prototypes import prototypes
-from jaxmeta.learners.embedding import embed, positive, real_rows, scored
+from jaxmeta.functional.rows import weights_of
+from jaxmeta.learners.embedding import embed, scored
+from jaxmeta.learners.padded import learner_of
+from jaxmeta.models.call import call, check_model
 
 
 def simple_shot(
@@ -23,6 +29,7 @@ def simple_shot(
     normalise: Normalise = "cl2n",
     temperature: float = 1.0,
     momentum: float = 0.99,
+    criterion: Criterion | Callable = criteria.classification,
 ) -> MetaLearner:
     """SimpleShot: nearest class mean after centring and length normalisation.
 
@@ -31,7 +38,7 @@ def simple_shot(
 
     m is kept in the buffers, a running average of the training features with the start
     at zero divided out. The paper trains f by ordinary classification of all base
-    classes; episodes do not know those, so `loss` is the cross-entropy of the outputs.
+    classes; episodes do not know those, so `loss` is the criterion's of the outputs.
     For the published training, pretrain with `jaxmeta.from_loss`, take the mean over
     the base features and build `Meta(params, {"model": buffers, "sum": mean, "weight":
     1.0})`. With "un" it is a prototypical network.
@@ -41,6 +48,7 @@ def simple_shot(
       normalise: "un", "l2" or "cl2n", see `jaxmeta.functional.embedding`.
       temperature: T > 0; changes training, not the predicted class.
       momentum: in [0, 1), of the running mean, per outer step.
+      criterion: what the queries are judged by, in training and in tests.
 
     Returns:
       A `MetaLearner` with buffers `{"model", "sum", "weight"}` (m = sum / weight), whose
@@ -52,6 +60,8 @@ def simple_shot(
     >>> import jaxmeta as jm
     >>> learner = jm.simple_shot(jm.models.conv4(None))
     """
+    check_model(model)
+    criterion = criteria.as_criterion(criterion)
     check_normalise(normalise)
     positive(temperature=temperature)
     if not 0 <= momentum < 1:
@@ -78,32 +88,31 @@ def simple_shot(
         )
 
     def adapt(meta, support, key):
-        features, _ = model.apply(inner(meta), support.inputs)
-        return prototypes(prepare(meta.buffers, features), support.targets)
+        features, _ = call(model, inner(meta), support.inputs, weights=support.weights)
+        z = prepare(meta.buffers, features)
+        return prototypes(z, support.targets, support.weights)
 
-    def predict(meta, fast, inputs):
-        features, _ = model.apply(inner(meta), inputs)
+    def predict(meta, fast, inputs, weights=None):
+        features, _ = call(model, inner(meta), inputs, weights=weights)
         return outputs_of(fast, prepare(meta.buffers, features))
 
     def loss(meta, episode, key):
         found = embed(model, inner(meta), episode, key)
         z = prepare(meta.buffers, found.support)
-        means = prototypes(z, episode.support.targets)
+        means = prototypes(z, episode.support.targets, episode.support.weights)
         outputs = outputs_of(means, prepare(meta.buffers, found.query))
-        outputs = losses.over_present(outputs, episode.support.targets)
         new = _averaged(meta.buffers, found, episode, momentum)
-        return scored(losses.cross_entropy, outputs, episode.query.targets, new)
+        return scored(criterion, outputs, episode, new)
 
-    return MetaLearner(init, adapt, predict, loss)
+    return learner_of(init, adapt, predict, loss, criterion)
 
 
 def _averaged(old, found, episode, momentum) -> dict[str, Array]:
-    """The buffers after one more episode; padding is not counted."""
+    """The buffers after one more episode; each example counts by its weight."""
     features = jnp.concatenate([found.support, found.query])
-    targets = jnp.concatenate([episode.support.targets, episode.query.targets])
-    real = real_rows(targets)
-    count = jnp.sum(real)
-    mean = lax.stop_gradient(real @ features / jnp.where(count > 0, count, 1.0))
+    weights = jnp.concatenate([weights_of(batch) for batch in episode])
+    count = jnp.sum(weights)
+    mean = lax.stop_gradient(weights @ features / jnp.where(count > 0, count, 1.0))
     gain = (1 - momentum) * (count > 0)
     return {
         "model": found.buffers,

@@ -5,15 +5,19 @@ https://arxiv.org/abs/1707.03141.
 """
 
 import math
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 
-from jaxmeta import losses, metrics
-from jaxmeta.core import Array, Aux, Batch, Meta, MetaLearner, Model
-from jaxmeta.functional.rows import joined
+from jaxmeta import criteria
+from jaxmeta.checks import at_least
+from jaxmeta.core import Array, Batch, Criterion, Meta, MetaLearner, Model
 from jaxmeta.functional.sequence import presented
-from jaxmeta.models.snail import snail_network
+from jaxmeta.learners.embedding import embed, scored
+from jaxmeta.learners.padded import learner_of
+from jaxmeta.models.call import call, check_model
+from jaxmeta.models.snail import Past, SnailNetwork, snail_network
 
 
 def snail(
@@ -22,6 +26,7 @@ def snail(
     filters: int = 128,
     attention: tuple[tuple[int, int], ...] = ((64, 32), (256, 128), (512, 256)),
     dilation: int = 2,
+    criterion: Criterion | Callable = criteria.classification,
 ) -> MetaLearner:
     """A simple neural attentive meta-learner: adapting is reading.
 
@@ -30,7 +35,11 @@ def snail(
 
     Causal attention finds the right example, causal convolutions gather what came
     before. Support examples come in an order drawn from the key. Each query ends a
-    sequence of its own and is all that the loss looks at.
+    sequence of its own and is all that the loss looks at; what the support set leaves
+    behind, it is read once for, and each query costs the work of one element.
+
+    Support examples of weight 0 are passed by. A sequence has no half examples: any
+    other weight is 1. Those of queries count in the loss as they are.
 
     The convolutions are as deep as the support set that `init` sees demands,
     ceil(log2(n + 1)) dense blocks. Other sizes work at test time; the number of ways is
@@ -41,9 +50,11 @@ def snail(
       filters: channels that each dense block appends.
       attention: key and value sizes of the attention blocks.
       dilation: of the first dense block; 2 in the paper, 1 in WaveNet.
+      criterion: what the queries are judged by, in training and in tests.
 
     Returns:
-      A `MetaLearner` whose `fast` is the embedded, labelled support sequence.
+      A `MetaLearner` whose `fast` is what the support sequence leaves behind: keys and
+      values of the attention, and the convolutions' tails, a `models.snail.Past`.
 
     Raises:
       ValueError: for bad sizes, or another number of ways than at `init`.
@@ -51,78 +62,74 @@ def snail(
     >>> import jaxmeta as jm
     >>> learner = jm.snail(jm.models.conv4(None))
     """
-    for name, value in (("filters", filters), ("dilation", dilation)):
-        if value < 1:
-            raise ValueError(f"{name}: got {value}, wants an integer >= 1")
+    check_model(model)
+    criterion = criteria.as_criterion(criterion)
+    at_least(1, filters=filters, dilation=dilation)
     if not attention or min(min(pair) for pair in attention) < 1:
         raise ValueError(f"attention: got {attention}, wants pairs of integers >= 1")
     options = dict(filters=filters, attention=tuple(attention), dilation=dilation)
 
-    def embed(meta: Meta, inputs, **call):
-        return model.apply(Meta(meta.params["embedding"], meta.buffers), inputs, **call)
+    def embedding(meta: Meta) -> Meta:
+        return meta._replace(params=meta.params["embedding"])
 
-    def answer(params, sequence, real, queries) -> Array:
-        """Logits `[q, ways]` of queries `[q, d]`, each after the whole sequence."""
+    def network(params) -> SnailNetwork:
         ways = params["head"]["bias"].shape[0]
         width = params["attention1"]["query"]["kernel"].shape[0]
-        network = snail_network(
-            width, ways, len(params.get("temporal1", ())), **options
-        )
+        return snail_network(width, ways, len(params.get("temporal1", ())), **options)
 
-        def one(query):
-            last = jnp.concatenate([query, jnp.zeros(ways, query.dtype)])
-            inputs = (
-                jnp.concatenate([sequence, last[None]]),
-                jnp.append(real.astype(query.dtype), 1),
-            )
-            return network.apply(Meta(params, {}), inputs)[0][-1]
-
-        return jax.vmap(one)(queries)
-
-    def labelled(meta: Meta, batch: Batch) -> Array:
-        wants = meta.params["network"]["head"]["bias"].shape[0]
+    def read(meta: Meta, batch: Batch, key) -> Past:
+        """Presents embedded examples in an order drawn from the key."""
+        params = meta.params["network"]
+        wants = params["head"]["bias"].shape[0]
         if batch.targets.shape[-1] != wants:
             raise ValueError(
                 f"targets: got {batch.targets.shape[-1]} ways, wants {wants}: "
                 "a label is part of SNAIL's input, of a length fixed by init"
             )
-        return jnp.concatenate([batch.inputs, batch.targets], -1)
+        batch, real = presented(batch, key)
+        sequence = jnp.concatenate([batch.inputs, batch.targets], -1)
+        inputs = (sequence, real.astype(sequence.dtype))
+        return network(params).past.apply(Meta(params, {}), inputs)[0]
+
+    def answer(meta: Meta, past: Past, queries) -> Array:
+        """Logits `[q, ways]` of queries `[q, d]`, each after the whole sequence."""
+        params = meta.params["network"]
+        ways = params["head"]["bias"].shape[0]
+        blank = jnp.zeros((queries.shape[0], ways), queries.dtype)
+        inputs = (past, jnp.concatenate([queries, blank], -1))
+        return network(params).after.apply(Meta(params, {}), inputs)[0]
 
     def init(key, episode):
         first, second = jax.random.split(key)
-        inputs, targets = episode.support
-        embedding = model.init(first, inputs)
-        features = jax.eval_shape(lambda m, x: model.apply(m, x)[0], embedding, inputs)
+        inputs, targets = episode.support.inputs, episode.support.targets
+        start = model.init(first, inputs)
+        features = jax.eval_shape(lambda m, x: model.apply(m, x)[0], start, inputs)
         n, ways = targets.shape
         width, length = features.shape[-1] + ways, n + 1
-        network = snail_network(width, ways, math.ceil(math.log2(length)), **options)
+        made = snail_network(width, ways, math.ceil(math.log2(length)), **options)
         blank = (jnp.zeros((length, width)), jnp.ones(length))
         params = {
-            "embedding": embedding.params,
-            "network": network.init(second, blank).params,
+            "embedding": start.params,
+            "network": made.along.init(second, blank).params,
         }
-        return Meta(params, embedding.buffers)
+        return Meta(params, start.buffers)
 
     def adapt(meta, support, key):
-        features, _ = embed(meta, support.inputs)
-        batch, real = presented(Batch(features, support.targets), key)
-        return labelled(meta, batch), real
+        features, _ = call(
+            model, embedding(meta), support.inputs, weights=support.weights
+        )
+        return read(meta, support._replace(inputs=features), key)
 
-    def predict(meta, fast, inputs):
-        features, _ = embed(meta, inputs)
-        return answer(meta.params["network"], *fast, features)
+    def predict(meta, fast, inputs, weights=None):
+        features, _ = call(model, embedding(meta), inputs, weights=weights)
+        return answer(meta, fast, features)
 
     def loss(meta, episode, key):
         order, noise = jax.random.split(key)
-        support, query = episode
         # one pass of the embedding, so that batch statistics are shared
-        both = joined(support, query).inputs
-        features, buffers = embed(meta, both, train=True, key=noise)
-        n = support.targets.shape[0]
-        batch, real = presented(Batch(features[:n], support.targets), order)
-        sequence = labelled(meta, batch)
-        outputs = answer(meta.params["network"], sequence, real, features[n:])
-        value = losses.cross_entropy(outputs, query.targets)
-        return value, Aux(metrics.summary(outputs, query.targets), buffers)
+        found = embed(model, embedding(meta), episode, noise)
+        past = read(meta, episode.support._replace(inputs=found.support), order)
+        outputs = answer(meta, past, found.query)
+        return scored(criterion, outputs, episode, found.buffers)
 
-    return MetaLearner(init, adapt, predict, loss)
+    return learner_of(init, adapt, predict, loss, criterion)

@@ -26,10 +26,10 @@ class MultiHeadAttention(nnx.Module):
         self.value = nnx.Linear(values, width, use_bias=False, rngs=rngs)
         self.out = nnx.Linear(width, width, rngs=rngs)
 
-    def __call__(self, queries, keys, values, mask=None):
+    def __call__(self, queries, keys, values, mask=None, weights=None):
         """`[..., n, .], [..., m, .], [..., m, .] -> [..., n, width]`."""
         q, k = self._split(self.query(queries)), self._split(self.key(keys))
-        y = attention_weights(q, k, mask) @ self._split(self.value(values))
+        y = attention_weights(q, k, mask, weights) @ self._split(self.value(values))
         y = jnp.swapaxes(y, -2, -3)  # [..., n, heads, d]
         return self.out(y.reshape(*y.shape[:-2], -1))
 
@@ -39,12 +39,15 @@ class MultiHeadAttention(nnx.Module):
 
 
 class CrossAttention(nnx.Module):
-    """Multi-head attention as a network of `(queries, keys, values)`."""
+    """Multi-head attention as a network of `(queries, keys, values, weights)`."""
 
     def __init__(self, queries, keys, values, heads, *, rngs):
         self.attention = MultiHeadAttention(
             queries, keys, values, values, heads, rngs=rngs
         )
 
-    def __call__(self, inputs: tuple[jax.Array, jax.Array, jax.Array]):
-        return self.attention(*inputs)
+    def __call__(
+        self, inputs: tuple[jax.Array, jax.Array, jax.Array, jax.Array | None]
+    ):
+        queries, keys, values, weights = inputs
+        return self.attention(queries, keys, values, weights=weights)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import lax
 
+from jaxmeta.checks import at_least
 from jaxmeta.core import Model
 from jaxmeta.functional.attention import attend
 from jaxmeta.functional.recurrent import Carry, lstm_step
@@ -113,8 +114,7 @@ def query_context(*, steps: int) -> Model:
     >>> model.apply(model.init(jax.random.key(0), inputs), inputs)[0].shape
     (3, 8)
     """
-    if steps < 0:
-        raise ValueError(f"steps: got {steps}, wants an integer >= 0")
+    at_least(0, steps=steps)
     return from_nnx_for(
         lambda rngs, inputs: _Query(inputs[0].shape[-1], steps, rngs=rngs)
     )

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import optax
 from jax.flatten_util import ravel_pytree
 
+from jaxmeta.checks import at_least
 from jaxmeta.core import Array, Key, Rule
 from jaxmeta.functional.recurrent import Carry, lstm_step
 
@@ -96,20 +97,20 @@ def coordinate_lstm(
     >>> rule.init({"w": jnp.zeros(3)})["input"]["kernel"].shape
     (22,)
     """
-    if hidden < 1:
-        raise ValueError(f"hidden: got {hidden}, wants an integer >= 1")
+    at_least(1, hidden=hidden)
 
     def init(params):
-        # of no size in the parameters: the same rule optimises any network
-        del params
+        # of their type alone, not of their size: the same rule optimises any network
+        leaves = jax.tree.leaves(params)
+        dtype = jnp.result_type(*leaves) if leaves else jnp.zeros(()).dtype
         keys = jax.random.split(jax.random.key(0) if key is None else key, 6)
 
         def weights(key, *shape):
-            return jax.random.uniform(key, shape, minval=-scale, maxval=scale)
+            return jax.random.uniform(key, shape, dtype, minval=-scale, maxval=scale)
 
         def bias(key, interval):
             low, high = interval
-            return jax.random.uniform(key, (), minval=low, maxval=high)
+            return jax.random.uniform(key, (), dtype, minval=low, maxval=high)
 
         return {
             "lstm": {

@@ -6,15 +6,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from jaxmeta import data, losses
+from jaxmeta import data
 from jaxmeta.core import Batch
+from jaxmeta.criteria import as_criterion
 from jaxmeta.data import DataError
+from jaxmeta.data.arrays import unit_range
 from jaxmeta.runs import folder, keys
 from jaxmeta.runs.build import METHODS, build, make_tester
-from jaxmeta.runs.errors import ConfigError
+from jaxmeta.runs.errors import ConfigError, RunError
 from jaxmeta.runs.evaluate import load_snapshot
 from jaxmeta.runs.folder import RunFolder
 from jaxmeta.runs.recipes import Recipe
@@ -86,20 +87,23 @@ def adapt(
         notes = [note(line) or line for line in notes]
     snapshot = load_snapshot(RunFolder(path), job)
     meta, _ = chosen(recipe, snapshot)
+    _check_together(path, len(y), note)
 
     learner = make_tester(recipe, ways=len(classes), support=len(x))
     labels = np.repeat(np.arange(len(classes)), [len(p) for p in classes.values()])
-    targets = jnp.eye(len(classes))[labels]
-    fast = jax.jit(learner.adapt)(meta, Batch(x, targets), keys.drawing())
+    seen = Batch.of_labels(x, labels, len(classes))
+    fast = jax.jit(learner.adapt)(meta, seen, keys.drawing())
     # Nearly equal parts: statistics over a batch, where there are any, are of many.
     parts = np.array_split(y, -(-len(y) // TOGETHER))
 
     @jax.jit
     def predict(part):
         outputs = learner.predict(meta, fast, part)
-        return jax.nn.softmax(losses.over_present(outputs, targets))
+        return jax.nn.softmax(as_criterion(learner.criterion).prepare(outputs, seen))
 
     outputs = np.concatenate([np.asarray(predict(part)) for part in parts])
+    if np.isnan(outputs).any():
+        raise RunError(f"{path}: predictions are NaN, its parameters are no use")
 
     names = list(classes)
     found = [
@@ -167,6 +171,21 @@ def _check_ways(recipe: Recipe, ways: int) -> None:
         raise ConfigError("support", f"{ways} class folders", wants)
 
 
+def _check_together(path: Path, queries: int, note: Callable[[str], None]) -> None:
+    """Says that queries are predicted together; refuses one that comes alone."""
+    try:
+        result = json.loads(RunFolder(path).result.read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # a run that has not come to its end has no result
+        return
+    if not (isinstance(result, dict) and result.get("transductive")):
+        return
+    why = "this run normalises by the statistics of all query images together"
+    if queries == 1:
+        wants = f"several, of all classes, or a run of --norm batch_running: {why}"
+        raise ConfigError("query", "1 image", wants)
+    note(f"transductive: {why}; a prediction changes with the company it is in")
+
+
 def _queries(
     root: Path, classes: dict[str, list[Path]]
 ) -> list[tuple[Path, str | None]]:
@@ -216,7 +235,7 @@ def _load(
     for field, paths in (("support", examples), ("query", [p for p, _ in asked])):
         note(f"{field} images: {', '.join(data.survey(paths))}")
     x, y = (255 - a if invert else a for a in (x, y))
-    return x.astype(np.float32) / 255, y.astype(np.float32) / 255
+    return unit_range(x), unit_range(y)
 
 
 def _read(field: str, recipe: Recipe, paths: list[Path]) -> np.ndarray:

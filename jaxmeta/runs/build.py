@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax
 import optax
 
-from jaxmeta import learners, losses, train
+from jaxmeta import criteria, learners, train
 from jaxmeta.core import Key, Meta, MetaLearner
 from jaxmeta.learners.meta_gan import players
 from jaxmeta.learners.probabilistic import Believe
@@ -103,8 +103,8 @@ def make_options(recipe: Recipe, steps: int, ways: int, support: int) -> Options
     """What a method is built with."""
     regression = SOURCES[recipe.dataset].regression
     batch = recipe.inner_batch and min(recipe.inner_batch, support)
-    loss = losses.mse if regression else losses.cross_entropy
-    return Options(1 if regression else ways, steps, batch, loss)
+    criterion = criteria.regression if regression else criteria.classification
+    return Options(1 if regression else ways, steps, batch, criterion)
 
 
 def make_predictive(recipe: Recipe, tester: MetaLearner) -> Believe | None:
@@ -119,7 +119,10 @@ def make_learner(recipe: Recipe, steps: int, ways: int, support: int) -> MetaLea
     method = METHODS[recipe.learner]
     if steps == 0 and recipe.learner in ("reptile", "imaml"):
         return learners.maml(
-            make_net(recipe)(options.outputs), make_inner(recipe), steps=0
+            make_net(recipe)(options.outputs),
+            make_inner(recipe),
+            steps=0,
+            criterion=options.criterion,
         )
     if steps == 0 and recipe.learner == "lstm_meta_learner":
         one = method.make(make_net(recipe), recipe, options._replace(steps=1))

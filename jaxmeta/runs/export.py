@@ -13,8 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import export as jax_export
 
-from jaxmeta import losses, tree
+from jaxmeta import tree
 from jaxmeta.core import Array, Batch, Meta, MetaLearner
+from jaxmeta.criteria import as_criterion
 from jaxmeta.runs import folder, keys
 from jaxmeta.runs.build import build, make_tester
 from jaxmeta.runs.errors import ConfigError, RunError
@@ -153,11 +154,12 @@ def predictor(learner: MetaLearner, like: Meta, *, classify: bool):
 
     def run(flat, x, y, queries):
         meta = restore(flat, shapes)
-        fast = learner.adapt(meta, Batch(x, y), keys.drawing())
+        seen = Batch(x, y)
+        fast = learner.adapt(meta, seen, keys.drawing())
         outputs = learner.predict(meta, fast, queries)
         if not classify:
             return outputs
-        return jax.nn.softmax(losses.over_present(outputs, y))
+        return jax.nn.softmax(as_criterion(learner.criterion).prepare(outputs, seen))
 
     return run
 

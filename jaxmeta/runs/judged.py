@@ -50,7 +50,8 @@ def judge(job: Job, meta: Meta, episodes: int) -> np.ndarray:
             episode = task(sampling)
             outputs = train.predictions(job.tester, meta, episode, adapting)
             said = jax.nn.softmax(outputs)
-            return metrics.calibration_bins(said, episode.query.targets, BINS)
+            query = episode.query
+            return metrics.calibration_bins(said, query.targets, BINS, query.weights)
 
         return lax.map(one, jnp.arange(episodes)).sum(0)
 

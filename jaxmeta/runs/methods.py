@@ -4,8 +4,8 @@ import math
 from collections.abc import Callable
 from typing import NamedTuple
 
-from jaxmeta import learners, losses, models, transfer
-from jaxmeta.core import MetaLearner, Model
+from jaxmeta import criteria, learners, models, transfer
+from jaxmeta.core import Criterion, MetaLearner, Model
 from jaxmeta.learners.mann import MemoryNetwork, memory_network
 from jaxmeta.runs.adaptation import ADAPTATION, make_method
 from jaxmeta.runs.probabilistic import PROBABILISTIC, make_meta_gan
@@ -40,12 +40,12 @@ class Options(NamedTuple):
     outputs: int
     steps: int
     inner_batch: int | None
-    loss: Callable
+    criterion: Criterion
 
     @property
     def regression(self) -> bool:
         """Whether targets are real values."""
-        return self.loss is losses.mse
+        return self.criterion is criteria.regression
 
 
 def make_mann(net, r: Recipe) -> MemoryNetwork:
@@ -67,7 +67,7 @@ METHODS: dict[str, Method] = {
             make_inner(r),
             steps=o.steps,
             inner_batch=o.inner_batch,
-            task_loss=o.loss,
+            criterion=o.criterion,
         ),
     ),
     "protonet": Method(
@@ -136,7 +136,7 @@ METHODS: dict[str, Method] = {
             steps=o.steps,
             inner_batch=o.inner_batch,
             input_bias=_around(r.inner_rate),
-            task_loss=o.loss,
+            criterion=o.criterion,
         ),
         steps=False,
     ),

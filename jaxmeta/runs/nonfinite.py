@@ -5,14 +5,14 @@ import warnings
 import jax
 import numpy as np
 
-from jaxmeta import losses, train, tree
+from jaxmeta import train, tree
 from jaxmeta.core import Episode, Meta
 from jaxmeta.runs import keys
 from jaxmeta.runs.build import METHODS, Job, make_learner
 from jaxmeta.runs.checkpoints import Snapshot
 from jaxmeta.runs.errors import RunError
-from jaxmeta.runs.sources import SOURCES, load, train_sizes
-from jaxmeta.tasks.few_shot import episode_classes
+from jaxmeta.runs.sources import train_sizes
+from jaxmeta.tasks import class_names, episode_classes
 from jaxmeta.train import TrainState
 
 ROLLBACKS = 20
@@ -117,9 +117,7 @@ def _trace(job: Job, meta: Meta, episode: Episode, key) -> list[train.InnerStep]
     def at(k):
         return make_learner(recipe, k, ways, ways * shots)
 
-    regression = SOURCES[recipe.dataset].regression
-    loss = losses.mse if regression else losses.cross_entropy
-    return train.inner_steps(at, meta, episode, key, loss, steps=recipe.inner_steps)
+    return train.inner_steps(at, meta, episode, key, steps=recipe.inner_steps)
 
 
 def _inner(job: Job, meta: Meta, episode: Episode, key) -> str:
@@ -138,8 +136,8 @@ def _classes(job: Job, draw: jax.Array) -> str:
     numbers = episode_classes(job.tasks.train, draw)
     if numbers is None:
         return ""
-    names = load(job.recipe).train.names
-    return f" (classes {', '.join(names[int(i)] for i in numbers)})"
+    names = class_names(job.tasks.train) or ()
+    return f" (classes {', '.join(names[int(i)] for i in numbers if i >= 0)})"
 
 
 def _first_bad(grads) -> str | None:

@@ -35,7 +35,7 @@ def make_platipus(net, r: Recipe, o) -> Probabilistic:
         make_inner(r),
         steps=o.steps,
         order=r.order,
-        task_loss=o.loss,
+        criterion=o.criterion,
         kl_weight=r.kl_weight,
         init_std=r.init_std,
         noise=r.noise if o.regression else None,
@@ -54,7 +54,7 @@ def make_bmaml(net, r: Recipe, o) -> Probabilistic:
         objective="chaser" if r.objective == "paper" else "likelihood",
         repulsion=r.repulsion,
         order=r.order,
-        task_loss=o.loss,
+        criterion=o.criterion,
         noise=r.noise if o.regression else None,
     )
 

@@ -58,7 +58,9 @@ def write_report(where: RunFolder, job: Job, meta: Meta, result: dict) -> None:
 
 
 def _hero(job: Job, result: dict, metric: str) -> str:
-    if metric == "accuracy":
+    if result[metric] is None:
+        value, half, task = "nan", "", f"{metric}: outputs are not finite"
+    elif metric == "accuracy":
         value, half = f"{100 * result[metric]:.2f} %", f"± {100 * result['ci95']:.2f}"
         task = f"{result['ways']}-way {result['shots']}-shot accuracy"
         task = f"accuracy, {result['domains']}" if "domains" in result else task

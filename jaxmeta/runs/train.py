@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime
+import math
 import time
 import warnings
 from collections.abc import Callable
@@ -26,6 +27,7 @@ from jaxmeta.runs.report import write_report
 from jaxmeta.runs.stop import Interrupted, Stop
 from jaxmeta.runs.tracker import check_tracker, open_tracker
 from jaxmeta.runs.writer import Writer
+from jaxmeta.tasks import class_names
 from jaxmeta.train import Evaluation, interval
 
 Say = Callable[[str], None]
@@ -156,6 +158,12 @@ def _start(job: Job, where: RunFolder, snapshot: Snapshot | None, say: Say) -> S
         say(f"{where.path}: continued from step {int(snapshot.state.step)}")
         return snapshot
     say(f"{where.path}: {job.recipe.name}, {job.recipe.steps} steps")
+    names = class_names(job.tasks.train)
+    if names is not None and names == class_names(job.tasks.val):
+        say(
+            f"{where.path}: few classes, so validation draws from the {len(names)} that "
+            "are trained on; the test is of others"
+        )
     return _fresh(job)
 
 
@@ -185,8 +193,8 @@ def make_result(
     return {
         "recipe": recipe.name,
         "learner": recipe.learner,
-        found.metric: found.mean,
-        "ci95": found.ci95,
+        found.metric: _number(found.mean),
+        "ci95": _number(found.ci95),
         "episodes": found.episodes,
         "ways": recipe.ways,
         "shots": recipe.shots,
@@ -228,8 +236,16 @@ def beliefs(found: Evaluation) -> dict[str, object]:
     return {name: value for name, value in values.items() if value is not None}
 
 
+def _number(value: float) -> float | None:
+    """A number as JSON knows it, which has no NaN."""
+    return value if math.isfinite(value) else None
+
+
 def headline(result: dict) -> str:
     """`accuracy 98.12 % ± 0.20 (5-way 1-shot, 600 episodes, transductive)`."""
+    metric = "accuracy" if "accuracy" in result else "mse"
+    if result[metric] is None:
+        return f"{metric} nan: outputs are not finite ({result['episodes']} episodes)"
     if "accuracy" in result:
         value = (
             f"accuracy {100 * result['accuracy']:.2f} % ± {100 * result['ci95']:.2f}"
@@ -239,5 +255,6 @@ def headline(result: dict) -> str:
     else:
         value = f"mse {result['mse']:.4f} ± {result['ci95']:.4f}"
         task = f"{result['shots']}-shot"
-    word = ", transductive" if result["transductive"] else ""
+    unknown = ", transductive or not is unknown"
+    word = {True: ", transductive", False: "", None: unknown}[result["transductive"]]
     return f"{value} ({task}, {result['episodes']} episodes{word})"

@@ -29,7 +29,7 @@ def _maml(build: Callable[..., MetaLearner]) -> Callable[..., MetaLearner]:
             make_inner(r),
             steps=o.steps,
             order=r.order,
-            task_loss=o.loss,
+            criterion=o.criterion,
         )
 
     return make
@@ -41,7 +41,7 @@ def _meta_sgd(net, r: Recipe, o) -> MetaLearner:
         init_rate=r.inner_rate,
         steps=o.steps,
         order=r.order,
-        task_loss=o.loss,
+        criterion=o.criterion,
     )
 
 
@@ -53,7 +53,7 @@ def _maml_plus_plus(net, r: Recipe, o) -> MetaLearner:
         sets=max(r.inner_steps, 1),
         epoch=max(r.steps // PUBLISHED_EPOCHS, 1),
         first_order_epochs=0 if r.order == "second" else r.steps,
-        task_loss=o.loss,
+        criterion=o.criterion,
     )
 
 
@@ -66,7 +66,7 @@ def _cavia(net, r: Recipe, o) -> MetaLearner:
         film=layer if r.model == "conv4" else None,
         steps=o.steps,
         order=r.order,
-        task_loss=o.loss,
+        criterion=o.criterion,
     )
 
 
@@ -77,13 +77,13 @@ def _imaml(net, r: Recipe, o) -> MetaLearner:
         steps=o.steps,
         lam=r.lam,
         damping=r.damping,
-        task_loss=o.loss,
+        criterion=o.criterion,
     )
 
 
 def _proto_maml(net, r: Recipe, o) -> MetaLearner:
     return learners.proto_maml(
-        net(None), make_inner(r), steps=o.steps, order=r.order, task_loss=o.loss
+        net(None), make_inner(r), steps=o.steps, order=r.order, criterion=o.criterion
     )
 
 

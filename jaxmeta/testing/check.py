@@ -22,6 +22,8 @@ def check_learner(
     classification: bool = True,
     transductive: bool = False,
     random_loss: bool = False,
+    dropout: bool = False,
+    weighs_rows: bool = True,
     train_steps: int = 60,
     episodes: int = 500,
     tx: optax.GradientTransformation | None = None,
@@ -40,10 +42,14 @@ def check_learner(
       laws: names from `LAWS`; all that apply by default.
       set_learner: the support set has no order (law 8).
       metric_learner: class columns are exchangeable (law 10).
-      classification: one-hot targets (laws 9 and 12 apply, law 11 looks at accuracy).
+      classification: more of the headline metric is better (law 11), and one-hot targets
+        (law 12 applies).
       transductive: declares that queries are predicted together (law 13).
       random_loss: the loss draws random numbers by position, so that padding rows change
-        which ones (law 9 then looks at predictions only).
+        which ones (laws 9 and 14 then look at predictions only).
+      dropout: the network drops out: another key gives another loss (law 7).
+      weighs_rows: the loss is a mean over rows, and an integer weight as good as copies
+        (law 14); false for sequences.
       train_steps: outer steps of law 11, of 8 tasks each.
       episodes: test tasks of laws 11 and 12.
       tx: the outer optimiser of law 11; Adam with rate 0.01 by default.
@@ -72,6 +78,8 @@ def check_learner(
             left_out.add("support_order_is_irrelevant")
         if not metric_learner:
             left_out.add("classes_are_exchangeable")
+        if not weighs_rows:
+            left_out.add("weights_are_copies")
         if not classification:
             left_out.update(CLASSIFICATION_ONLY)
         names = [name for name in names if name not in left_out]
@@ -80,6 +88,7 @@ def check_learner(
         classification=classification,
         transductive=transductive,
         random_loss=random_loss,
+        dropout=dropout,
         train_steps=train_steps,
         draws=max(3, episodes) if {*names} & {*MANY_EPISODES} else 3,
         tx=tx or optax.adam(1e-2),

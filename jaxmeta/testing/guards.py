@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.stats
 
-from jaxmeta import metrics, train
+from jaxmeta import metrics
 from jaxmeta.core import Episode, Key, Meta, MetaLearner, Task
 from jaxmeta.testing.evidence import FALSE_ALARM, Leak
 
@@ -75,7 +75,7 @@ def label_null(
       task: a classification task.
       key: for everything.
       episodes: how many.
-      empty: leave the labels out altogether (rows of zeros) instead.
+      empty: leave the support set out altogether (weights of 0) instead.
 
     Returns:
       `(accuracy, 1/N, band)`.
@@ -97,11 +97,14 @@ def label_null(
         support = episode.support.targets
         labels = jax.random.randint(labelling, (len(support),), 0, support.shape[1])
         targets = jax.nn.one_hot(labels, support.shape[1], dtype=support.dtype)
-        targets = jnp.zeros_like(support) if empty else targets
-        blind = episode._replace(support=episode.support._replace(targets=targets))
-        outputs = train.predictions(learner, meta, blind, adapting)
-        ways = jnp.asarray(support.shape[1])
-        return metrics.accuracy(outputs, episode.query.targets), ways
+        shown = episode.support._replace(targets=targets)
+        if empty:
+            shown = shown._replace(weights=jnp.zeros(len(support), support.dtype))
+        # raw outputs: where no class is known, a criterion may take all of them out
+        fast = learner.adapt(meta, shown, adapting)
+        outputs = learner.predict(meta, fast, episode.query.inputs)
+        ways, query = jnp.asarray(support.shape[1]), episode.query
+        return metrics.accuracy(outputs, query.targets, query.weights), ways
 
     scores, ways = jax.jit(lambda keys: jax.lax.map(one, keys, batch_size=50))(
         jax.random.split(key, episodes)

@@ -18,16 +18,24 @@ from jaxmeta.testing.subject import (
     distance,
     need,
     nth,
+    padded,
     predict,
     value_and_grad,
 )
 
 
 def init_is_abstract(s: Subject) -> str:
-    """1. `jax.eval_shape` of `init` works and agrees with `init`."""
+    """1. `jax.eval_shape` of `init` works, agrees with `init`, and has no weak types."""
     shapes = jax.eval_shape(s.learner.init, s.key, s.episode)
     same = jax.tree.structure(shapes) == jax.tree.structure(s.meta)
     need(same, f"init: eval_shape gives {shapes}, init gives another tree")
+    for path, leaf in jax.tree_util.tree_leaves_with_path(shapes):
+        name = jax.tree_util.keystr(path)
+        need(
+            not leaf.weak_type,
+            f"init: {name} is weakly typed, and every second call compiles anew; "
+            "give it a dtype",
+        )
     return f"{sum(x.size for x in jax.tree.leaves(s.meta.params))} parameters"
 
 
@@ -73,21 +81,41 @@ def jit_is_eager(s: Subject) -> str:
 
 
 def no_second_compilation(s: Subject) -> str:
-    """6. A second call with other values of the same shapes does not compile again."""
-    s.value_and_grad(s.meta, s.episode, s.key)
-    first = len(s.traces)
-    for i, key in enumerate(jax.random.split(s.key, 2), start=1):
-        s.value_and_grad(s.meta, nth(s.episodes, i), key)
-    more = len(s.traces) - first
-    need(more == 0, f"jit: got {more} more traces for other values, wants 0")
-    return "no more traces"
+    """6. `step(step(state))` compiles once: a state has the types of the state before."""
+    meta, episode = s.began
+    trainer = train.make_trainer(train.episodic(s.learner), s.options["tx"])
+    start = train.TrainState(
+        meta, s.options["tx"].init(meta.params), jnp.zeros((), "int32")
+    )
+    batch = jax.tree.map(lambda x: jnp.stack([x, x]), episode)
+    after = jax.eval_shape(trainer.step, start, batch, s.key)[0]
+    before = jax.eval_shape(lambda x: x, start)
+    same = jax.tree.structure(after) == jax.tree.structure(before)
+    need(same, "step: the state after it is another tree than the state before")
+    for (path, a), b in zip(
+        jax.tree_util.tree_leaves_with_path(before), jax.tree.leaves(after), strict=True
+    ):
+        name, types = (
+            jax.tree_util.keystr(path),
+            [f"{x.dtype}{list(x.shape)}" + " weakly" * x.weak_type for x in (a, b)],
+        )
+        need(
+            types[0] == types[1],
+            f"step: {name} goes in as {types[0]}, out as {types[1]}",
+        )
+    return "the same types"
 
 
 def same_key_same_value(s: Subject) -> str:
-    """7. The same key gives the same value, bit for bit."""
+    """7. The same key gives the same value, bit for bit; another, other dropout masks."""
     first, second = (s.value_and_grad(s.meta, s.episode, s.key) for _ in range(2))
     need(distance(first, second) == 0.0, "key: the same key gave two different values")
-    return "bit for bit"
+    if not s.options["dropout"]:
+        return "bit for bit"
+    other = s.value_and_grad(s.meta, s.episode, jax.random.fold_in(s.key, 1))
+    moved = distance(first[0], other[0])
+    need(moved > 0, "key: another key gave the same loss, and the network drops out")
+    return f"bit for bit; another key moves the loss by {moved:.1e}"
 
 
 def support_order_is_irrelevant(s: Subject) -> str:
@@ -100,28 +128,58 @@ def support_order_is_irrelevant(s: Subject) -> str:
     return f"moves by {gap:.1e}"
 
 
-def _padded(batch: Batch) -> Batch:
-    def pad(x, fill):
-        return jnp.concatenate([x, jnp.full_like(x[:2], fill)])
-
-    # values that would be seen: a zero image could hide a missing mask
-    inputs = jax.tree.map(lambda x: pad(x, 1.5), batch.inputs)
-    return Batch(inputs, pad(batch.targets, 0.0))
-
-
 def padding_is_invisible(s: Subject) -> str:
-    """9. Rows with zero targets change no loss, no gradient and no prediction."""
-    support, query = map(_padded, s.episode)
-    n = s.episode.query.targets.shape[0]
-    seen = predict(s, Episode(support, query))[:n]
-    gap = distance(seen, predict(s, s.episode))
-    need(gap <= s.options["atol"], f"padding: moves predictions by {gap:.2e}")
+    """9. Rows of weight 0 change nothing: no loss, gradient, buffer or prediction."""
+    more = Episode(*map(padded, s.episode))
+    return _same(s, more, s.episode, "padding")
+
+
+def weights_are_copies(s: Subject) -> str:
+    """14. A row of weight 2 is two rows."""
+
+    def twice(batch: Batch) -> tuple[Batch, Batch]:
+        n = len(batch.targets)
+        weights = jnp.ones(n, batch.targets.dtype).at[1].set(2.0)
+        rows = jnp.append(jnp.arange(n), 1)
+        copied = jax.tree.map(lambda x: x[rows], (batch.inputs, batch.targets))
+        return batch._replace(weights=weights), Batch(*copied)
+
+    (support, more_support), (query, more_query) = map(twice, s.episode)
+    weighed = Episode(support, query)
+    return _same(s, weighed, Episode(more_support, more_query), "weights")
+
+
+def _same(s: Subject, one: Episode, other: Episode, what: str) -> str:
+    """That two episodes with the same queries first give the same in everything."""
+    n = len(s.episode.query.targets)
+    gap = distance(predict(s, one)[:n], predict(s, other)[:n])
+    need(gap <= s.options["atol"], f"{what}: moves predictions by {gap:.2e}")
     if s.options["random_loss"]:
         return f"moves predictions by {gap:.1e}"
-    plain = s.value_and_grad(s.meta, s.episode, s.key)
-    loss_gap = distance(s.value_and_grad(s.meta, Episode(support, query), s.key), plain)
-    need(loss_gap <= s.options["atol"], f"padding: moves the loss by {loss_gap:.2e}")
-    return f"moves by {max(gap, loss_gap):.1e}"
+    found = (s.value_and_grad(s.meta, episode, s.key) for episode in (one, other))
+    for name, a, b in zip(
+        ("loss", "metrics and buffers", "gradient"), *found, strict=True
+    ):
+        here = distance(a, b)
+        need(here <= s.options["atol"], f"{what}: moves the {name} by {here:.2e}")
+        gap = max(gap, here)
+    return f"moves by {gap:.1e}"
+
+
+def nan_is_no_score(s: Subject) -> str:
+    """15. NaN parameters never score as a number."""
+    broken = jax.tree.map(lambda x: jnp.full_like(x, jnp.nan), s.meta.params)
+    if not jax.tree.leaves(broken):
+        return "no parameters"
+    episodes = jax.tree.map(lambda x: x[:3], s.episodes)
+    scores = np.asarray(
+        s.score(s.meta._replace(params=broken), episodes, jax.random.split(s.key, 3))
+    )
+    need(
+        bool(np.isnan(scores).all()),
+        f"score: got {scores} of NaN parameters, wants NaN",
+    )
+    return "nan"
 
 
 def classes_are_exchangeable(s: Subject) -> str:
@@ -218,10 +276,12 @@ LAWS: dict[str, Callable[[Subject], str]] = {
         it_learns,
         random_labels_give_chance,
         queries_are_independent,
+        weights_are_copies,
+        nan_is_no_score,
     )
 }
 """The laws by name, in the order of the design."""
 
-CLASSIFICATION_ONLY = ("padding_is_invisible", "random_labels_give_chance")
+CLASSIFICATION_ONLY = ("random_labels_give_chance",)
 
 MANY_EPISODES = ("it_learns", "random_labels_give_chance")

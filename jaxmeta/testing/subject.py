@@ -7,8 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxmeta import metrics, train
-from jaxmeta.core import Episode, Key, Meta, MetaLearner, PyTree, Task
+from jaxmeta import train
+from jaxmeta.core import Batch, Episode, Key, Meta, MetaLearner, PyTree, Task
+from jaxmeta.criteria import as_criterion
 
 
 class LawBroken(AssertionError):
@@ -26,12 +27,13 @@ class Subject(NamedTuple):
       meta: the learner's initial `Meta`, in the precision of the check.
       key: for everything random.
       options: the keyword arguments of `check_learner`; `draws` episodes are drawn.
-      value_and_grad: `(meta, episode, key) -> (loss, metrics, grads)`, compiled. The
+      value_and_grad: `(meta, episode, key) -> (loss, aux, grads)`, compiled. The
         compiled functions are shared by the laws: compiling is what takes time.
       predict: `(meta, episode, key) -> outputs`, compiled.
       score: `(meta, episodes, keys) -> scores`, compiled.
       draw: `key -> episodes`, compiled.
-      traces: grows by one whenever `value_and_grad` is traced.
+      began: the learner's initial `Meta` and an episode as a user has them, in the types
+        that `init` and the task give.
     """
 
     learner: MetaLearner
@@ -45,7 +47,7 @@ class Subject(NamedTuple):
     predict: Callable
     score: Callable
     draw: Callable
-    traces: list
+    began: tuple[Meta, Episode]
 
 
 def subject(learner: MetaLearner, task: Task, key: Key, options: dict) -> Subject:
@@ -59,26 +61,25 @@ def subject(learner: MetaLearner, task: Task, key: Key, options: dict) -> Subjec
     episodes = draw(episode_key)
     episode = nth(episodes, 0)
     meta = cast(learner.init(init_key, episode))
-    metric = metrics.accuracy if options["classification"] else metrics.mse
+    criterion = as_criterion(learner.criterion)
+    own = task(episode_key)
 
     def predict(meta, episode, key):
         return train.predictions(learner, meta, episode, key)
 
     def score(meta, episodes, keys):
         def one(episode, key):
-            return metric(predict(meta, episode, key), episode.query.targets)
+            query = episode.query
+            outputs = predict(meta, episode, key)
+            found = criterion.metrics(outputs, query.targets, query.weights)
+            return next(iter(found.values()))
 
         return jax.vmap(one)(episodes, keys)
 
-    traces = []
-
-    def counted(*args):
-        traces.append(1)
-        return value_and_grad(learner)(*args)
-
-    compiled = map(jax.jit, (counted, predict, score))
+    compiled = map(jax.jit, (value_and_grad(learner), predict, score))
     drawn = (episodes, episode, meta)
-    return Subject(learner, task, *drawn, key, options, *compiled, draw, traces)
+    began = (learner.init(init_key, own), own)
+    return Subject(learner, task, *drawn, key, options, *compiled, draw, began)
 
 
 def nth(episodes: Episode, i: int) -> Episode:
@@ -112,16 +113,29 @@ def need(good: bool, text: str) -> None:
 
 
 def value_and_grad(learner: MetaLearner):
-    """`(meta, episode, key) -> (loss, metrics, grads)` of a learner, not compiled."""
+    """`(meta, episode, key) -> (loss, aux, grads)` of a learner, not compiled."""
 
     def run(meta, episode, key):
         def loss(params):
             return learner.loss(meta._replace(params=params), episode, key)
 
         (value, aux), grads = jax.value_and_grad(loss, has_aux=True)(meta.params)
-        return value, aux.metrics, grads
+        return value, aux, grads
 
     return run
+
+
+def padded(batch: Batch, rows: int = 2) -> Batch:
+    """The batch with further rows of weight 0, which hold what could not go unseen."""
+
+    def more(x):
+        fill = jnp.nan if jnp.issubdtype(x.dtype, jnp.floating) else jnp.max(x)
+        return jnp.concatenate([x, jnp.full_like(x, fill, shape=(rows, *x.shape[1:]))])
+
+    inputs, targets = jax.tree.map(more, (batch.inputs, batch.targets))
+    ones = jnp.ones(len(batch.targets), batch.targets.dtype)
+    weights = ones if batch.weights is None else batch.weights
+    return Batch(inputs, targets, jnp.append(weights, jnp.zeros(rows, weights.dtype)))
 
 
 def predict(s: Subject, episode: Episode):

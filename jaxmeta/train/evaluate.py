@@ -1,7 +1,8 @@
 """Evaluation: many episodes, one number, its interval, and what it may be compared with."""
 
 import functools
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 import jax
@@ -11,33 +12,47 @@ import scipy.stats
 from jax.sharding import Mesh
 from jax.tree_util import Partial
 
-from jaxmeta import losses, metrics
-from jaxmeta.core import Array, Episode, Key, Meta, MetaLearner, Task
+from jaxmeta import metrics
+from jaxmeta.alike import Shared
+from jaxmeta.checks import at_least
+from jaxmeta.core import Array, Criterion, Episode, Key, Meta, MetaLearner, Task
+from jaxmeta.criteria import as_criterion
 from jaxmeta.functional.predictive import Predictive
+from jaxmeta.functional.rows import clean, takes_weights
+from jaxmeta.tasks.names import class_names, episode_classes
 from jaxmeta.train.calibration import statistics, summarise
+from jaxmeta.train.policy import task_chunk
 from jaxmeta.train.sharding import map_over_mesh, replicate
+
+AT_ONCE = 64
+"""Episodes side by side, at most, where the number is not given."""
 
 
 class Evaluation(NamedTuple):
     """The score of a meta-learner over episodes.
 
     Attributes:
-      mean: the mean score.
+      mean: the mean score; NaN if that of an episode is.
       ci95: half the width of its 95 % Student-t interval over episodes. The episodes
         are drawn with replacement from one set of classes, so the interval covers the
         sampling of episodes, not the choice of classes or of the training seed.
       scores: `[episodes]`.
-      metric: "accuracy" or "mse", or the name of the given metric.
+      metric: the headline of the criterion: "accuracy", "mse", ...
       episodes: how many.
       transductive: whether a query's prediction depends on the other queries, as
-        measured on the first episode.
+        measured on the first episode; `None` where predictions are NaN.
       nll: mean negative log-likelihood of the queries, in nats; this and what follows
-        is `None` without `predictive`.
+        up to `coverage` is `None` without `predictive`.
       nlls: `[episodes]`; two learners are compared in pairs by them.
       entropy: mean entropy of the predictions, in nats.
       ece: expected calibration error over all queries of all episodes: of confidences
         in classification, of the quantiles in regression (`train.calibration`).
       coverage: fraction of the targets in the central 90 % band; regression alone.
+      per_class: accuracy by name of a class, over all its queries; `None` for tasks
+        whose classes have no names, as is `confusion`.
+      confusion: `[C, C]`, how often each class (row) was taken for each (column), in
+        the order of `per_class`.
+      metrics: all metrics of the criterion: name -> mean over episodes.
     """
 
     mean: float
@@ -45,18 +60,25 @@ class Evaluation(NamedTuple):
     scores: np.ndarray
     metric: str
     episodes: int
-    transductive: bool
+    transductive: bool | None
     nll: float | None = None
     nlls: np.ndarray | None = None
     entropy: float | None = None
     ece: float | None = None
     coverage: float | None = None
+    per_class: dict[str, float] | None = None
+    confusion: np.ndarray | None = None
+    metrics: dict[str, float] | None = None
 
     def __str__(self) -> str:
-        word = ", transductive" if self.transductive else ""
+        word = {
+            True: ", transductive",
+            False: "",
+            None: ", transductive or not unknown",
+        }
         return (
             f"{self.metric} {self.mean:.4f} ± {self.ci95:.4f} "
-            f"({self.episodes} episodes, 95 % t-interval{word})"
+            f"({self.episodes} episodes, 95 % t-interval{word[self.transductive]})"
         )
 
 
@@ -74,21 +96,44 @@ def interval(scores: np.ndarray) -> tuple[float, float]:
     return float(scores.mean()), float(quantile * scores.std(ddof=1) / np.sqrt(n))
 
 
-def predictions(learner: MetaLearner, meta: Meta, episode: Episode, key: Key) -> Array:
-    """Adapts to the support set and predicts the query set: `[n, c]`.
+def predictions(
+    learner: MetaLearner,
+    meta: Meta,
+    episode: Episode,
+    key: Key,
+    *,
+    criterion: Criterion | Callable | None = None,
+) -> Array:
+    """Adapts to the support set and predicts the query set: `[n, ...]`.
 
-    Classes without a support example (the padded columns of an episode of few ways) are
-    never predicted: their scores are made lower than all others.
+    What the support set rules out is taken out, as the criterion says: classes without
+    a support example are never predicted.
+
+    Args:
+      learner: the method.
+      meta: its parameters.
+      episode: one task.
+      key: for `adapt`.
+      criterion: the learner's own by default.
+
+    Returns:
+      Its outputs for the queries.
     """
     fast = learner.adapt(meta, episode.support, key)
-    return _predicted(learner, meta, fast, episode)
+    criterion = as_criterion(learner.criterion if criterion is None else criterion)
+    return _predicted(learner, criterion, meta, fast, episode)
 
 
-def _predicted(learner: MetaLearner, meta: Meta, fast, episode: Episode) -> Array:
-    outputs = learner.predict(meta, fast, episode.query.inputs)
-    if outputs.shape[-1:] != episode.support.targets.shape[-1:]:
-        return outputs  # not one score a class: whatever compares them says so
-    return losses.over_present(outputs, episode.support.targets)
+def _predicted(learner, criterion, meta, fast, episode: Episode) -> Array:
+    query = episode.query
+    outputs = _predict(learner, meta, fast, query.inputs, query.weights)
+    return criterion.prepare(outputs, episode.support)
+
+
+def _predict(learner, meta, fast, inputs, weights) -> Array:
+    if weights is not None and takes_weights(learner.predict):
+        return learner.predict(meta, fast, inputs, weights=weights)
+    return learner.predict(meta, fast, inputs)
 
 
 def query_dependence(
@@ -106,84 +151,102 @@ def query_dependence(
 
     Returns:
       A scalar: rounding error for an inductive learner, far more for a transductive
-      one (batch statistics over the query set, say).
+      one (batch statistics over the query set, say); NaN where predictions are.
     """
     fast = learner.adapt(meta, episode.support, key)
-    alone = jax.tree.map(
-        lambda x: jnp.broadcast_to(x[:1], x.shape), episode.query.inputs
-    )
-    apart = learner.predict(meta, fast, alone)[0]
-    together = learner.predict(meta, fast, episode.query.inputs)[0]
+    query = clean(episode.query)  # so that the first row is one that counts
+    alone = jax.tree.map(lambda x: jnp.broadcast_to(x[:1], x.shape), query.inputs)
+    apart = _predict(learner, meta, fast, alone, query.weights)[0]
+    together = _predict(learner, meta, fast, query.inputs, query.weights)[0]
     scale = jnp.maximum(1.0, jnp.max(jnp.abs(together)))
     return jnp.max(jnp.abs(apart - together)) / scale
 
 
-@functools.lru_cache(maxsize=64)
-def _evaluator(
-    learner: MetaLearner,
-    metric: Callable,
-    chunk: int,
-    predictive: Callable | None,
-    mesh: Mesh | None,
-):
-    """Compiled once for a learner and a metric, however often it is evaluated."""
+class _Programs:
+    """What is compiled for a learner and a way to judge it, however often it is used."""
 
-    @jax.jit
-    def scores(meta, task, keys):
-        def one(shared, key):
+    def __init__(self, learner, criterion, chunk, predictive, mesh):
+        def one(meta, episode, key):
+            fast = learner.adapt(meta, episode.support, key)
+            outputs = _predicted(learner, criterion, meta, fast, episode)
+            query = episode.query
+            report = criterion.metrics(outputs, query.targets, query.weights)
+            # known once traced: a compiled program sorts the names
+            self.headline = next(iter(report))
+            found = {"score": report[self.headline], "metrics": report}
+            if predictive is not None:
+                belief = predictive(meta, fast, query.inputs)
+                found["belief"] = statistics(belief, episode)
+            return found, outputs
+
+        def drawn(shared, keys):
             meta, task = shared
-            sampling, adapting = jax.random.split(key)
+            sampling, adapting = keys
             episode = task(sampling)
-            fast = learner.adapt(meta, episode.support, adapting)
-            outputs = _predicted(learner, meta, fast, episode)
-            score = metric(outputs, episode.query.targets)
-            if predictive is None:
-                return score, {}
-            belief = predictive(meta, fast, episode.query.inputs)
-            return score, statistics(belief, episode)
+            found, outputs = one(meta, episode, adapting)
+            classes = episode_classes(task, sampling)
+            if classes is not None:
+                query = episode.query
+                table = metrics.confusion(outputs, query.targets, query.weights)
+                found["classes"], found["confusion"] = classes, table
+            return found
 
-        return map_over_mesh(one, mesh, chunk)((meta, task), keys)
+        def given(meta, pair):
+            return one(meta, *pair)[0]
 
-    dependence = jax.jit(functools.partial(query_dependence, learner))
-    return scores, dependence
+        self.drawn = jax.jit(map_over_mesh(drawn, mesh, chunk))
+        self.given = jax.jit(map_over_mesh(given, mesh, chunk))
+        self.dependence = jax.jit(functools.partial(query_dependence, learner))
+
+
+_programs = Shared()
 
 
 def evaluate(
     learner: MetaLearner,
     meta: Meta,
-    task: Task,
+    task: Task | Iterable[Episode],
     key: Key,
     *,
     episodes: int = 600,
-    metric: Callable[[Array, Array], Array] | None = None,
-    chunk: int = 1,
+    criterion: Criterion | Callable | None = None,
+    chunk: int | None = None,
     predictive: Callable[..., Predictive] | None = None,
     mesh: Mesh | None = None,
+    batched: bool | None = None,
 ) -> Evaluation:
     """Adapts to `episodes` tasks and scores the predictions on their queries.
 
-    Episode t is made from `fold_in(key, t)`: the same key gives the same episodes to
-    every learner, so that two learners can be compared in pairs.
+    Episode t of a task is made from `fold_in(key, t)`: the same key gives the same
+    episodes to every learner, so that two learners can be compared in pairs.
+
+    Programs are compiled once for a learner, and for any other that is built alike; they
+    go when the last of those learners goes.
 
     Args:
       learner: the method.
       meta: its parameters.
-      task: the distribution of test tasks.
-      key: fixes the episodes.
-      episodes: how many, >= 2.
-      metric: `(outputs, targets) -> scalar`; by default accuracy where the targets are
-        one-hot rows, else mse.
-      chunk: episodes run side by side; memory grows with it, results do not change.
+      task: the distribution of test tasks; or episodes from the host, as any iterable of
+        `Episode`s, or as `tasks.stream` gives them, in batches.
+      key: fixes the episodes of a task, and the keys of `adapt`.
+      episodes: how many, >= 2; fewer if an iterable ends before.
+      criterion: what the queries are judged by; the learner's own by default. Of a loss
+        function, its value is the score.
+      chunk: episodes run side by side; memory grows with it, results do not change. By
+        default as many as `train.policy` says, and no more than 64.
       predictive: `(meta, fast, inputs) -> Predictive`, what the learner believes, as
         the probabilistic learners offer it and `learners.probabilistic.classifier` makes
         it of logits: then likelihood, entropy, calibration and coverage are reported.
       mesh: from `task_mesh`: its devices share the episodes.
+      batched: whether each item of an iterable is a batch, with a leading axis of tasks;
+        by default those of a Grain data set are, and others are not.
 
     Returns:
       An `Evaluation`.
 
     Raises:
-      ValueError: if `episodes < 2` (an interval needs two), or `chunk < 1`.
+      ValueError: if `episodes < 2` (an interval needs two), `chunk < 1`, or an iterable
+        holds fewer than 2 episodes.
 
     >>> import jaxmeta as jm
     >>> task, learner = jm.tasks.glyphs(5, 1, 2), jm.protonet(jm.models.mlp(None))
@@ -191,39 +254,110 @@ def evaluate(
     >>> evaluate(learner, meta, task, jax.random.key(2), episodes=4).metric
     'accuracy'
     """
-    if episodes < 2:
-        raise ValueError(f"episodes: got {episodes}, wants an integer >= 2")
-    if chunk < 1:
-        raise ValueError(f"chunk: got {chunk}, wants an integer >= 1")
-    keys = jax.vmap(lambda t: jax.random.fold_in(key, t))(jnp.arange(episodes))
-    # a task of our own is a pytree whose images are arguments of the program; any
-    # other callable is compiled in
-    task = task if isinstance(task, Partial) else Partial(task)
-    sampling, adapting = jax.random.split(keys[0])
-    first = _draw(task, sampling)
-    if metric is None:
-        metric = metrics.accuracy if _one_hot(first.query.targets) else metrics.mse
-    score, dependence = _evaluator(learner, metric, chunk, predictive, mesh)
-    # devices have equally many: some do the first ones again, which is left out
+    at_least(2, episodes=episodes)
+    if chunk is not None:
+        at_least(1, chunk=chunk)
+    criterion = as_criterion(learner.criterion if criterion is None else criterion)
     devices = 1 if mesh is None else mesh.size
-    padded = keys[jnp.arange(-(-episodes // devices) * devices) % episodes]
-    inputs = (meta, task, padded)
-    found = score(*(inputs if mesh is None else replicate(inputs, mesh)))
-    scores, found = jax.tree.map(lambda x: np.asarray(x)[:episodes], found)
-    moved = float(dependence(meta, first, adapting))
-    mean, ci95 = interval(scores)
-    name = getattr(metric, "__name__", type(metric).__name__)
-    beliefs = {} if predictive is None else summarise(found)
-    return Evaluation(mean, ci95, scores, name, episodes, moved > 1e-3, **beliefs)
+    keys = jax.vmap(lambda t: jax.random.fold_in(key, t))(jnp.arange(episodes))
+    pairs = jax.vmap(lambda k: tuple(jax.random.split(k)))(keys)  # sampling, adapting
+
+    def programs(first: Episode) -> _Programs:
+        size = chunk
+        if size is None:
+            some = jax.tree.map(
+                lambda x: jax.ShapeDtypeStruct((AT_ONCE, *x.shape), x.dtype), first
+            )
+            size = task_chunk(some)
+        options = (criterion, size, predictive, mesh)
+        make = functools.partial(_Programs, learner, *options)
+        return _programs.of(learner.adapt, (learner.predict, options), make)
+
+    def spread(run, shared, tasks, count):
+        # devices have equally many: some do the first ones again, which is left out
+        rows = np.arange(-(-count // devices) * devices) % count
+        tasks = jax.tree.map(lambda x: x[rows], tasks)
+        args = (shared, tasks) if mesh is None else replicate((shared, tasks), mesh)
+        return jax.tree.map(lambda x: np.asarray(x)[:count], run(*args))
+
+    if callable(task):
+        # a task of our own is a pytree whose images are arguments of the program; any
+        # other callable is compiled in
+        task = task if isinstance(task, Partial) else Partial(task)
+        first, names = _draw(task, pairs[0][0]), class_names(task)
+        made = programs(first)
+        found = spread(made.drawn, (meta, task), pairs, episodes)
+    else:
+        names, parts = None, []
+        for at, part in _batches(task, episodes, batched):
+            if not parts:
+                first = jax.tree.map(lambda x: x[0], part)
+                made = programs(first)
+            count = len(part.query.targets)
+            adapting = pairs[1][at : at + count]
+            parts.append(spread(made.given, meta, (part, adapting), count))
+        episodes = sum(len(part["score"]) for part in parts)
+        if episodes < 2:
+            raise ValueError(f"task: got {episodes} episodes, wants 2 or more")
+        found = jax.tree.map(lambda *x: np.concatenate(x), *parts)
+    moved = float(made.dependence(meta, first, pairs[1][0]))
+    mean, ci95 = interval(found["score"])
+    beliefs = {} if predictive is None else summarise(found["belief"])
+    by_name = {} if names is None else _by_class(names, found)
+    means = {k: np.mean(x, dtype=np.float64) for k, x in found["metrics"].items()}
+    return Evaluation(
+        mean,
+        ci95,
+        found["score"],
+        made.headline,
+        episodes,
+        None if np.isnan(moved) else moved > 1e-3,
+        **beliefs,
+        **by_name,
+        metrics={name: float(value) for name, value in means.items()},
+    )
+
+
+def _batches(
+    items: Iterable[Episode], episodes: int, batched: bool | None
+) -> Iterator[tuple[int, Episode]]:
+    """Up to `episodes` episodes from the host, some at a time, and the number of the first."""
+    if batched is None:
+        batched = hasattr(items, "to_iter_dataset")  # a Grain data set
+    if batched:
+        singles = (
+            jax.tree.map(lambda x, i=i: x[i], batch)
+            for batch in items
+            for i in range(len(batch.query.targets))
+        )
+    else:
+        singles = iter(items)
+    at = 0
+    for _, group in itertools.groupby(itertools.islice(singles, episodes), _shapes):
+        group = iter(group)
+        while some := list(itertools.islice(group, AT_ONCE)):
+            yield at, jax.tree.map(lambda *x: np.stack(x), *some)
+            at += len(some)
+
+
+def _shapes(episode: Episode):
+    return jax.tree.structure(episode), tuple(map(np.shape, jax.tree.leaves(episode)))
+
+
+def _by_class(names: tuple[str, ...], found: dict) -> dict:
+    """What was taken for what, over all episodes, by the names of the classes."""
+    size = len(names) + 1  # the last is for columns without a class
+    rows = np.where(found["classes"] < 0, size - 1, found["classes"])
+    table = np.zeros((size, size))
+    np.add.at(table, (rows[:, :, None], rows[:, None, :]), found["confusion"])
+    table = table[:-1, :-1]
+    asked = table.sum(1)
+    right = np.diag(table) / np.where(asked == 0, 1, asked)
+    seen = {n: float(r) for n, r, a in zip(names, right, asked, strict=True) if a != 0}
+    return {"per_class": seen, "confusion": table}
 
 
 @jax.jit
 def _draw(task: Task, key: Key) -> Episode:
     """One program: op by op, a drawn character would be a hundred small ones."""
     return task(key)
-
-
-def _one_hot(targets: Array) -> bool:
-    rows = np.asarray(targets)
-    binary = np.all((rows == 0) | (rows == 1)) and np.all(rows.sum(-1) <= 1)
-    return bool(rows.shape[-1] > 1 and binary)

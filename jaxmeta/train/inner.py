@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxmeta import tree
-from jaxmeta.core import Array, Episode, Key, Meta, MetaLearner
+from jaxmeta.core import Episode, Key, Meta, MetaLearner
+from jaxmeta.criteria import as_criterion
 
 
 class InnerStep(NamedTuple):
@@ -43,7 +44,6 @@ def inner_steps(
     meta: Meta,
     episode: Episode,
     key: Key,
-    task_loss: Callable[[Array, Array], Array],
     *,
     steps: int,
 ) -> list[InnerStep]:
@@ -51,12 +51,13 @@ def inner_steps(
 
         r_k = L(phi_k; S) / L(phi_0; S),   m_k = max_leaf ||phi_k - phi_0|| / ||phi_0||
 
+    L is the loss of the learner's criterion.
+
     Args:
       at: `k -> learner` that takes k inner steps; all of them share `meta`.
       meta: the slow side.
       episode: the task.
       key: for `adapt`.
-      task_loss: `(outputs, targets) -> scalar`.
       steps: K; each one compiles a program.
 
     Returns:
@@ -64,11 +65,11 @@ def inner_steps(
 
     >>> import optax, jaxmeta as jm
     >>> model = jm.models.mlp(1, hidden=())
-    >>> at = lambda k: jm.maml(model, optax.sgd(1e3), steps=k, task_loss=jm.losses.mse)
+    >>> at = lambda k: jm.maml(model, optax.sgd(1e3), steps=k, criterion=jm.criteria.regression)
     >>> episode = jm.tasks.sinusoid()(jax.random.key(0))
     >>> meta = at(1).init(jax.random.key(1), episode)
     >>> key = jax.random.key(2)
-    >>> found = inner_steps(at, meta, episode, key, jm.losses.mse, steps=1)
+    >>> found = inner_steps(at, meta, episode, key, steps=1)
     >>> found[0].alarming(10.0)
     True
     """
@@ -76,7 +77,10 @@ def inner_steps(
     def measure(learner):
         fast = learner.adapt(meta, episode.support, key)
         outputs = learner.predict(meta, fast, episode.support.inputs)
-        return fast, task_loss(outputs, episode.support.targets)
+        criterion = as_criterion(learner.criterion)
+        outputs = criterion.prepare(outputs, episode.support)
+        seen = episode.support
+        return fast, criterion.loss(outputs, seen.targets, seen.weights)
 
     first, start = jax.jit(lambda: measure(at(0)))()
     found = []

@@ -9,6 +9,7 @@ from jaxmeta.transfer.alignment import coral as coral
 from jaxmeta.transfer.alignment import dan as dan
 from jaxmeta.transfer.alignment import deep_coral as deep_coral
 from jaxmeta.transfer.alignment import subspace_alignment as subspace_alignment
+from jaxmeta.transfer.branched import branched as branched
 from jaxmeta.transfer.domain import DomainMethod as DomainMethod
 from jaxmeta.transfer.domain import source_only as source_only
 from jaxmeta.transfer.domain import zero_shot as zero_shot
@@ -41,7 +42,6 @@ from jaxmeta.transfer.morph import morphed as morphed
 from jaxmeta.transfer.morph_layers import deepen as deepen
 from jaxmeta.transfer.morph_layers import grow_kernel as grow_kernel
 from jaxmeta.transfer.morph_width import widen as widen
-from jaxmeta.transfer.multitask import branched as branched
 from jaxmeta.transfer.multitask import multitask as multitask
 from jaxmeta.transfer.multitask_aggregators import cagrad as cagrad
 from jaxmeta.transfer.multitask_aggregators import equal_weights as equal_weights

@@ -10,7 +10,7 @@ from jax.test_util import check_grads
 import jaxmeta as jm
 from jaxmeta.functional import predictive as pr
 from jaxmeta.functional import svgd
-from jaxmeta.functional.sequence import joined
+from jaxmeta.functional.rows import joined
 from jaxmeta.learners.bmaml import bmaml_process
 from jaxmeta.testing import probe
 
@@ -59,7 +59,8 @@ def test_chaser_by_hand(x64):
         steps=2,
         leader_steps=2,
         repulsion=repulsion,
-        task_loss=jm.losses.mse,
+        criterion=jm.criteria.regression,
+        noise=0.5,
     )
     meta = wide(learner.init(KEY, episode))
 
@@ -80,10 +81,13 @@ def test_chaser_by_hand(x64):
 
     rows = svgd.rows(meta.params["particles"])
     want, slope = jax.jit(jax.value_and_grad(by_hand))(rows)
-    got, grads = jax.jit(
-        jax.value_and_grad(lambda p: learner.loss(jm.Meta(p, ()), episode, KEY)[0])
+    (got, aux), grads = jax.jit(
+        jax.value_and_grad(
+            lambda p: learner.loss(jm.Meta(p, ()), episode, KEY), has_aux=True
+        )
     )(meta.params)
-    np.testing.assert_allclose(got, want, rtol=1e-11)
+    # the likelihood is there for the noise: particles feel the distance alone
+    np.testing.assert_allclose(got - aux.metrics["nll"], want, rtol=1e-11)
     np.testing.assert_allclose(svgd.rows(grads["particles"]), slope, rtol=1e-10)
 
 
@@ -104,27 +108,26 @@ def test_meta_gradient_by_finite_differences(x64):
 def test_the_chaser_learns_the_noise_and_nothing_else_from_the_likelihood(x64):
     episode = wide(jm.tasks.sinusoid(4, 3)(KEY))
 
-    def made(noise):
-        return bmaml_process(
-            net(1), optax.sgd(0.01), particles=3, noise=noise, task_loss=jm.losses.mse
-        )
-
-    plain, noisy = made(None).learner, made(0.5)
+    noisy = bmaml_process(
+        net(1),
+        optax.sgd(0.01),
+        particles=3,
+        noise=0.5,
+        criterion=jm.criteria.regression,
+    )
     meta = wide(noisy.learner.init(KEY, episode))
 
     @jax.jit
     def slopes(params):
-        def of(learner, params):
-            return learner.loss(jm.Meta(params, meta.buffers), episode, KEY)[0]
+        return jax.grad(
+            lambda p: noisy.learner.loss(jm.Meta(p, meta.buffers), episode, KEY)[0]
+        )(params)
 
-        bare = {"particles": params["particles"]}
-        return jax.grad(of, 1)(plain, bare), jax.grad(of, 1)(noisy.learner, params)
-
-    # classification's likelihood of one column is 0: the plain value is the distance
-    bare, with_noise = slopes.__wrapped__(meta.params)
+    with_noise = slopes(meta.params)
+    louder = slopes({**meta.params, "log_noise": meta.params["log_noise"] + 1})
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, 1e-11, 1e-15),
-        bare["particles"],
+        louder["particles"],
         with_noise["particles"],
     )
     fast = noisy.learner.adapt(meta, episode.support, KEY)
@@ -147,6 +150,8 @@ def test_the_chaser_learns_the_noise_and_nothing_else_from_the_likelihood(x64):
         (dict(leader_steps=0), "leader_steps: got 0"),
         (dict(objective="elbo"), "objective: got 'elbo'"),
         (dict(repulsion=-1.0), "repulsion: got -1"),
+        (dict(criterion=jm.criteria.regression), "noise: got None"),
+        (dict(inner_batch=0), "inner_batch: got 0"),
     ],
 )
 def test_bad_options(options, text):

@@ -81,6 +81,84 @@ def test_loss_is_the_likelihood_of_context_and_query(built, x64):
     np.testing.assert_allclose(aux.metrics["nll"], nll, rtol=1e-12)
 
 
+def numpy_process(params, attention, support, x):
+    """Mean and standard deviation in NumPy, from the equations of `cnp`."""
+    p = jax.tree.map(np.asarray, params)
+    relu = lambda a: np.maximum(a, 0)  # noqa: E731
+
+    def dense(layer, a):
+        return a @ layer["kernel"] + layer.get("bias", 0.0)
+
+    r = np.tanh(dense(p["encoder"]["layer1"], np.hstack(support[:2])))
+    if attention == "none":
+        seen = np.repeat(r.mean(0)[None], len(x), 0)
+    else:
+        k, q = (np.tanh(dense(p["keys"]["layer1"], a)) for a in (support.inputs, x))
+        heads = [(q, k, r)]
+        if attention == "multihead":
+            a = p["attention"]["attention"]
+            triple = dense(a["query"], q), dense(a["key"], k), dense(a["value"], r)
+            heads = zip(*(np.split(each, 2, 1) for each in triple), strict=True)
+        read = []
+        for q, k, v in heads:
+            e = np.exp(q @ k.T / np.sqrt(k.shape[1]))
+            read.append(e / e.sum(1, keepdims=True) @ v)
+        seen = np.hstack(read)
+        if attention == "multihead":
+            seen = dense(a["out"], seen)
+    hidden = relu(dense(p["decoder"]["layer1"], np.hstack([x, seen])))
+    mean, raw = np.split(dense(p["decoder"]["head"], hidden), 2, 1)
+    return mean, 0.1 + 0.9 * np.log1p(np.exp(raw))
+
+
+def test_prediction_is_the_papers(built, request, x64):
+    made, meta, (support, query) = built
+    attention = request.node.callspec.params["built"]
+    fast = made.learner.adapt(meta, support, KEY)
+    got = made.predictive(meta, fast, query.inputs)
+    want = numpy_process(meta.params, attention, support, np.asarray(query.inputs))
+    np.testing.assert_allclose(got, want, rtol=1e-12, atol=1e-13)
+
+
+def test_networks_train_where_the_loss_does(x64):
+    """They are told `train`, a key each, and keep what they gathered; inference is not."""
+    seen = []
+
+    def spy(model, name):
+        def apply(meta, inputs, *, train=False, key=None, weights=None):
+            data = None if key is None else tuple(jax.random.key_data(key).tolist())
+            seen.append((name, train, data))
+            outputs, _ = model.apply(jm.Meta(meta.params), inputs)
+            return outputs, {"passes": meta.buffers["passes"] + 1.0}
+
+        def init(key, inputs):
+            meta = model.init(key, inputs)
+            return meta._replace(buffers={"passes": jnp.zeros(())})
+
+        return jm.Model(init, apply)
+
+    learner = jm.cnp(
+        spy(body(), "encoder"),
+        spy(jm.models.mlp(2, hidden=(8,)), "decoder"),
+        attention="dot",
+        keys=spy(body(4), "keys"),
+    )
+    episode = wide(TASK(KEY))
+    meta = learner.init(KEY, episode)
+    seen.clear()
+    _, aux = learner.loss(meta, episode, KEY)
+    assert sorted(name for name, *_ in seen) == ["decoder", "encoder", "keys"]
+    assert all(train for _, train, _ in seen)
+    assert len({data for *_, data in seen} - {None}) == 3
+    assert {name: float(x["passes"]) for name, x in aux.buffers.items()} == dict(
+        encoder=1, decoder=1, keys=1
+    )
+    seen.clear()
+    fast = learner.adapt(meta, episode.support, KEY)
+    learner.predict(meta, fast, episode.query.inputs)
+    assert len(seen) == 4 and not any(train for _, train, _ in seen)
+
+
 def test_query_only_loss():
     made, episode = process("none", predict_support=False), TASK(KEY)
     meta = made.learner.init(KEY, episode)
@@ -91,8 +169,8 @@ def test_query_only_loss():
 def test_attention_by_hand(x64):
     made, episode = process("dot"), wide(TASK(KEY))
     meta = wide(made.learner.init(KEY, episode))
-    keys, values = made.learner.adapt(meta, episode.support, KEY)
-    assert keys.shape == (5, 4) and values.shape == (5, 8)
+    keys, values, weights = made.learner.adapt(meta, episode.support, KEY)
+    assert weights is None and keys.shape == (5, 4) and values.shape == (5, 8)
     # a lone example is all that attention can read, wherever the query is
     alone = jax.tree.map(lambda x: x[:1], episode.support)
     mean = process("none")

@@ -6,8 +6,9 @@ import pytest
 
 import jaxmeta as jm
 from jaxmeta.learners import LEARNERS
+from jaxmeta.models import call
 from jaxmeta.testing import LawBroken, check_learner, probe
-from tests.learners.cases import CASES
+from tests.learners.cases import CASES, NOISY, body, head, nets
 
 
 def test_every_learner_has_a_case():
@@ -18,7 +19,81 @@ def test_every_learner_has_a_case():
 @pytest.mark.usefixtures("x64")
 def test_contract(name):
     case = CASES[name]
-    check_learner(case.build(), case.task, **case.checks)
+    check_learner(case.build(head, body), case.task, **case.checks)
+
+
+DROPPING = (  # laws that dropout makes harder
+    "init_is_abstract",
+    "loss_and_gradient_are_finite",
+    "no_second_compilation",
+    "same_key_same_value",
+    "nan_is_no_score",
+)
+AVERAGING = (  # and those that running averages do: dropout would hide what they look at
+    "outputs_have_target_shape",
+    "vmap_is_a_loop",
+    "jit_is_eager",
+    "support_order_is_irrelevant",
+    "padding_is_invisible",
+    "classes_are_exchangeable",
+    "queries_are_independent",
+    "weights_are_copies",
+)
+
+
+@pytest.mark.parametrize("name", NOISY)
+@pytest.mark.filterwarnings("ignore:.*statistics:UserWarning")
+@pytest.mark.usefixtures("x64")
+def test_contract_with_dropout_and_running_averages(name):
+    """The second row: an encoder with Dropout and running averages."""
+    case = NOISY[name]
+    for drop, laws in ((0.2, DROPPING), (0.0, AVERAGING)):
+        laws = [law for law in laws if applies(law, case.checks)]
+        checks = {**case.checks, "dropout": drop > 0, "episodes": 3}
+        check_learner(case.build(*nets(drop)), case.task, laws=laws, **checks)
+
+
+def applies(law, checks):
+    """Whether a law is one of those that the case's options leave."""
+    left_out = {
+        "support_order_is_irrelevant": not checks.get("set_learner", True),
+        "classes_are_exchangeable": not checks.get("metric_learner", False),
+        "weights_are_copies": not checks.get("weighs_rows", True),
+    }
+    return not left_out.get(law, False)
+
+
+UNROLLED = {  # learner -> passes in training mode that each want a key of their own
+    **dict.fromkeys(("maml", "anil", "boil", "meta_sgd", "meta_curvature"), 3),
+    **dict.fromkeys(("maml_plus_plus", "proto_maml", "lstm_meta_learner"), 3),
+    **{"cavia": 4, "reptile": 5, "platipus": 2, "bmaml": 2},
+}
+
+
+@pytest.mark.parametrize("name", UNROLLED)
+def test_every_inner_step_has_a_key_of_its_own(name):
+    """Dropout masks differ from step to step: the keys that the network was given do."""
+    seen = []
+
+    def recording(model):
+        def apply(meta, inputs, *, train=False, key=None, weights=None, **at):
+            if train and key is not None:
+                data = jax.random.key_data(key)
+                jax.debug.callback(lambda k: seen.append(tuple(k.ravel())), data)
+            return call(
+                model, meta, inputs, weights=weights, train=train, key=key, **at
+            )
+
+        return jm.Model(model.init, apply)
+
+    learner = CASES[name].build(
+        lambda ways=3: recording(head(ways)), lambda: recording(body())
+    )
+    episode = probe()(jax.random.key(0))
+    meta = learner.init(jax.random.key(1), episode)
+    jax.block_until_ready(jax.jit(learner.loss)(meta, episode, jax.random.key(2))[0])
+    jax.effects_barrier()
+    assert len(set(seen)) >= UNROLLED[name], f"{len(set(seen))} keys"
 
 
 @pytest.mark.usefixtures("x64")
@@ -33,7 +108,7 @@ def test_batch_statistics_are_found_transductive():
 
 def broken(**changes):
     """A prototypical network with one of its functions spoilt."""
-    base = CASES["protonet"].build()
+    base = CASES["protonet"].build(head, body)
     return base._replace(**{k: v(base) for k, v in changes.items()})
 
 
@@ -41,6 +116,40 @@ def forgets_the_mask(base):
     def loss(meta, episode, key):
         value, aux = base.loss(meta, episode, key)
         return value * episode.query.targets.shape[0], aux
+
+    return loss
+
+
+def takes_weights_for_a_mask(base):
+    def loss(meta, episode, key):
+        seen = [
+            b if b.weights is None else b._replace(weights=1.0 * (b.weights > 0))
+            for b in episode
+        ]
+        return base.loss(meta, jm.Episode(*seen), key)
+
+    return loss
+
+
+def guesses_where_it_knows_nothing(base):
+    def predict(meta, fast, inputs):
+        return jnp.nan_to_num(base.predict(meta, fast, inputs))
+
+    return predict
+
+
+def starts_with_a_python_number(base):
+    def init(key, episode):
+        meta = base.init(key, episode)
+        return meta._replace(params={"net": meta.params, "rate": jnp.asarray(0.1)})
+
+    return init
+
+
+def widens_its_buffers(base):
+    def loss(meta, episode, key):
+        value, aux = base.loss(meta, episode, key)
+        return value, aux._replace(buffers={"seen": jnp.ones(2)})
 
     return loss
 
@@ -83,6 +192,10 @@ def no_progress(base):
     ("law", "changes"),
     [
         ("padding_is_invisible", dict(loss=forgets_the_mask)),
+        ("weights_are_copies", dict(loss=takes_weights_for_a_mask)),
+        ("nan_is_no_score", dict(predict=guesses_where_it_knows_nothing)),
+        ("init_is_abstract", dict(init=starts_with_a_python_number)),
+        ("no_second_compilation", dict(loss=widens_its_buffers)),
         ("support_order_is_irrelevant", dict(adapt=peeks_at_the_order)),
         ("queries_are_independent", dict(predict=reads_the_other_queries)),
         ("loss_and_gradient_are_finite", dict(loss=nan_gradient)),
@@ -96,7 +209,7 @@ def test_the_laws_can_be_broken(law, changes):
 
 
 def test_random_label_law_catches_a_leak():
-    base = CASES["protonet"].build()
+    base = CASES["protonet"].build(head, body)
 
     def adapt(meta, support, key):  # ignores the labels it is given: rows are in order
         targets = jax.nn.one_hot(jnp.repeat(jnp.arange(3), 2), 3)
@@ -110,4 +223,4 @@ def test_random_label_law_catches_a_leak():
 
 def test_unknown_law_is_named():
     with pytest.raises(ValueError, match="laws: got 'nope'"):
-        check_learner(CASES["protonet"].build(), probe(), laws=["nope"])
+        check_learner(CASES["protonet"].build(head, body), probe(), laws=["nope"])

@@ -20,7 +20,7 @@ def gradient(learner, task):
 
 
 def maml(rate, **options):
-    return jm.maml(model(), optax.sgd(rate), task_loss=half_square, **options)
+    return jm.maml(model(), optax.sgd(rate), criterion=half_square, **options)
 
 
 ONE_STEP = ([1.0, 2.0, 3.0], [4.0, 5.0, 6.0])
@@ -81,7 +81,7 @@ def test_adapted_parameters():
 
 
 def test_reptile():
-    learner = jm.reptile(model(), optax.sgd(0.5), steps=1, task_loss=half_square)
+    learner = jm.reptile(model(), optax.sgd(0.5), steps=1, criterion=half_square)
     np.testing.assert_array_equal(
         gradient(learner, episode(*ONE_STEP)), [11.5, 23, 34.5]
     )

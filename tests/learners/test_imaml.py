@@ -28,7 +28,7 @@ TASK = episode([1.0, 2.0, 3.0], [4.0, 5.0, 6.0])
 )
 def test_closed_form(lam, minimum, loss, gradient):
     learner = jm.imaml(
-        model(), optax.sgd(0.05), steps=1000, lam=lam, task_loss=half_square
+        model(), optax.sgd(0.05), steps=1000, lam=lam, criterion=half_square
     )
     meta = jm.Meta(jnp.array(W, jnp.float64))
     fast = learner.adapt(meta, TASK.support, KEY)
@@ -40,7 +40,7 @@ def test_closed_form(lam, minimum, loss, gradient):
 
 def test_without_conjugate_gradient_it_is_first_order_and_not_zero():
     learner = jm.imaml(
-        model(), optax.sgd(0.05), steps=500, lam=2.0, cg_steps=0, task_loss=half_square
+        model(), optax.sgd(0.05), steps=500, lam=2.0, cg_steps=0, criterion=half_square
     )
     meta = jm.Meta(jnp.array(W, jnp.float64))
     # (w . x_q) x_q at the minimum: 7 [4, 5, 6]

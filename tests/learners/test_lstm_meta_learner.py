@@ -150,17 +150,24 @@ def test_minibatches_go_through_the_support_set_once_an_epoch(x64):
     support = jm.Batch(jnp.eye(6), jnp.zeros((6, 1)))
     episode = jm.Episode(support, support)
 
-    def used(steps):
+    def total(outputs, targets, weights):
+        return (outputs if weights is None else outputs * weights).sum()
+
+    def used(steps, weights=None):
         learner = jm.lstm_meta_learner(
-            model, steps=steps, inner_batch=2, hidden=2, task_loss=lambda y, t: y.sum()
+            model, steps=steps, inner_batch=2, hidden=2, criterion=total
         )
         meta = learner.init(KEY, episode)
         meta.params["rule"] = as_sgd(meta.params["rule"], 0.25)
-        return np.asarray(learner.adapt(meta, support, KEY).params) / -0.25
+        seen = support._replace(weights=weights)
+        return np.asarray(learner.adapt(meta, seen, KEY).params) / -0.25
 
     assert sorted(used(2).round(9)) == [0, 0, 1, 1, 1, 1]
     np.testing.assert_allclose(used(3), 1, rtol=1e-12)
     np.testing.assert_allclose(used(6), 2, rtol=1e-12)
+    some = jnp.array([1.0, 0, 1, 0, 1, 1])  # four count: an epoch is two steps
+    np.testing.assert_allclose(used(2, some), some, rtol=1e-12)
+    np.testing.assert_allclose(used(4, some), 2 * some, rtol=1e-12)
     bad = jm.lstm_meta_learner(model, inner_batch=4)
     with pytest.raises(ValueError, match="inner_batch: got 4, wants a divisor"):
         bad.adapt(bad.init(KEY, episode), support, KEY)

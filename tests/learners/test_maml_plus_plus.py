@@ -44,7 +44,7 @@ def test_weights_after_the_annealing_may_be_zero():
 def test_multi_step_loss_to_the_last_digit(memory):
     learner = jm.maml(
         model(), optax.sgd(0.01), steps=3, query_weights=jnp.ones(3) / 3,
-        memory=memory, task_loss=half_square,
+        memory=memory, criterion=half_square,
     )  # fmt: skip
     value, grads = value_and_grad(
         learner, jm.Meta(jnp.array(W, jnp.float64)), QUADRATIC
@@ -100,7 +100,11 @@ def test_the_order_and_the_weights_follow_the_outer_step():
 
 def test_the_outer_step_counts_in_fit():
     learner = jm.maml(
-        net(), optax.sgd(0.3), steps=1, order=lambda t: t >= 2, task_loss=jm.losses.mse
+        net(),
+        optax.sgd(0.3),
+        steps=1,
+        order=lambda t: t >= 2,
+        criterion=jm.criteria.regression,
     )
     trainer = jm.make_trainer(jm.episodic(learner), optax.sgd(0.1))
     episodes = jax.tree.map(lambda x: jnp.stack([x] * 3), task())

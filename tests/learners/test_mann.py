@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import jaxmeta as jm
+from jaxmeta.functional.rows import joined
 from jaxmeta.functional.sequence import presented
 from jaxmeta.learners.mann import instance_accuracy, memory_network
 from jaxmeta.metrics import accuracy_by_instance
@@ -61,8 +62,7 @@ def test_loss_is_the_likelihood_of_every_step(trained, x64):
     network, meta, episode = trained
     value, aux = jax.jit(network.learner.loss)(meta, episode, KEY)
     order, _ = jax.random.split(KEY)
-    both = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), *episode)
-    batch, _ = presented(both, order)
+    batch, _ = presented(joined(*episode), order)
     outputs = network.sequence(meta, batch)
     chosen = jax.nn.log_softmax(outputs)[jnp.arange(12), batch.targets.argmax(-1)]
     np.testing.assert_allclose(value, -chosen.mean(), rtol=1e-10)
@@ -108,8 +108,9 @@ def test_accuracy_by_instance_counts_classes():
     outputs = jnp.where(hits[:, None] == 1, labels, jnp.roll(labels, 1, -1))
     got = accuracy_by_instance(outputs, labels, 4)
     np.testing.assert_allclose(got, [2 / 3, 1 / 2, 1, 0], rtol=1e-6)
-    padded = [jnp.insert(x, 2, 0.0, axis=0) for x in (outputs, labels)]
-    np.testing.assert_array_equal(accuracy_by_instance(*padded, 4), got)
+    padded = [jnp.insert(x, 2, 9.0, axis=0) for x in (outputs, labels)]
+    weights = jnp.insert(jnp.ones(6), 2, 0.0)
+    np.testing.assert_array_equal(accuracy_by_instance(*padded, 4, weights), got)
     with pytest.raises(ValueError, match="instances: got 0"):
         accuracy_by_instance(outputs, labels, 0)
 
@@ -119,7 +120,8 @@ def test_order_is_random_but_blind_to_padding():
     padding = jnp.array([0, 2, 5])
     padded = jm.Batch(
         jnp.insert(batch.inputs, padding, -1.0),
-        jnp.insert(batch.targets, padding, 0.0, axis=0),
+        jnp.insert(batch.targets, padding, 7.0, axis=0),
+        jnp.insert(jnp.ones(6), padding, 0.0),
     )
     plain, real = presented(batch, KEY)
     assert real.all() and sorted(plain.inputs.tolist()) == [0, 1, 2, 3, 4, 5]
@@ -130,6 +132,24 @@ def test_order_is_random_but_blind_to_padding():
     first = jax.vmap(lambda key: presented(batch, key)[0].inputs[0])(keys)
     counts = np.bincount(np.asarray(first, int), minlength=6)
     assert ((counts - 500) ** 2 / 500).sum() < 20.5  # chi-squared, 5 dof, p = 0.001
+
+
+def test_examples_of_weight_0_are_not_shown(trained, x64):
+    """The memory after them is the memory before, and so is what is said of the rest."""
+    network, meta, (support, query) = trained
+    whole = jax.tree.map(lambda x: jnp.insert(x, 3, jnp.nan, 0), support)
+    whole = whole._replace(weights=jnp.insert(jnp.ones(6), 3, 0.0))
+    sequence = jax.jit(network.sequence)
+    np.testing.assert_allclose(
+        jnp.delete(sequence(meta, whole), 3, 0), sequence(meta, support), rtol=1e-12
+    )
+    fast = [network.learner.adapt(meta, batch, KEY) for batch in (whole, support)]
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12), *fast)
+    shown = [
+        instance_accuracy(network, meta, jm.Episode(batch, query), KEY)[:4]
+        for batch in (whole, support)
+    ]
+    np.testing.assert_array_equal(*shown)
 
 
 def test_other_ways_are_refused():
@@ -147,6 +167,7 @@ def test_other_ways_are_refused():
         (dict(decay=1.0), "decay: got 1.0"),
         (dict(write="all"), "write: got 'all'"),
         (dict(sharpness=1.0), "sharpness: got 1.0"),
+        (dict(instances=(0, 1)), "instances: got"),
     ],
 )
 def test_bad_sizes(options, text):

@@ -85,7 +85,7 @@ def parts_of(learner_options, meta, episode):
 
     def generate(g, key):
         h = encoder.apply(jm.Meta(g["encoder"]), episode.support.inputs)[0].mean(0)
-        z = jax.random.normal(key, (3, 2), h.dtype)
+        z = jax.random.normal(jax.random.split(key, 3)[0], (3, 2), h.dtype)
         code = jnp.concatenate([z, jnp.broadcast_to(h, (3, *h.shape))], 1)
         return maker.apply(jm.Meta(g["generator"]), code)[0]
 
@@ -153,7 +153,7 @@ def test_unlabelled_examples_teach_and_unlabelled_tasks_have_no_label(x64):
 
     task = semi_supervised(base, 3, 4, labelled_tasks=0.0)
     nothing = wide(task(KEY))
-    assert not nothing.query.targets.any()
+    assert not nothing.query.weights.any()
     assert isinstance(nothing.query.inputs, Semi)
     # labels out of sight: the loss cannot know them, yet the classifier is taught
     _, grads = gradient(learner, meta, nothing)
@@ -184,6 +184,8 @@ def test_images_have_a_generator_by_default():
 def test_bad_options(options, text):
     with pytest.raises(ValueError, match=text):
         jm.meta_gan(net(), optax.sgd(0.1), **options)
+    with pytest.raises(ValueError, match='inner_batch: got 2, wants None: "relation"'):
+        jm.meta_gan(net(None), base="relation", inner_batch=2)
     with pytest.raises(ValueError, match="inner: got None"):
         jm.meta_gan(net())
     with pytest.raises(ValueError, match="size: got 30"):

@@ -21,7 +21,7 @@ def gradient(learner, rule):
 
 
 def test_a_rate_for_each_parameter():
-    learner = jm.meta_sgd(model(), init_rate=0.5, task_loss=half_square)
+    learner = jm.meta_sgd(model(), init_rate=0.5, criterion=half_square)
     grads = gradient(learner, jnp.full(3, 0.5))
     np.testing.assert_allclose(grads["rule"], [28980, 72450, 130410], rtol=1e-10)
     np.testing.assert_allclose(grads["model"], [3780, 8505, 13230], rtol=1e-10)
@@ -29,14 +29,14 @@ def test_a_rate_for_each_parameter():
 
 def test_one_rate():
     rule = jm.rules.learn(optax.sgd, learning_rate=0.5)
-    learner = jm.maml(model(), rule, steps=1, task_loss=half_square)
+    learner = jm.maml(model(), rule, steps=1, criterion=half_square)
     grads = gradient(learner, {"learning_rate": jnp.array(0.5)})
     np.testing.assert_allclose(grads["rule"]["learning_rate"], 231840, rtol=1e-10)
 
 
 def test_log_rates_have_the_same_derivative_times_the_rate():
     rule = jm.rules.meta_sgd(0.5, space="exp")
-    learner = jm.maml(model(), rule, steps=1, task_loss=half_square)
+    learner = jm.maml(model(), rule, steps=1, criterion=half_square)
     grads = gradient(learner, jnp.full(3, np.log(0.5)))
     np.testing.assert_allclose(grads["rule"], [14490, 36225, 65205], rtol=1e-10)
 

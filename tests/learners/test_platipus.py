@@ -85,7 +85,7 @@ def test_loss_by_hand(x64, order):
     """One linear layer, one inner step: every term of the card, with loops."""
     linear = jm.models.mlp(1, hidden=(), activation=jnp.tanh)
     episode, rate = wide(jm.tasks.sinusoid(4, 3)(KEY)), 0.02
-    options = dict(steps=1, kl_weight=0.2, noise=0.5, task_loss=jm.losses.mse)
+    options = dict(steps=1, kl_weight=0.2, noise=0.5, criterion=jm.criteria.regression)
     learner = jm.platipus(linear, optax.sgd(rate), order=order, **options)
     meta = wide(learner.init(KEY, episode))
     p = meta.params
@@ -162,7 +162,7 @@ def test_meta_gradient_by_finite_differences(x64):
 def test_belief_is_the_draws_and_its_mean_the_prediction(x64):
     episode = wide(jm.tasks.sine_or_line(3, 4)(KEY))
     made = platipus_process(
-        net(1), optax.sgd(0.01), noise=0.4, samples=6, task_loss=jm.losses.mse
+        net(1), optax.sgd(0.01), noise=0.4, samples=6, criterion=jm.criteria.regression
     )
     meta = wide(made.learner.init(KEY, episode))
     fast = made.learner.adapt(meta, episode.support, KEY)
@@ -201,6 +201,35 @@ def test_warm_start_takes_a_learned_rule():
     assert jnp.isfinite(learner.loss(meta, episode, KEY)[0])
 
 
+def test_criteria_are_inner_and_outer(x64):
+    """Classes without a support example are out of both; each loss may be its own."""
+    episode = wide(probe(3, 2, 2)(KEY))
+
+    def padded(batch):
+        return batch._replace(targets=jnp.pad(batch.targets, ((0, 0), (0, 1))))
+
+    def loss(outputs, targets, weights=None):
+        return jm.losses.cross_entropy(outputs, targets, weights, smoothing=0.2)
+
+    soft = jm.Criterion(loss, *jm.criteria.classification[1:])
+
+    def values(**options):
+        learner = jm.platipus(net(4), optax.sgd(0.3), steps=1, **options)
+        meta = wide(learner.init(KEY, episode))
+        found = jax.value_and_grad(
+            lambda p, e: learner.loss(meta._replace(params=p), e, KEY)[0]
+        )(meta.params, jm.Episode(*map(padded, episode)))
+        return found
+
+    plain, slope = values()
+    # an output that no class of the task owns gets no gradient, inner or outer
+    assert (slope["mean"]["head"]["bias"][3] == 0).all()
+    inner, outer = values(inner_criterion=soft), values(criterion=soft)
+    both = values(criterion=soft, inner_criterion=soft)
+    np.testing.assert_allclose(outer[0], both[0], rtol=1e-12)
+    assert len({round(float(v), 9) for v in (plain, inner[0], outer[0])}) == 3
+
+
 @pytest.mark.parametrize(
     ("options", "text"),
     [
@@ -208,6 +237,7 @@ def test_warm_start_takes_a_learned_rule():
         (dict(kl_weight=-1.0), "kl_weight: got -1"),
         (dict(order="third"), "order: got 'third'"),
         (dict(bound="iwae"), "bound: got 'iwae'"),
+        (dict(criterion=jm.criteria.regression), "noise: got None"),
     ],
 )
 def test_bad_options(options, text):

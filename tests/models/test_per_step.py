@@ -54,7 +54,7 @@ def test_the_inner_loop_uses_and_fills_every_copy():
     rates = jm.rules.lslr(0.1, steps=2)
     learner = jm.maml(
         jm.models.per_step(toy(), 2), rates, steps=2,
-        adapt_only=lambda path: path == "w", task_loss=jm.losses.mse,
+        adapt_only=lambda path: path == "w", criterion=jm.criteria.regression,
     )  # fmt: skip
     support = jm.Batch(jnp.array(X), jnp.array([[1.0], [-2.0]]))
     query = jm.Batch(jnp.array(X[::-1] + 1), jnp.array([[0.5], [1.0]]))

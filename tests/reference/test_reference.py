@@ -81,7 +81,7 @@ def build(problem, maml=jm.maml, **extra):
         lambda meta, x, train=False, key=None: (apply(meta.params, x), ()),
     )
     inner = inner_of(problem)
-    options = dict(steps=problem["steps"], task_loss=LOSSES[problem["loss"]])
+    options = dict(steps=problem["steps"], criterion=LOSSES[problem["loss"]])
     if problem["method"] == "reptile":
         return jm.reptile(model, inner, **options)
     if problem["method"] == "imaml":

@@ -56,7 +56,7 @@ def report():
     with jax.enable_x64(True):
         learners = jm.train.estimators(
             model(), optax.sgd(0.01), steps=5, truncate=2, pairs=512, sigma=0.1,
-            lam=20.0, task_loss=half_square,
+            lam=20.0, criterion=half_square,
         )  # fmt: skip
         meta = jm.Meta(jnp.array(W, jnp.float64))
         task = episode([1.0, 2.0, 3.0], [4.0, 5.0, 6.0])
@@ -114,7 +114,7 @@ def test_the_table(report):
 
 def test_evolution_needs_no_derivative_and_reports_the_metrics():
     """A loss with a jump has no useful gradient; its smoothed version has."""
-    base = jm.maml(model(), optax.sgd(0.01), steps=1, task_loss=half_square)
+    base = jm.maml(model(), optax.sgd(0.01), steps=1, criterion=half_square)
 
     def stepped(meta, task, key):
         value, aux = base.loss(meta, task, key)

@@ -24,7 +24,7 @@ def sample(key):
 
 
 def make(hyper):
-    objective = jm.transfer.supervised(MODEL, task_loss=jm.losses.mse)
+    objective = jm.transfer.supervised(MODEL, criterion=jm.criteria.regression)
     objective = objective._replace(
         init=lambda *args: jax.tree.map(
             lambda x: x.astype(float), MODEL.init(args[0], args[1].inputs)
@@ -146,7 +146,7 @@ def test_inner_rates_by_hypergradient_beat_where_they_started():
     # Meta-SGD: each leaf's inner rate is a parameter of the outer loop
     task = jm.tasks.sinusoid(shots=5)
     model = jm.models.mlp(1, hidden=(8,))
-    learner = jm.meta_sgd(model, task_loss=jm.losses.mse)
+    learner = jm.meta_sgd(model, criterion=jm.criteria.regression)
     trainer = jm.make_trainer(jm.episodic(learner), optax.adam(1e-2))
     episodes = jm.train.sample_batch(task, KEYS[0], 4)
     start = trainer.init(KEYS[0], episodes)
