@@ -69,6 +69,7 @@ TABLE = {
 
 # what is computed of the rows on the way there has a gradient of 0 times NaN of its own
 COMPUTED = (
+    "svm_far_from_solved",
     "svm",
     "gaussian_nll",
     "coverage",
