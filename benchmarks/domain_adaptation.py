@@ -153,7 +153,7 @@ def candidates(method, source, target, test, splits, weights):
             if method == "importance":
                 tamed = importance.tame(weights[i][learn], power=value, most=10.0)
                 batch = importance.weighted(batch, tamed)
-            linear = fit_linear(batch.inputs, batch.targets, l2=l2)
+            linear = fit_linear(*batch, l2=l2)
             yield value, i, linear(x[choose]), linear(target), linear(test)
 
 

@@ -11,16 +11,13 @@ from collections.abc import Callable, Hashable
 from typing import Any
 
 
-class Memo(dict):
-    """A cache inside a closure: it follows from the rest, so it makes no difference."""
-
-
 def form(x: Any) -> Hashable:
     """What a value is made of: equal for functions that are built alike.
 
     Functions are their code and, each in turn, the values in their closure and defaults;
-    so are the containers that they closed over. What has no value of its own to compare,
-    an array say, is itself: a form is good for as long as what it was made of lives.
+    so are the containers that they closed over. An object may say what it is made of, by
+    a method `made_of() -> tuple`. What has no value of its own to compare, an array say,
+    is itself: a form is good for as long as what it was made of lives.
 
     Args:
       x: a function, a record of functions, or anything.
@@ -43,11 +40,13 @@ def _form(x: Any, outer: tuple[int, ...]) -> Hashable:
     def each(values):
         return tuple(_form(value, inside) for value in values)
 
-    if isinstance(x, Memo):
-        return Memo
+    if hasattr(type(x), "made_of"):  # an object that says it: not its caches
+        return (type(x), *each(x.made_of()))
     if isinstance(x, types.FunctionType):
         cells = each(map(_contents, x.__closure__ or ()))
-        named = tuple(sorted((x.__kwdefaults__ or {}).items(), key=lambda item: item[0]))
+        named = tuple(
+            sorted((x.__kwdefaults__ or {}).items(), key=lambda item: item[0])
+        )
         defaults = each(x.__defaults__ or ()), each(value for _, value in named)
         return ("function", x.__code__, id(x.__globals__), cells, defaults)
     if isinstance(x, types.MethodType):
@@ -86,9 +85,7 @@ class Shared:
         # on the owner itself: gone with it, whatever refers to it
         self._name = f"_shared_{id(self)}"
 
-    def of(
-        self, owner: Callable, more: Any, make: Callable[[], Any]
-    ) -> Any:
+    def of(self, owner: Callable, more: Any, make: Callable[[], Any]) -> Any:
         """The thing of `owner` and of `more`, made where there is none yet.
 
         Args:

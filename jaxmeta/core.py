@@ -8,7 +8,10 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 import jax
+import numpy as np
 import optax
+
+from jaxmeta.checks import at_least
 
 Array = jax.Array
 Key = jax.Array
@@ -57,13 +60,14 @@ class Batch(NamedTuple):
         Array([[0., 1.],
                [1., 0.]], dtype=float32)
         """
+        known = labels
         labels = jax.numpy.asarray(labels)
         if not jax.numpy.issubdtype(labels.dtype, jax.numpy.integer):
             raise TypeError(f"labels: got {labels.dtype}, wants integers")
-        if ways < 1:
-            raise ValueError(f"ways: got {ways}, wants an integer >= 1")
-        if not isinstance(labels, jax.core.Tracer) and labels.size:
-            low, high = int(labels.min()), int(labels.max())
+        at_least(1, ways=ways)
+        if not isinstance(known, jax.core.Tracer) and labels.size:
+            known = np.asarray(known)  # inside `jit`, what JAX makes of it is traced
+            low, high = int(known.min()), int(known.max())
             if low < 0 or high >= ways:
                 raise ValueError(
                     f"labels: got {low} to {high}, wants 0 to {ways - 1}: ways={ways}"

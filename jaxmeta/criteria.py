@@ -10,6 +10,7 @@ from collections.abc import Callable
 import jax.numpy as jnp
 
 from jaxmeta import losses, metrics
+from jaxmeta.checks import within
 from jaxmeta.core import Array, Batch, Criterion, Scalar
 
 
@@ -87,8 +88,7 @@ def label_smoothing(amount: float) -> Criterion:
     >>> round(float(criterion.loss(jnp.array([[9.0, 0.0]]), jnp.array([[1.0, 0.0]]), None)), 2)
     0.45
     """
-    if not 0 <= amount < 1:
-        raise ValueError(f"amount: got {amount}, wants a number in [0, 1)")
+    within("[0, 1)", amount=amount)
 
     def loss(outputs, targets, weights=None):
         return losses.cross_entropy(outputs, targets, weights, smoothing=amount)
@@ -195,5 +195,7 @@ def _takes_weights(function: Callable) -> bool:
         found = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):  # a builtin without a signature
         return False
-    positional = [p for p in found if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    positional = [
+        p for p in found if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
+    ]
     return len(positional) >= 3 or any(p.kind == p.VAR_POSITIONAL for p in found)

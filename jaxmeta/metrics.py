@@ -6,6 +6,7 @@ Rows of weight 0 do not count; an output that is NaN makes the metric NaN.
 import jax.numpy as jnp
 
 from jaxmeta import losses
+from jaxmeta.checks import at_least
 from jaxmeta.core import Array, Scalar
 from jaxmeta.losses import check_classes, check_same_shape, weighted_mean
 
@@ -153,8 +154,7 @@ def accuracy_by_instance(
     [0.5, 1.0]
     """
     check_classes(outputs, targets)
-    if instances < 1:
-        raise ValueError(f"instances: got {instances}, wants an integer >= 1")
+    at_least(1, instances=instances)
     weights = jnp.ones(len(outputs), outputs.dtype) if weights is None else weights
     there = jnp.where((weights > 0)[:, None], targets, 0)
     seen = jnp.sum(jnp.cumsum(there, 0) * there, -1)  # 1, 2, ...; 0 is padding
@@ -189,8 +189,7 @@ def calibration_bins(
     [1.0, 0.8999999761581421, 1.0]
     """
     check_classes(probabilities, targets)
-    if bins < 1:
-        raise ValueError(f"bins: got {bins}, wants an integer >= 1")
+    at_least(1, bins=bins)
     probabilities = losses.real_only(probabilities, weights)
     weights = jnp.ones(len(targets)) if weights is None else weights
     confidence = probabilities.max(-1)
@@ -240,7 +239,3 @@ def ece(
     0.0
     """
     return calibration_error(calibration_bins(probabilities, targets, bins, weights))
-
-
-def summary(outputs, targets):  # temporary
-    return {"accuracy": accuracy(outputs, targets)}

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from jaxmeta.core import PyTree
 
@@ -35,6 +36,20 @@ def paths(tree: PyTree) -> PyTree:
 
 
 leaves = jax.tree.leaves
+
+
+def dtype_of(params: PyTree) -> jnp.dtype:
+    """The floating type that parameters have together; the default one of none.
+
+    What is added to them, `jnp.full((), 0.1, dtype_of(params))`, takes it: a number
+    without a type of its own gets one in the first outer step, which compiles again.
+
+    >>> dtype_of({"kernel": jnp.ones(2, "bfloat16")})
+    dtype(bfloat16)
+    """
+    found = [jnp.result_type(x) for x in leaves(params)]
+    floating = [t for t in found if jnp.issubdtype(t, jnp.floating)]
+    return jnp.result_type(*floating) if floating else jnp.zeros(()).dtype
 
 
 def partition(tree: PyTree, predicate: Callable[[str], bool]) -> tuple[PyTree, PyTree]:

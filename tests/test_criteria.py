@@ -43,7 +43,9 @@ def test_weights_are_copies_and_padding_is_nothing(name):
     outputs = jnp.asarray(RNG.normal(size=targets.shape))
     weights = jnp.array([1.0, 2.0, 0.0, 3.0, 0.0, 1.0])
     rows = np.repeat(np.arange(6), np.asarray(weights, int))
-    garbage = jnp.where(weights.reshape(-1, *(1,) * (outputs.ndim - 1)) > 0, outputs, jnp.nan)
+    garbage = jnp.where(
+        weights.reshape(-1, *(1,) * (outputs.ndim - 1)) > 0, outputs, jnp.nan
+    )
 
     def of(outputs, targets, weights):
         return criterion.loss(outputs, targets, weights), criterion.metrics(
@@ -64,7 +66,9 @@ def test_nan_is_no_score(name):
     broken = outputs.at[1].set(jnp.nan)
     assert all(jnp.isnan(x) for x in criterion.metrics(broken, targets, None).values())
     weights = jnp.ones(6).at[1].set(0.0)  # a row that does not count may be NaN
-    assert not any(jnp.isnan(x) for x in criterion.metrics(broken, targets, weights).values())
+    assert not any(
+        jnp.isnan(x) for x in criterion.metrics(broken, targets, weights).values()
+    )
 
 
 def test_other_metrics_are_weighted_and_keep_nan():
@@ -80,7 +84,9 @@ def test_other_metrics_are_weighted_and_keep_nan():
         np.testing.assert_allclose(metric(holed, ONE_HOT, weights), want, rtol=1e-6)
         assert np.isnan(metric(holed, ONE_HOT)).any()
     seen = metrics.accuracy_by_instance(holed, ONE_HOT, 2, weights.clip(0, 1))
-    want = metrics.accuracy_by_instance(outputs[rows[[0, 1, 3, 4]]], ONE_HOT[rows[[0, 1, 3, 4]]], 2)
+    want = metrics.accuracy_by_instance(
+        outputs[rows[[0, 1, 3, 4]]], ONE_HOT[rows[[0, 1, 3, 4]]], 2
+    )
     np.testing.assert_allclose(seen, want)
 
 
@@ -88,7 +94,9 @@ def test_other_metrics_are_weighted_and_keep_nan():
 @pytest.mark.usefixtures("x64")
 def test_absent_classes_are_as_if_they_were_not_there(smoothed):
     """Six columns of which four have support: the loss of four columns, smoothed or not."""
-    criterion = criteria.label_smoothing(0.2) if smoothed is True else criteria.classification
+    criterion = (
+        criteria.label_smoothing(0.2) if smoothed is True else criteria.classification
+    )
     outputs = jnp.asarray(RNG.normal(size=(6, 6)))
     targets = jnp.pad(ONE_HOT, ((0, 0), (0, 2)))
     support = Batch(None, targets)
@@ -113,7 +121,9 @@ def test_label_smoothing_by_hand():
     want = -(0.1 * log_p[0] + 0.8 * log_p[1] + 0.1 * log_p[2])
     found = criteria.label_smoothing(0.3).loss(logits, target, None)
     np.testing.assert_allclose(found, want, rtol=1e-6)
-    with pytest.raises(ValueError, match=r"amount: got 1.0, wants a number in \[0, 1\)"):
+    with pytest.raises(
+        ValueError, match=r"amount: got 1.0, wants a number in \[0, 1\)"
+    ):
         criteria.label_smoothing(1.0)
 
 

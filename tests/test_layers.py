@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent.parent / "jaxmeta"
 FILES = sorted(ROOT.rglob("*.py"))
 
 LEVELS = {
-    "core": 0, "tree": 0,
+    "alike": 0, "checks": 0, "core": 0, "signatures": 0, "tree": 0,
     "losses": 1, "metrics": 1, "criteria": 1, "functional": 1, "rules": 1,
     "models": 2, "data": 2, "tasks": 2,
     "learners": 3, "transfer": 3, "rl": 3,
@@ -23,8 +23,11 @@ LEVELS = {
 # Rooms of one level that may look into a neighbour, one way only.
 NEIGHBOURS = {
     ("tree", "core"),
+    ("core", "checks"),
     ("metrics", "losses"),
+    ("functional", "losses"),
     ("criteria", "losses"),
+    ("functional", "losses"),
     ("criteria", "metrics"),
     ("rules", "functional"),
     ("tasks", "data"),

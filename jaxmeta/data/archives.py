@@ -66,7 +66,7 @@ def extract(
     """
     archive, folder = Path(archive), Path(folder)
     if folder.exists():
-        raise DataError(f"folder {folder}: is there already, want a new one")
+        raise DataError(f"folder {folder}: is there already, wants a new one")
     part = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     try:
@@ -80,7 +80,7 @@ def extract(
         raise
     except _DAMAGE as error:
         reason = " ".join(str(error).split())
-        raise DataError(f"archive {archive}: {reason}, want a whole archive") from None
+        raise DataError(f"archive {archive}: {reason}, wants a whole archive") from None
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return [folder / name for name in names]
@@ -95,7 +95,7 @@ def _survey(archive: Path, max_files: int, most: int) -> list[str]:
         name = _safe(archive, raw)
         total += size
         if name.casefold() in seen:
-            raise DataError(f"archive {archive}: {raw!r} is in it twice, want it once")
+            raise DataError(f"archive {archive}: {raw!r} is in it twice, wants it once")
         if len(names) >= max_files:
             raise DataError(f"archive {archive}: has more than {max_files} files")
         if total > most:
@@ -146,7 +146,7 @@ def _members(archive: Path) -> Iterator[Member]:
 
 
 def _strange(archive: Path, name: str) -> DataError:
-    return DataError(f"archive {archive}: {name!r} is a link or a device, want files")
+    return DataError(f"archive {archive}: {name!r} is a link or a device, wants files")
 
 
 def _safe(archive: Path, raw: str) -> str:
@@ -154,5 +154,5 @@ def _safe(archive: Path, raw: str) -> str:
     parts = PurePosixPath(raw.replace("\\", "/")).parts
     odd = any(ord(c) < 32 for c in raw) or ":" in raw
     if not parts or odd or ".." in parts or parts[0].startswith("/"):
-        raise DataError(f"archive {archive}: {raw!r} leads outside, want a plain name")
+        raise DataError(f"archive {archive}: {raw!r} leads outside, wants a plain name")
     return "/".join(parts)

@@ -101,10 +101,10 @@ def _read(root: Path) -> tuple[Dataset, dict[str, str]]:
     if len(fine) != 100 or len(coarse) != 20:
         raise DataError(
             f"cifar: {root} names {len(fine)} classes and {len(coarse)} superclasses, "
-            "want 100 and 20"
+            "wants 100 and 20"
         )
     if raw[:, 0].max() > 19 or raw[:, 1].max() > 99:
-        raise DataError(f"cifar: {root} has labels out of range, want CIFAR-100")
+        raise DataError(f"cifar: {root} has labels out of range, wants CIFAR-100")
     above = {fine[f]: coarse[c] for c, f in np.unique(raw[:, :2], axis=0)}
     images = raw[:, 2:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
     return from_labels(images, raw[:, 1], fine), above
@@ -113,7 +113,7 @@ def _read(root: Path) -> tuple[Dataset, dict[str, str]]:
 def _records(name: str, content: bytes) -> np.ndarray:
     if not content or len(content) % RECORD:
         raise DataError(
-            f"cifar: {name} has {len(content)} bytes, want a multiple of {RECORD}"
+            f"cifar: {name} has {len(content)} bytes, wants a multiple of {RECORD}"
         )
     return np.frombuffer(content, np.uint8).reshape(-1, RECORD)
 
@@ -126,7 +126,7 @@ def _files(root: Path) -> dict[str, bytes]:
     archive = root / ARCHIVE if root.is_dir() else root
     if not archive.is_file():
         raise DataError(
-            f"cifar: {root} has neither {ARCHIVE} nor {FOLDER}/, want one of them "
+            f"cifar: {root} has neither {ARCHIVE} nor {FOLDER}/, wants one of them "
             "(the binary version at https://www.cs.toronto.edu/~kriz/cifar.html)"
         )
     try:
@@ -134,7 +134,7 @@ def _files(root: Path) -> dict[str, bytes]:
             return {name: _member(tar, f"{FOLDER}/{name}") for name in FILES}
     except (OSError, EOFError, KeyError, ValueError, tarfile.TarError, zlib.error) as e:
         raise DataError(
-            f"cifar: {archive} is damaged ({e}), want the official file"
+            f"cifar: {archive} is damaged ({e}), wants the official file"
         ) from None
 
 

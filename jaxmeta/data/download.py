@@ -48,19 +48,19 @@ def download(
 
     >>> download("ftp://x", "x", sha256="0" * 64, size=1)
     Traceback (most recent call last):
-    jaxmeta.data.errors.DataError: url: got 'ftp://x', want an https address
+    jaxmeta.data.errors.DataError: url: got 'ftp://x', wants an https address
     """
     parts = urllib.parse.urlsplit(url)
     secure = parts.scheme == "https"
     if not secure and not (parts.scheme == "http" and parts.hostname in _LOCAL):
-        raise DataError(f"url: got {url!r}, want an https address")
+        raise DataError(f"url: got {url!r}, wants an https address")
     if len(sha256) != 64 or set(sha256.lower()) - set("0123456789abcdef"):
-        raise DataError(f"sha256: got {sha256!r}, want 64 hexadecimal digits")
+        raise DataError(f"sha256: got {sha256!r}, wants 64 hexadecimal digits")
     path = Path(path)
     if path.exists():
         if (found := _digest(path)) == sha256.lower():
             return path
-        raise DataError(f"{path}: has SHA-256 {found}, want {sha256}; move it away")
+        raise DataError(f"{path}: has SHA-256 {found}, wants {sha256}; move it away")
     part = path.with_name(f".{path.name}.part")
     path.parent.mkdir(parents=True, exist_ok=True)
     problem = "nothing came"
@@ -79,11 +79,11 @@ def download(
     if got != size:
         if got > size:
             part.unlink()
-        raise DataError(f"{url}: got {got} bytes ({problem}), want {size}")
+        raise DataError(f"{url}: got {got} bytes ({problem}), wants {size}")
     found = _digest(part)
     if found != sha256.lower():
         part.unlink()  # going on with wrong bytes would never end well
-        raise DataError(f"{url}: got a file with SHA-256 {found}, want {sha256}")
+        raise DataError(f"{url}: got a file with SHA-256 {found}, wants {sha256}")
     os.replace(part, path)
     return path
 

@@ -25,6 +25,8 @@ def image_folder(
 ) -> Dataset:
     """Reads `root/<class>/*.png|jpg|jpeg`; classes and files are in sorted order.
 
+    `split_classes` makes classes to train on and to test on of them, by their names.
+
     Files of other kinds and hidden ones are left out. Images become what `load_images`
     makes of them.
 
@@ -76,18 +78,26 @@ def image_folder_splits(
       that names it.
 
     Raises:
-      DataError: as in `image_folder`, or a class name in two of the three.
+      DataError: as in `image_folder`, or a class name in two of the three, as folders
+        for ordinary classification have them.
 
     Example:
       >>> splits = image_folder_splits("my-images")  # doctest: +SKIP
       >>> splits.test.names  # doctest: +SKIP
       ('emu', 'fox')
     """
-    parts = (
+    parts = [
         image_folder(Path(root) / name, size=size, mode=mode, invert=invert)
         for name in Splits._fields
-    )
-    splits = make_splits(*parts)
+    ]
+    try:
+        splits = make_splits(*parts)
+    except DataError as error:
+        raise DataError(
+            f"{error}. Move each class folder of {root} into one of train, val and test, "
+            f"or read one of them, such as {Path(root) / 'train'}, as a folder of its own: "
+            "`split_classes` splits its classes"
+        ) from None
     twice = find_duplicates(splits)
     if twice:
         warnings.warn(
@@ -111,11 +121,11 @@ def list_classes(root: str | os.PathLike[str]) -> dict[str, list[Path]]:
     """
     root = Path(root)
     if not root.is_dir():
-        raise DataError(f"folder {root}: is missing, want {root}/<class>/*.png")
+        raise DataError(f"folder {root}: is missing, wants {root}/<class>/*.png")
     folders = _sorted(path for path in root.iterdir() if path.is_dir())
     if not folders:
         raise DataError(
-            f"folder {root}: has no class folder, want {root}/<class>/*.png"
+            f"folder {root}: has no class folder, wants {root}/<class>/*.png"
         )
     return {folder.name: _images(folder) for folder in folders}
 
@@ -125,7 +135,7 @@ def _images(folder: Path) -> list[Path]:
     paths = _sorted(path for path in folder.iterdir() if path.is_file())
     for path in paths:
         if path.suffix.lower() in OTHER_IMAGES:
-            raise DataError(f"image {path}: is {path.suffix}, want PNG or JPEG")
+            raise DataError(f"image {path}: is {path.suffix}, wants PNG or JPEG")
     images = [path for path in paths if path.suffix.lower() in SUFFIXES]
     if not images:
         below = _sorted(path for path in folder.iterdir() if path.is_dir())
@@ -133,7 +143,7 @@ def _images(folder: Path) -> list[Path]:
             f"; it has folders ({below[0].name}, ...): is it a split?" if below else ""
         )
         raise DataError(
-            f"class {folder.name!r}: no images in {folder}, want PNG or JPEG{hint}"
+            f"class {folder.name!r}: no images in {folder}, wants PNG or JPEG{hint}"
         )
     return images
 

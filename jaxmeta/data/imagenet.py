@@ -59,7 +59,7 @@ def mini_imagenet(
         wrong = sorted({n for n, files in found[part].items() if files} ^ set(names))
         if wrong:
             raise DataError(
-                f"mini_imagenet: {part} has {len(found[part])} classes, want the "
+                f"mini_imagenet: {part} has {len(found[part])} classes, wants the "
                 f"{len(names)} of Ravi & Larochelle; {wrong[0]!r} is in one only"
             )
     return _decode("mini-imagenet", found, size, cache)
@@ -93,11 +93,11 @@ def tiered_imagenet(
     if found is None:
         raise DataError(
             f"tiered_imagenet: {root} has neither train/, val/, test/ nor train.csv, "
-            "val.csv, test.csv, want one of them"
+            "val.csv, test.csv, wants one of them"
         )
     sizes = [len(found[part]) for part in Splits._fields]
     if sizes != [351, 97, 160]:
-        raise DataError(f"tiered_imagenet: got {sizes} classes, want [351, 97, 160]")
+        raise DataError(f"tiered_imagenet: got {sizes} classes, wants [351, 97, 160]")
     return _decode("tiered-imagenet", found, size, cache)
 
 
@@ -132,7 +132,7 @@ def cub(root: str | os.PathLike[str], size: int = 84, *, cache: Cache = True) ->
     places = (root / "CUB_200_2011" / "images", root / "images", root)
     whole = list_classes(next((p for p in places if p.is_dir()), root))
     if len(whole) != 200:
-        raise DataError(f"cub: {root} has {len(whole)} classes, want 200")
+        raise DataError(f"cub: {root} has {len(whole)} classes, wants 200")
     turn = ("train", "val", "train", "test")
     found: dict[str, Listing] = {part: {} for part in Splits._fields}
     for i, (name, paths) in enumerate(whole.items()):
@@ -164,7 +164,7 @@ def _read_csv(path: Path, images: Path) -> Listing:
                 continue
             # a name is one file of that folder: no path leads out of it
             if len(row) != 2 or Path(row[0]).name != row[0]:
-                raise DataError(f"{path}, line {line}: got {row}, want filename,label")
+                raise DataError(f"{path}, line {line}: got {row}, wants filename,label")
             listing.setdefault(row[1], []).append(images / row[0])
     return {name: sorted(listing[name]) for name in sorted(listing)}
 

@@ -75,7 +75,7 @@ def decode_all(
 
     height, width = check_size(size)
     if mode not in ("L", "RGB"):
-        raise DataError(f"mode: got {mode!r}, want 'L' or 'RGB'")
+        raise DataError(f"mode: got {mode!r}, wants 'L' or 'RGB'")
     out = np.empty((count, height, width, len(mode)), np.uint8)
     # Pillow only warns of a picture that is up to twice its own limit.
     with warnings.catch_warnings():
@@ -90,7 +90,7 @@ def check_size(size: int | tuple[int, int]) -> tuple[int, int]:
     """Returns height and width; raises `DataError` unless both are 1 to 4096."""
     height, width = (size, size) if isinstance(size, int) else size
     if not (1 <= height <= 4096 and 1 <= width <= 4096):
-        raise DataError(f"size: got {size!r}, want 1 to 4096 pixels a side")
+        raise DataError(f"size: got {size!r}, wants 1 to 4096 pixels a side")
     return height, width
 
 
@@ -128,7 +128,7 @@ def _decode(
         reason = f"is broken ({str(error).splitlines()[0] if str(error) else error!r})"
     raise DataError(
         f"image {name}: {reason}, "
-        f"want a whole {' or '.join(formats)} of at most {MAX_PIXELS} pixels"
+        f"wants a whole {' or '.join(formats)} of at most {MAX_PIXELS} pixels"
     )
 
 

@@ -53,4 +53,4 @@ def check_manifest(root: str | os.PathLike[str], wanted: Mapping[str, str]) -> N
         if wanted.get(name) != found.get(name):
             state = "is missing" if name not in found else "is not what it was"
             state = "is new" if name not in wanted else state
-            raise DataError(f"file {Path(root) / name}: {state}, want it as hashed")
+            raise DataError(f"file {Path(root) / name}: {state}, wants it as hashed")

@@ -79,7 +79,7 @@ def omniglot(
       [1028, 172, 423]
     """
     if split not in ("vinyals", "official"):
-        raise DataError(f"split: got {split!r}, want 'vinyals' or 'official'")
+        raise DataError(f"split: got {split!r}, wants 'vinyals' or 'official'")
     check_size(size)
     characters = facts()["characters"]
     sources = {part: _find(Path(root), part) for part in characters}
@@ -123,7 +123,7 @@ def _find(root: Path, part: str) -> Path:
         if path.is_file() if path.suffix else path.is_dir():
             return path
     raise DataError(
-        f"omniglot: {root} has neither {part}.zip nor {part}/, want one of them "
+        f"omniglot: {root} has neither {part}.zip nor {part}/, wants one of them "
         "(they are at https://github.com/brendenlake/omniglot/tree/master/python)"
     )
 
@@ -153,8 +153,8 @@ def _read(sources: dict[str, Path], characters: dict, size: int) -> Dataset:
             got, want = len(listed.get(name, ())), DRAWINGS * (name in wanted)
             if got != want:
                 raise DataError(
-                    f"omniglot: {source} has {got} drawings of {name}, want {want}; "
-                    f"it has {len(listed)} characters, want {len(wanted)}"
+                    f"omniglot: {source} has {got} drawings of {name}, wants {want}; "
+                    f"it has {len(listed)} characters, wants {len(wanted)}"
                 )
         names += wanted
         drawings += [(source, member) for name in wanted for member in listed[name]]
@@ -214,4 +214,4 @@ def _open(drawings: list[tuple[Path, str]]) -> Iterator[tuple[str, Path | bytes]
 
 
 def _damaged(source: Path, error: Exception) -> DataError:
-    return DataError(f"omniglot: {source} is damaged ({error}), want a whole zip file")
+    return DataError(f"omniglot: {source} is damaged ({error}), wants a whole zip file")

@@ -65,9 +65,9 @@ def svmlight(path: str | Path, features: int) -> tuple[np.ndarray, np.ndarray]:
             text = " ".join(lines).replace(":", " ")
             numbers = np.fromstring(text, np.float64, sep=" ")
     except (OSError, EOFError, zlib.error, ValueError, DeprecationWarning) as error:
-        raise DataError(f"{path}: got {error}, want a svmlight file") from error
+        raise DataError(f"{path}: got {error}, wants a svmlight file") from error
     if not lines or len(numbers) != (1 + 2 * entries).sum():
-        raise DataError(f"{path}: want lines of `label index:value ...`")
+        raise DataError(f"{path}: wants lines of `label index:value ...`")
     starts = np.cumsum(1 + 2 * entries) - (1 + 2 * entries)
     rest = np.delete(numbers, starts).reshape(-1, 2)
     columns = rest[:, 0]
@@ -76,7 +76,7 @@ def svmlight(path: str | Path, features: int) -> tuple[np.ndarray, np.ndarray]:
     ):
         raise DataError(
             f"{path}: got columns {columns.min():g} to {columns.max():g}, "
-            f"want integers from 0 to {features - 1}"
+            f"wants integers from 0 to {features - 1}"
         )
     inputs = np.zeros((len(lines), features), np.float32)
     inputs[np.repeat(np.arange(len(lines)), entries), columns.astype(int)] = rest[:, 1]
@@ -112,9 +112,9 @@ def amazon_reviews(
     for name in names:
         if name not in found:
             have = ", ".join(found) or "no *_train.svmlight.gz"
-            raise DataError(f"domain {name!r}: got {have} in {root}, want its files")
+            raise DataError(f"domain {name!r}: got {have} in {root}, wants its files")
     if not names:
-        raise DataError(f"{root}: got no *_train.svmlight.gz, want one a domain")
+        raise DataError(f"{root}: got no *_train.svmlight.gz, wants one a domain")
     parts = {
         name: [_read(root, f"{name}_{part}", total) for part in Domain._fields]
         for name in names
@@ -136,5 +136,5 @@ def _read(root: Path, stem: str, total: int) -> tuple[np.ndarray, np.ndarray]:
     inputs, labels = svmlight(path, total)
     values = np.unique(labels)
     if len(values) != 2:
-        raise DataError(f"{path}: got labels {values.tolist()}, want two of them")
+        raise DataError(f"{path}: got labels {values.tolist()}, wants two of them")
     return inputs, (labels == values[1]).astype(np.int64)

@@ -65,17 +65,17 @@ def tfds(
     for field, feature in {"label": label, "inputs": inputs}.items():
         if feature not in features:
             known = ", ".join(features)
-            raise DataError(f"{field}: got {feature!r}, want one of {known} of {name}")
+            raise DataError(f"{field}: got {feature!r}, wants one of {known} of {name}")
     if not isinstance(features[label], tensorflow_datasets.features.ClassLabel):
         kind = type(features[label]).__name__
-        raise DataError(f"label: {label!r} of {name} is a {kind}, want a ClassLabel")
+        raise DataError(f"label: {label!r} of {name} is a {kind}, wants a ClassLabel")
     image = isinstance(features[inputs], tensorflow_datasets.features.Image)
     shape = features[inputs].shape
     if image:
         size = _size(name, shape) if size is None else size
     elif size is not None or None in shape:
         raise DataError(
-            f"inputs: {inputs!r} of {name} is {shape}, want one fixed shape"
+            f"inputs: {inputs!r} of {name} is {shape}, wants one fixed shape"
         )
 
     def build() -> Dataset:
@@ -114,14 +114,14 @@ def _builder(library, name: str, data_dir):
         ) from None
     if not builder.is_prepared():
         raise DataError(
-            f"tfds: {name!r} is not prepared in {builder.data_path}, want the files of "
+            f"tfds: {name!r} is not prepared in {builder.data_path}, wants the files of "
             f"`tfds build {name} --file_format=array_record`"
         )
     found = builder.info.file_format
     if found is None or found.value != "array_record":
         kind = "none" if found is None else found.value
         raise DataError(
-            f"tfds: {name!r} is stored as {kind}, want array_record, which is read "
+            f"tfds: {name!r} is stored as {kind}, wants array_record, which is read "
             "without TensorFlow"
         )
     return builder
@@ -134,14 +134,14 @@ def _source(builder, split: str, skip):
         known = ", ".join(builder.info.splits)
         text = str(error).splitlines()[0]
         raise DataError(
-            f"split: got {split!r}, want one of {known} or a slice ({text})"
+            f"split: got {split!r}, wants one of {known} or a slice ({text})"
         ) from None
 
 
 def _size(name: str, shape: tuple) -> tuple[int, int]:
     """Height and width of an image feature that has them."""
     if None in shape[:2] or shape[-1] not in (1, 3):
-        raise DataError(f"size: got none, want one: images of {name} are {shape}")
+        raise DataError(f"size: got none, wants one: images of {name} are {shape}")
     return shape[0], shape[1]
 
 

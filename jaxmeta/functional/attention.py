@@ -6,43 +6,52 @@ import jax.numpy as jnp
 from jaxmeta.core import Array
 
 
-def attend(scores: Array, values: Array, *, mask: Array | None = None) -> Array:
+def attend(scores: Array, values: Array, weights: Array | None = None) -> Array:
     """A weighted mean of values, the weights a softmax of scores.
 
-        r_i = sum_j a_ij v_j,   a_i = softmax_j(s_ij)
+        r_i = sum_j a_ij v_j,   a_i = softmax_j(s_ij + log w_j)
 
     Args:
       scores: `[n, m]`.
       values: `[m, d]`.
-      mask: `[m]` or `[n, m]`; what is 0 or False there is not read. By default all is.
+      weights: w, `[m]` or `[n, m]`, >= 0, or `None` for all 1: a value of weight 2 is
+        read as two equal ones, one of weight 0 is not, whatever it and its score hold.
 
     Returns:
-      `[n, d]`; zeros where everything is masked.
+      `[n, d]`; zeros where all weights are 0.
 
     >>> attend(jnp.zeros((1, 2)), jnp.array([[1.0], [3.0]])).tolist()
     [[2.0]]
     """
-    if mask is None:
+    if weights is None:
         return jax.nn.softmax(scores) @ values
-    mask = jnp.broadcast_to(mask > 0, scores.shape)
+    read = jnp.broadcast_to(weights > 0, scores.shape)
+    found = jnp.any(read, 0)[:, None]
     # a softmax over nothing is 0/0: let it be uniform, and read nothing of it
-    lowest = jnp.finfo(scores.dtype).min
-    weights = jax.nn.softmax(jnp.where(mask, scores, lowest))
-    return jnp.where(mask, weights, 0.0) @ values
+    parts = jax.nn.softmax(_weighed(scores, weights, read))
+    return jnp.where(read, parts, 0.0) @ jnp.where(found, values, 0.0)
 
 
-def vote(scores: Array, targets: Array) -> Array:
+def _weighed(scores: Array, weights: Array, read: Array) -> Array:
+    """Scores plus the logarithms of weights; the lowest number where nothing is read."""
+    log = jnp.log(jnp.where(weights > 0, weights, 1).astype(scores.dtype))
+    return jnp.where(read, scores + log, jnp.finfo(scores.dtype).min)
+
+
+def vote(scores: Array, targets: Array, weights: Array | None = None) -> Array:
     """Labels of the support, weighted by attention: log-probabilities of the classes.
 
-        log p_ic = log sum_j softmax_j(s_ij) t_jc
-                 = log_softmax_c( logsumexp_j (s_ij + log t_jc) )
+        log p_ic = log sum_j softmax_j(s_ij + log w_j) t_jc
+                 = log_softmax_c( logsumexp_j (s_ij + log w_j + log t_jc) )
 
     The second line is what is computed: a class far away keeps a finite logarithm and
     a gradient, where the logarithm of an underflown sum would have neither.
 
     Args:
       scores: similarities `[n, m]`.
-      targets: one-hot (or soft) labels `[m, c]`; rows of zeros are padding.
+      targets: one-hot (or soft) labels `[m, c]`.
+      weights: w, `[m]`, >= 0, or `None` for all 1. What a row of weight 0 and its scores
+        hold does not matter.
 
     Returns:
       `[n, c]`; exponentials sum to 1 over the classes. A class without examples has a
@@ -57,6 +66,10 @@ def vote(scores: Array, targets: Array) -> Array:
     [0.333, 0.667]
     """
     present = targets > 0
+    if weights is not None:
+        read = weights > 0
+        present = present & read[:, None]
+        scores = _weighed(jnp.where(read, scores, 0), weights, read)
     log_targets = jnp.log(jnp.where(present, targets, 1.0))
     # finite, not -inf: 0 * -inf in the loss of an absent class would be NaN
     lowest = jnp.finfo(scores.dtype).min

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 
+from jaxmeta.checks import at_least
 from jaxmeta.core import Array
 
 
@@ -94,8 +95,7 @@ def causal_conv(inputs: Array, kernel: Array, bias: Array, *, dilation: int) -> 
     >>> causal_conv(x, jnp.ones((2, 1, 1)), jnp.zeros(1), dilation=1)[:, 0].tolist()
     [1.0, 3.0, 6.0]
     """
-    if dilation < 1:
-        raise ValueError(f"dilation: got {dilation}, wants an integer >= 1")
+    at_least(1, dilation=dilation)
     length = inputs.shape[0]
     late = jnp.pad(inputs, ((dilation, 0), (0, 0)))[:length]
     return late @ kernel[0] + inputs @ kernel[1] + bias

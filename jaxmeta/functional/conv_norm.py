@@ -16,11 +16,15 @@ from jaxmeta.functional.conv_algorithms import (
     patches,
 )
 from jaxmeta.functional.convolution import conv
+from jaxmeta.functional.meshes import by_rows
+from jaxmeta.functional.normalization import check_weights
+from jaxmeta.functional.rows import spread
 
 FEW = 9
 """Taps of a kernel (height x width x channels) up to which `conv_batch_norm` pays."""
 
 
+@by_rows(results=3)
 def conv_batch_norm(
     x: jax.Array,
     w: jax.Array,
@@ -30,6 +34,7 @@ def conv_batch_norm(
     stride: int = 1,
     eps: float = 1e-5,
     pool: Callable[[jax.Array], jax.Array] | None = None,
+    weights: jax.Array | None = None,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """A `SAME` convolution, batch-normalised; its outputs are computed once, normalised.
 
@@ -50,10 +55,14 @@ def conv_batch_norm(
       stride: of the convolution.
       eps: added to the variance.
       pool: as in `batch_norm`.
+      weights: as in `batch_norm`: m and C are then weighted.
 
     Returns:
       `(y, mean, var)`, as `batch_norm` of `conv(x, w)`: y like `x`, or pooled; the
       statistics `[filters]` and at least float32. All three carry gradients of every order.
+
+    Raises:
+      ValueError: if there are not as many weights as rows.
 
     >>> x, w = jnp.arange(4.0).reshape(1, 2, 2, 1), jnp.ones((1, 1, 1, 1))
     >>> y, mean, var = conv_batch_norm(x, w, jnp.ones(1), jnp.zeros(1), eps=0.0)
@@ -61,13 +70,25 @@ def conv_batch_norm(
     (['-1.342', '-0.447', '0.447', '1.342'], [1.5], [1.25])
     """
     dtype = jnp.promote_types(x.dtype, jnp.float32)  # half precision does not sum
+    check_weights(weights, x)
+    if weights is not None:  # NaN times a weight of 0 is NaN
+        x = jnp.where(spread(weights, x) > 0, x, 0)
     window, size = w.shape[:2], x.shape[1:3]
     pads = tuple(lax.padtype_to_pads(size, window, (stride, stride), "SAME"))
     p = patches(x, window, stride, pads, out_size(size, window, stride, pads))
     p, taps = p.astype(dtype), w.reshape(-1, w.shape[3]).astype(dtype)
-    m = jnp.mean(p, 0)
-    p = p - m
-    covariance = high(p.T, p) / p.shape[0]
+    if weights is None:
+        m = jnp.mean(p, 0)
+        p = p - m
+        covariance = high(p.T, p) / p.shape[0]
+    else:
+        total = jnp.sum(weights)
+        share = (weights / jnp.where(total > 0, total, 1)).astype(dtype)
+        each = p.shape[0] // x.shape[0]  # patches of an image
+        share = jnp.repeat(share, each)[:, None] / each
+        m = jnp.sum(share * p, 0)
+        p = p - m
+        covariance = high((share * p).T, p)
     mean = high(m, taps)
     var = jnp.sum(taps * high(covariance, taps), 0)
     s = scale * lax.rsqrt(var + eps)

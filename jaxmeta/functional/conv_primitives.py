@@ -17,6 +17,7 @@ from jax.interpreters import ad, batching, mlir
 from jaxmeta.functional import conv_triton
 from jaxmeta.functional.conv_algorithms import out_size
 from jaxmeta.functional.conv_choice import forward, input_gradient, kernel_gradient
+from jaxmeta.functional.meshes import automatic
 
 
 def _conv_shape(x, w, *, stride, pads, size, window, impl):
@@ -142,4 +143,9 @@ def bind(x, w, stride, pads, impl):
         x = lax.pcast(x, tuple(axes[1] - axes[0]), to="varying")
         w = lax.pcast(w, tuple(axes[0] - axes[1]), to="varying")
     params = {"stride": stride, "pads": pads, "size": x.shape[1:3], "impl": impl}
-    return _conv_p.bind(x[None], w[None], window=w.shape[:2], **params)[0]
+
+    def one(x, w):
+        return _conv_p.bind(x[None], w[None], window=w.shape[:2], **params)[0]
+
+    # images stay where they are, and so do filters
+    return automatic(one, x, w, out=lambda x, w: jax.P(x[0], None, None, w[3]))

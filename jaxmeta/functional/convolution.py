@@ -17,7 +17,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jaxmeta.checks import one_of
 from jaxmeta.functional.conv_primitives import bind
+from jaxmeta.functional.meshes import automatic
 
 Impl = Literal["auto", "dot", "dense", "winograd", "xla", "triton"]
 _NHWC = ("NHWC", "HWIO", "NHWC")
@@ -76,8 +78,7 @@ def conv(
         )
     if stride < 1:
         raise ValueError(f"stride: got {stride}, wants at least 1")
-    if padding not in ("SAME", "VALID"):
-        raise ValueError(f'padding: got {padding!r}, wants "SAME" or "VALID"')
+    one_of(("SAME", "VALID"), padding=padding)
     size, window = x.shape[1:3], w.shape[:2]
     pads = tuple(lax.padtype_to_pads(size, window, (stride, stride), padding))
     return bind(x, w, stride, pads, impl)
@@ -183,7 +184,7 @@ def max_pool(x: jax.Array) -> jax.Array:
     >>> max_pool(jnp.arange(15.0).reshape(1, 3, 5, 1))[0, :, :, 0]
     Array([[6., 8.]], dtype=float32)
     """
-    return _max_pool(x)
+    return automatic(_max_pool, x)
 
 
 @jax.custom_jvp
@@ -219,8 +220,12 @@ def avg_pool(x: jax.Array) -> jax.Array:
     >>> avg_pool(jnp.arange(15.0).reshape(1, 3, 5, 1))[0, :, :, 0]
     Array([[3., 5.]], dtype=float32)
     """
-    (a, b), (c, d) = _corners(x)
-    return (a + b + c + d) / 4
+
+    def mean(x):
+        (a, b), (c, d) = _corners(x)
+        return (a + b + c + d) / 4
+
+    return automatic(mean, x)
 
 
 def _corners(x):

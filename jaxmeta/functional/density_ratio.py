@@ -62,7 +62,8 @@ def kmm(
         )
     n, m = len(source), len(target)
     sigma2 = median_bandwidth(source, target) if bandwidth is None else bandwidth
-    gram = rbf(source, source, sigma2) + 1e-5 * jnp.eye(n)
+    gram = rbf(source, source, sigma2)
+    gram = gram + 1e-5 * jnp.eye(n, dtype=gram.dtype)
     kappa = n / m * jnp.sum(rbf(source, target, sigma2), 1)
     slack = n * ((n**0.5 - 1) / n**0.5 if epsilon is None else epsilon)
     rate = 1 / jnp.max(jnp.sum(gram, 1))  # the largest row sum bounds the spectrum

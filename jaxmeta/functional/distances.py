@@ -1,6 +1,7 @@
 """Distances between queries and class representatives, as scores to be softmaxed."""
 
 import jax.numpy as jnp
+from jax import lax
 
 from jaxmeta.core import Array
 
@@ -26,15 +27,14 @@ def squared_euclidean(a: Array, b: Array) -> Array:
     return jnp.sum(jnp.square(a[:, None, :] - b[None, :, :]), -1)
 
 
-def cosine_similarity(a: Array, b: Array, *, eps: float = 1e-8) -> Array:
-    """All pairwise cosines; 0 where either vector is zero, with a finite gradient there.
+def cosine_similarity(a: Array, b: Array) -> Array:
+    """All pairwise cosines; 0 where either vector is zero, with gradient zero there.
 
         s_ij = a_i . b_j / (||a_i|| ||b_j||)
 
     Args:
       a: `[n, d]`.
       b: `[c, d]`.
-      eps: the smallest norm that is divided by.
 
     Returns:
       `[n, c]` in [-1, 1].
@@ -42,7 +42,7 @@ def cosine_similarity(a: Array, b: Array, *, eps: float = 1e-8) -> Array:
     >>> cosine_similarity(jnp.array([[2.0, 0.0]]), jnp.eye(2)).tolist()
     [[1.0, 0.0]]
     """
-    return unit(a, eps=eps) @ unit(b, eps=eps).T
+    return unit(a) @ unit(b).T
 
 
 def cosine_distance(a: Array, b: Array) -> Array:
@@ -63,14 +63,17 @@ def cosine_distance(a: Array, b: Array) -> Array:
     return 1.0 - cosine_similarity(a, b)
 
 
-def unit(x: Array, *, eps: float = 1e-8) -> Array:
+def unit(x: Array) -> Array:
     """Rows divided by their Euclidean norm; a zero row stays zero, with gradient zero.
 
         x_i / ||x_i||
 
+    A direction has no scale: a row of 1e-30 has length 1 afterwards as one of 1e30 has.
+    Only a row that is zero, or has no entry that is a normal number (1e-38 in float32),
+    counts as zero. The gradient grows as 1 / ||x_i||, as that of the quotient does.
+
     Args:
       x: `[n, d]`.
-      eps: rows not longer than this count as zero.
 
     Returns:
       `[n, d]`.
@@ -78,7 +81,11 @@ def unit(x: Array, *, eps: float = 1e-8) -> Array:
     >>> unit(jnp.array([[0.0, 2.0], [0.0, 0.0]])).tolist()
     [[0.0, 1.0], [0.0, 0.0]]
     """
+    # The largest entry is taken out before the square, which would leave the range of
+    # float32. It is a factor that cancels: it can be held constant.
+    most = lax.stop_gradient(jnp.max(jnp.abs(x), -1, keepdims=True))
+    there = most >= jnp.finfo(x.dtype).tiny
+    x = x / jnp.where(there, most, 1.0)
     # sqrt has an infinite slope at 0: keep 0 out of it, not only out of the quotient
-    squared = jnp.sum(jnp.square(x), -1, keepdims=True)
-    safe = jnp.where(squared > eps**2, squared, 1.0)
-    return jnp.where(squared > eps**2, x / jnp.sqrt(safe), 0.0)
+    squared = jnp.where(there, jnp.sum(jnp.square(x), -1, keepdims=True), 1.0)
+    return jnp.where(there, x / jnp.sqrt(squared), 0.0)

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jax.scipy.special import ndtri
 
 from jaxmeta.core import Array, Key, Scalar
+from jaxmeta.functional.rows import clean_rows
 from jaxmeta.losses import weighted_mean
 
 
@@ -56,14 +57,37 @@ def gaussian_nll(
 ) -> Scalar:
     """Mean negative log-likelihood over examples and dimensions, in nats.
 
+        -1/c sum_i w_i sum_j log p_ij / sum_i w_i
+
+    Args:
+      prediction: mean and standard deviation `[n, c]`.
+      targets: real values `[n, c]`.
+      weights: w, `[n]`, or `None` for all 1. What a row of weight 0 holds does not
+        matter.
+
+    Returns:
+      A scalar.
+
+    Raises:
+      ValueError: if the shapes differ.
+
     >>> standard = Gaussian(jnp.zeros((1, 1)), jnp.ones((1, 1)))
     >>> round(gaussian_nll(standard, jnp.zeros((1, 1))).item(), 4)
     0.9189
     """
-    return -weighted_mean(_rest(log_prob(prediction, targets)), weights)
+    prediction, targets = counted(prediction, targets, weights)
+    return -weighted_mean(row_mean(log_prob(prediction, targets)), weights)
 
 
-def _rest(x: Array) -> Array:
+def counted(
+    prediction: Gaussian, targets: Array, weights: Array | None
+) -> tuple[Gaussian, Array]:
+    """Both with a copy of a real row where the weight is 0, which has no gradient."""
+    return clean_rows((prediction, targets), weights)
+
+
+def row_mean(x: Array) -> Array:
+    """`[n, ...]` to `[n]`."""
     return x.reshape(x.shape[0], -1).mean(-1)
 
 
@@ -125,6 +149,7 @@ def coverage(
     Args:
       prediction: mean and standard deviation `[n, c]`.
       targets: real values `[n, c]`.
+      weights: `[n]`, or `None` for all 1.
       level: in (0, 1).
 
     Returns:
@@ -141,4 +166,4 @@ def coverage(
         raise ValueError(f"level: got {level}, wants a number in (0, 1)")
     mean, std = prediction
     inside = jnp.abs(targets - mean) <= std * ndtri((1 + level) / 2)
-    return weighted_mean(_rest(inside.astype(mean.dtype)), weights)
+    return weighted_mean(row_mean(inside.astype(mean.dtype)), weights)

@@ -13,6 +13,7 @@ import optax
 from jax import lax
 from jax.scipy.sparse.linalg import cg
 
+from jaxmeta.checks import at_least, not_negative, positive
 from jaxmeta.core import Array, PyTree
 from jaxmeta.functional.closure import hoist
 from jaxmeta.functional.unroll import Unrolled, unroll
@@ -199,9 +200,6 @@ def proximal_minimum(
 
 
 def _check(lam: float | Array, cg_steps: int, damping: float) -> None:
-    if isinstance(lam, int | float) and not lam > 0:
-        raise ValueError(f"lam: got {lam}, wants a positive number")
-    if cg_steps < 0:
-        raise ValueError(f"cg_steps: got {cg_steps}, wants an integer >= 0")
-    if not damping >= 0:
-        raise ValueError(f"damping: got {damping}, wants a number >= 0")
+    positive(lam=lam)
+    at_least(0, cg_steps=cg_steps)
+    not_negative(damping=damping)

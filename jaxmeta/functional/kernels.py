@@ -1,5 +1,8 @@
 """Gaussian kernels between two samples, and how far apart they say the samples are.
 
+Everywhere in this library a bandwidth is sigma^2 of k = exp(-||a - b||^2 / (2 sigma^2)):
+`gamma` elsewhere is 1 / (2 sigma^2), the h of SVGD's paper 2 sigma^2.
+
 Gretton et al. 2012, A Kernel Two-Sample Test, JMLR 13:723-773; Long et al. 2015, Deep
 Adaptation Networks, https://arxiv.org/abs/1502.02791.
 """
@@ -10,31 +13,10 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxmeta.core import Array, Scalar
+from jaxmeta.functional.distances import squared_euclidean
 from jaxmeta.functional.spectral import same_features
 
 OCTAVES = (-3, -2, -1, 0, 1)
-
-
-def squared_distances(a: Array, b: Array) -> Array:
-    """All pairwise squared distances by one matrix product, never below 0.
-
-        d_ij = max(||a_i||^2 - 2 a_i . b_j + ||b_j||^2, 0)
-
-    Memory is `n m`, not `n m d` as in `distances.squared_euclidean`; the price is
-    cancellation between close points, which a kernel (flat there) forgives.
-
-    Args:
-      a: `[n, d]`.
-      b: `[m, d]`.
-
-    Returns:
-      `[n, m]`.
-
-    >>> squared_distances(jnp.zeros((1, 2)), jnp.array([[3.0, 4.0]])).tolist()
-    [[25.0]]
-    """
-    norms = jnp.sum(a * a, -1)[:, None] + jnp.sum(b * b, -1)[None, :]
-    return jnp.maximum(norms - 2 * a @ b.T, 0.0)
 
 
 def median_bandwidth(a: Array, b: Array) -> Scalar:
@@ -50,7 +32,7 @@ def median_bandwidth(a: Array, b: Array) -> Scalar:
     >>> float(median_bandwidth(jnp.zeros((2, 1)), jnp.full((3, 1), 2.0)))
     4.0
     """
-    middle = jnp.median(squared_distances(a, b))
+    middle = jnp.median(squared_euclidean(a, b))
     return jnp.where(middle > 0, middle, 1.0)
 
 
@@ -62,7 +44,7 @@ def rbf(a: Array, b: Array, bandwidth: float | Array) -> Array:
     Args:
       a: `[n, d]`.
       b: `[m, d]`.
-      bandwidth: sigma^2, > 0. `gamma` elsewhere is `1 / (2 sigma^2)`.
+      bandwidth: sigma^2, > 0.
 
     Returns:
       `[n, m]` in (0, 1].
@@ -70,13 +52,14 @@ def rbf(a: Array, b: Array, bandwidth: float | Array) -> Array:
     >>> rbf(jnp.zeros((1, 1)), jnp.array([[0.0]]), 1.0).tolist()
     [[1.0]]
     """
-    return jnp.exp(-squared_distances(a, b) / (2 * bandwidth))
+    return jnp.exp(-squared_euclidean(a, b) / (2 * bandwidth))
 
 
 def mmd(
     source: Array,
     target: Array,
     *,
+    weights: Array | None = None,
     bandwidth: float | Array | None = None,
     octaves: Sequence[int] = OCTAVES,
     biased: bool = False,
@@ -95,6 +78,8 @@ def mmd(
     Args:
       source: `[n, d]`, n >= 2.
       target: `[m, d]`, m >= 2; m may differ from n.
+      weights: of the source, `[n]`, or `None` for all 1: a pair counts the product of
+        its two. What a row of weight 0 holds does not matter, as long as it is finite.
       bandwidth: sigma^2; by default the mean squared distance over all pairs of
         different points of the two samples together.
       octaves: the exponents u.
@@ -113,20 +98,31 @@ def mmd(
     >>> float(mmd(x, x, biased=True))
     0.0
     """
-    n, m = len(source), len(target)
     same_features(source, target)
+    n, ones = len(source), jnp.ones(len(target), target.dtype)
+    w = jnp.ones(n, source.dtype) if weights is None else weights.astype(source.dtype)
+    every = jnp.concatenate([w, ones])
     both = jnp.concatenate([source, target])
-    d = squared_distances(both, both)
+    d = squared_euclidean(both, both)
     if bandwidth is None:
-        bandwidth = jnp.sum(d) / ((n + m) * (n + m - 1))
+        bandwidth = _mean_of_pairs(d, every, every, apart=True)
     bandwidth = lax.stop_gradient(bandwidth)
     bandwidth = jnp.where(bandwidth > 0, bandwidth, 1.0)
     k = sum(jnp.exp(-d / (2 * 2.0**u * bandwidth)) for u in octaves)
     within_s, within_t, across = k[:n, :n], k[n:, n:], k[:n, n:]
-    if biased:
-        return jnp.mean(within_s) + jnp.mean(within_t) - 2 * jnp.mean(across)
     return (
-        (jnp.sum(within_s) - jnp.trace(within_s)) / (n * (n - 1))
-        + (jnp.sum(within_t) - jnp.trace(within_t)) / (m * (m - 1))
-        - 2 * jnp.mean(across)
+        _mean_of_pairs(within_s, w, w, apart=not biased)
+        + _mean_of_pairs(within_t, ones, ones, apart=not biased)
+        - 2 * _mean_of_pairs(across, w, ones)
     )
+
+
+def _mean_of_pairs(
+    values: Array, rows: Array, columns: Array, apart: bool = False
+) -> Scalar:
+    """A mean weighed by both ends of a pair; `apart` leaves out an example with itself."""
+    pairs = rows[:, None] * columns
+    if apart:
+        pairs = pairs * (1 - jnp.eye(len(pairs), dtype=pairs.dtype))
+    total = jnp.sum(pairs)
+    return jnp.sum(pairs * values) / jnp.where(total > 0, total, 1)

@@ -10,6 +10,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jaxmeta.functional.meshes import by_rows
+from jaxmeta.functional.rows import spread
+
 
 def affine_norm(
     x: jax.Array,
@@ -44,6 +47,7 @@ def affine_norm(
     return (x * s + (offset - mean * s)).astype(x.dtype)
 
 
+@by_rows(results=3)
 def batch_norm(
     x: jax.Array,
     scale: jax.Array,
@@ -51,10 +55,12 @@ def batch_norm(
     *,
     eps: float = 1e-5,
     pool: Callable[[jax.Array], jax.Array] | None = None,
+    weights: jax.Array | None = None,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Normalises every channel by its mean and variance over all other axes.
 
         y = pool((x - mean) / sqrt(var + eps) scale + offset)
+        mean = sum_i w_i x_i / sum_i w_i,   var = sum_i w_i (x_i - mean)^2 / sum_i w_i
 
     Args:
       x: `[..., c]`.
@@ -63,10 +69,16 @@ def batch_norm(
       eps: added to the variance.
       pool: a maximum over windows, such as `max_pool`, or `None`. It is taken before
         the normalisation, which then has a quarter of the entries to work on.
+      weights: `[n]`, how much each row of `x`, `[n, ..., c]`, counts; `None`: all as
+        much. Rows of weight 0 have no part in the statistics, whatever they hold, and
+        come out finite.
 
     Returns:
       `(y, mean, var)`; y like `x`, or pooled; the statistics, of all of `x`, `[c]` and
       at least float32, var the biased one. All three carry gradients of every order.
+
+    Raises:
+      ValueError: if there are not as many weights as rows.
 
     References:
       Ioffe and Szegedy 2015, https://arxiv.org/abs/1502.03167.
@@ -77,11 +89,13 @@ def batch_norm(
     >>> y[:, 0].tolist(), mean.tolist(), var.tolist()
     ([-1.0, 1.0], [2.0], [1.0])
     """
+    check_weights(weights, x)
     axes = tuple(range(x.ndim - 1))
-    y, mean, var = _normalise(x, axes, scale, offset, eps, pool)
+    y, mean, var = _normalise(x, axes, scale, offset, eps, pool, weights)
     return y, mean.reshape(x.shape[-1]), var.reshape(x.shape[-1])
 
 
+@by_rows()
 def group_norm(
     x: jax.Array,
     groups: int,
@@ -124,6 +138,7 @@ def group_norm(
     return y.reshape(x.shape)
 
 
+@by_rows()
 def layer_norm(
     x: jax.Array, scale: jax.Array, offset: jax.Array, *, eps: float = 1e-5
 ) -> jax.Array:
@@ -148,19 +163,55 @@ def layer_norm(
     return _normalise(x, tuple(range(1, x.ndim)), scale, offset, eps)[0]
 
 
-def _normalise(x, axes, scale, offset, eps, pool=None):
-    # E[x^2] - E[x]^2 needs one pass but cancels where |mean| >> std. No shift k of x
-    # changes the variance, so shift by the mean of a first slice; its derivative is
-    # zero for the same reason, hence the stop_gradient loses nothing. Of n slices the
-    # variance is at least (mean - k)^2 / n: rounding cannot make it negative.
+def moments(
+    x: jax.Array, axes: tuple[int, ...], weights: jax.Array | None = None
+) -> tuple[jax.Array, jax.Array]:
+    """The weighted mean and the biased variance over some axes, in two passes.
+
+    Args:
+      x: an array, at least float32.
+      axes: what to reduce; the axes stay, of length 1.
+      weights: broadcasts against `x`; entries of weight 0 may hold anything. Where
+        there are no others, mean and variance are 0. `None`: all count 1.
+
+    Returns:
+      `(mean, var)`.
+
+    >>> mean, var = moments(jnp.array([1.0, 5.0, jnp.nan]), (0,), jnp.array([3.0, 1, 0]))
+    >>> mean.tolist(), var.tolist()
+    ([2.0], [3.0])
+    """
+    if weights is None:
+        mean = jnp.mean(x, axes, keepdims=True)
+        return mean, jnp.mean(jnp.square(x - mean), axes, keepdims=True)
+    share, real = _shares(weights, x, axes)
+    mean = jnp.sum(share * jnp.where(real, x, 0), axes, keepdims=True)
+    d = jnp.where(real, x - mean, 0)
+    return mean, jnp.sum(share * d * d, axes, keepdims=True)
+
+
+def _shares(weights, x, axes):
+    """Weights of sum 1 over the axes, or 0, and where they are not 0."""
+    weights = jnp.broadcast_to(weights, x.shape).astype(x.dtype)
+    total = jnp.sum(weights, axes, keepdims=True)
+    return weights / jnp.where(total > 0, total, 1), weights > 0
+
+
+def check_weights(weights: jax.Array | None, x: jax.Array) -> None:
+    """Refuses weights `[n]` that are not one for each row of `x`."""
+    if weights is not None and weights.shape != x.shape[:1]:
+        raise ValueError(
+            f"weights: got shape {weights.shape}, wants {x.shape[:1]}: one for each row"
+        )
+
+
+def _normalise(x, axes, scale, offset, eps, pool=None, weights=None):
     dtype = x.dtype
     x = x.astype(jnp.promote_types(dtype, jnp.float32))  # half precision does not sum
-    first = lax.slice_in_dim(x, 0, 1, axis=axes[0])
-    k = lax.stop_gradient(jnp.mean(first, axes, keepdims=True))
-    count = math.prod(x.shape[i] for i in axes)
-    d = x - k
-    mean = jnp.sum(d, axes, keepdims=True) / count
-    var = jnp.sum(d * d, axes, keepdims=True) / count - mean * mean
+    if weights is None:
+        d, mean, var, k = _one_pass(x, axes)
+    else:
+        d, mean, var, k = _weighted(x, axes, spread(weights, x))
     s = scale * lax.rsqrt(var + eps)
     shift = offset - mean * s
     if pool is None:
@@ -169,3 +220,28 @@ def _normalise(x, axes, scale, offset, eps, pool=None):
         sign = jnp.where(s < 0, -1, 1).astype(s.dtype)
         y = pool(d * sign) * (s * sign) + shift
     return y.astype(dtype), mean + k, var
+
+
+def _one_pass(x, axes):
+    # E[x^2] - E[x]^2 needs one pass but cancels where |mean| >> std. No shift k of x
+    # changes the variance, so shift by the mean of a first slice; its derivative is
+    # zero for the same reason, hence the stop_gradient loses nothing. Of n slices the
+    # variance is at least (mean - k)^2 / n: rounding cannot make it negative.
+    first = lax.slice_in_dim(x, 0, 1, axis=axes[0])
+    k = lax.stop_gradient(jnp.mean(first, axes, keepdims=True))
+    count = math.prod(x.shape[i] for i in axes)
+    d = x - k
+    mean = jnp.sum(d, axes, keepdims=True) / count
+    var = jnp.sum(d * d, axes, keepdims=True) / count - mean * mean
+    return d, mean, var, k
+
+
+def _weighted(x, axes, weights):
+    # as above, with a shift on which rows of weight 0 have no influence: the mean
+    share, real = _shares(weights, x, axes)
+    k = jnp.sum(share * jnp.where(real, x, 0), axes, keepdims=True)
+    k = lax.stop_gradient(k)
+    d = jnp.where(real, x - k, 0)
+    mean = jnp.sum(share * d, axes, keepdims=True)
+    var = jnp.sum(share * d * d, axes, keepdims=True) - mean * mean
+    return d, mean, var, k

@@ -13,7 +13,8 @@ import numpy as np
 from jax.scipy.stats import norm
 
 from jaxmeta.core import Array, Key, Scalar
-from jaxmeta.functional.gaussian import Gaussian
+from jaxmeta.functional.gaussian import Gaussian, row_mean
+from jaxmeta.functional.rows import clean_rows
 from jaxmeta.losses import weighted_mean
 
 NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(32)  # for E over N(0, 1)
@@ -103,7 +104,7 @@ def log_prob(p: Predictive, targets: Array) -> Array:
       targets: real values `[n, c]`, or one-hot rows.
 
     Returns:
-      `[n, c]` in regression; `[n]` in classification, 0 for a row of padding.
+      `[n, c]` in regression; `[n]` in classification.
 
     Raises:
       ValueError: if the shapes differ.
@@ -126,13 +127,45 @@ def _mix(log_densities: Array) -> Array:
 
 
 def nll(p: Predictive, targets: Array, weights: Array | None = None) -> Scalar:
-    """Mean negative log-likelihood over the real targets, in nats.
+    """Mean negative log-likelihood of the targets, in nats.
+
+        -sum_i w_i log p(t_i | x_i) / sum_i w_i
+
+    Args:
+      p: the prediction.
+      targets: real values `[n, c]`, of which it is the mean over c too, or one-hot rows.
+      weights: w, `[n]`, or `None` for all 1. What a row of weight 0 holds does not
+        matter.
+
+    Returns:
+      A scalar.
+
+    Raises:
+      ValueError: if the shapes differ.
 
     >>> round(nll(categorical(jnp.zeros((2, 4))), jnp.eye(2, 4)).item(), 4)  # log 4
     1.3863
     """
-    values = -log_prob(p, targets)
-    return weighted_mean(values.reshape(values.shape[0], -1).mean(-1), weights)
+    p, targets = counted(p, targets, weights)
+    return weighted_mean(row_mean(-log_prob(p, targets)), weights)
+
+
+def counted(
+    p: Predictive, targets: Array, weights: Array | None
+) -> tuple[Predictive, Array]:
+    """Both with a copy of a real query where the weight is 0, which has no gradient.
+
+    >>> p, t = counted(categorical(jnp.zeros((2, 3))), jnp.eye(2, 3), jnp.array([0.0, 1.0]))
+    >>> t.argmax(-1).tolist()
+    [1, 1]
+    """
+    if weights is None:
+        return p, targets
+    if p.std is not None:
+        p = normal(*p)  # a row for each query
+    turned = jax.tree.map(lambda x: jnp.moveaxis(x, 1, 0), p)
+    turned, targets = clean_rows((turned, targets), weights)
+    return jax.tree.map(lambda x: jnp.moveaxis(x, 0, 1), turned), targets
 
 
 def entropy(p: Predictive) -> Array:
@@ -203,7 +236,13 @@ def cdf(p: Predictive, targets: Array) -> Array:
     return norm.cdf(targets, p.members, p.std).mean(0)
 
 
-def coverage(p: Predictive, targets: Array, *, level: float = 0.9) -> Scalar:
+def coverage(
+    p: Predictive,
+    targets: Array,
+    weights: Array | None = None,
+    *,
+    level: float = 0.9,
+) -> Scalar:
     """Fraction of the targets inside the central band of probability `level`.
 
         (1 - level) / 2 <= P(y <= t) <= (1 + level) / 2
@@ -211,6 +250,7 @@ def coverage(p: Predictive, targets: Array, *, level: float = 0.9) -> Scalar:
     Args:
       p: a prediction of real values.
       targets: `[n, c]`.
+      weights: `[n]`, or `None` for all 1.
       level: in (0, 1).
 
     Returns:
@@ -225,4 +265,4 @@ def coverage(p: Predictive, targets: Array, *, level: float = 0.9) -> Scalar:
     if not 0.0 < level < 1.0:
         raise ValueError(f"level: got {level}, wants a number in (0, 1)")
     inside = jnp.abs(cdf(p, targets) - 0.5) <= level / 2
-    return jnp.mean(inside.astype(p.members.dtype))
+    return weighted_mean(row_mean(inside.astype(p.members.dtype)), weights)

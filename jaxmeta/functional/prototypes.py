@@ -5,9 +5,7 @@ import jax.numpy as jnp
 from jaxmeta.core import Array
 
 
-def prototypes(
-    features: Array, targets: Array, weights: Array | None = None
-) -> Array:
+def prototypes(features: Array, targets: Array, weights: Array | None = None) -> Array:
     """The mean feature vector of every class.
 
         c_k = sum_i w_i t_ik f_i / sum_i w_i t_ik

@@ -8,24 +8,40 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 from jax.scipy.linalg import solve
 
+from jaxmeta.checks import at_least, one_of
 from jaxmeta.core import Array
+from jaxmeta.losses import real_only
 
 Form = Literal["auto", "primal", "dual"]
 
 
-def ridge(x: Array, y: Array, lam: Array | float, *, form: Form = "auto") -> Array:
+def ridge(
+    x: Array,
+    y: Array,
+    lam: Array | float,
+    weights: Array | None = None,
+    *,
+    form: Form = "auto",
+) -> Array:
     """Ridge regression.
 
-        W = argmin ||X W - Y||^2 + lam ||W||^2
+        W = argmin sum_i w_i ||x_i W - y_i||^2 + lam ||W||^2
           = (X^T X + lam I_d)^-1 X^T Y            primal                  (eq. 4)
           = X^T (X X^T + lam I_n)^-1 Y            dual, by Woodbury       (eq. 6)
 
+    where rows of X and Y have been multiplied by sqrt(w_i). A `lam` that rounding would
+    swallow, below 16 epsilons of the largest squared feature or row, is raised to that:
+    a singular system has no other answer in this precision.
+
     Args:
-      x: `[n, d]`. Rows of zeros in both `x` and `y` change nothing.
+      x: `[n, d]`.
       y: `[n, c]`.
       lam: lam > 0, a scalar.
+      weights: w, `[n]`, or `None` for all 1. What a row of weight 0 holds does not
+        matter.
       form: "auto" solves the smaller of the two systems.
 
     Returns:
@@ -37,16 +53,37 @@ def ridge(x: Array, y: Array, lam: Array | float, *, form: Form = "auto") -> Arr
     >>> ridge(jnp.array([[1.0], [1.0]]), jnp.array([[3.0], [3.0]]), 1.0).round(4)
     Array([[2.]], dtype=float32)
     """
-    if form not in ("auto", "primal", "dual"):
-        raise ValueError(f'form: got {form!r}, wants "auto", "primal" or "dual"')
+    one_of(("auto", "primal", "dual"), form=form)
+    x, y = real_only(x, weights), real_only(y, weights)
+    if weights is not None:
+        there = weights > 0
+        root = jnp.sqrt(jnp.where(there, weights, 1).astype(x.dtype))  # no slope at 0
+        x, y = (jnp.where(there, root, 0)[:, None] * z for z in (x, y))
     n, d = x.shape
     if form == "primal" or (form == "auto" and d < n):
-        return solve(x.T @ x + lam * jnp.eye(d, dtype=x.dtype), x.T @ y, assume_a="pos")
-    return x.T @ solve(x @ x.T + lam * jnp.eye(n, dtype=x.dtype), y, assume_a="pos")
+        return solve(_raised(x.T @ x, lam), x.T @ y, assume_a="pos")
+    return x.T @ solve(_raised(x @ x.T, lam), y, assume_a="pos")
+
+
+def _raised(gram: Array, lam: Array | float) -> Array:
+    """K + lam I, lam not so small that K's rounding could make it negative."""
+    eye = jnp.eye(len(gram), dtype=gram.dtype)
+    return gram + jnp.maximum(lam, _least(gram)) * eye
+
+
+def _least(gram: Array) -> Array:
+    return lax.stop_gradient(
+        16 * jnp.finfo(gram.dtype).eps * jnp.max(jnp.diagonal(gram))
+    )
 
 
 def logistic(
-    x: Array, y: Array, lam: Array | float, *, steps: int, weights: Array | None = None
+    x: Array,
+    y: Array,
+    lam: Array | float,
+    weights: Array | None = None,
+    *,
+    steps: int,
 ) -> Array:
     """Ridge-penalised logistic regression, one class against the rest, by Newton steps.
 
@@ -56,14 +93,17 @@ def logistic(
     With w = X^T a, S = diag(weight mu (1 - mu)) and K = X X^T, a Newton step from a is
         (lam I + S K) a' = S K a + weight (y - mu),
     the iteratively reweighted least squares of the paper (eqs. 9-11) without its
-    division by mu (1 - mu), which vanishes for an example that is already certain.
+    division by mu (1 - mu), which vanishes for an example that is already certain. With
+    more examples than features the same step is taken from w:
+        (lam I + X^T S X) w' = X^T (S X w + weight (y - mu)).
+    A `lam` that rounding would swallow is raised, as in `ridge`.
 
     Args:
       x: `[n, d]`.
       y: `[n, c]` in [0, 1]; each column is a problem of its own.
       lam: lam > 0, a scalar.
+      weights: `[n]`, or `None` for all 1. What a row of weight 0 holds does not matter.
       steps: Newton steps from w = 0; about 5 converge, each one is differentiated.
-      weights: `[n]`, ones by default; 0 leaves an example out.
 
     Returns:
       `[d, c]`.
@@ -75,23 +115,34 @@ def logistic(
     >>> logistic(x, y, 1.0, steps=6).round(3)  # w = 2 / (1 + e^w)
     Array([[0.675]], dtype=float32)
     """
-    if steps < 0:
-        raise ValueError(f"steps: got {steps}, wants an integer >= 0")
-    n = x.shape[0]
+    at_least(0, steps=steps)
+    x, y = real_only(x, weights), real_only(y, weights)
+    n, d = x.shape
+    weight = jnp.ones((n,), x.dtype) if weights is None else weights.astype(x.dtype)
+    one = _from_w if d < n else _from_a
+    return jax.vmap(lambda y: one(x, y, lam, weight, steps), 1, 1)(y)
+
+
+def _slopes(z, y, weight):
+    mu = jax.nn.sigmoid(z)
+    return weight * mu * (1 - mu), weight * (y - mu)
+
+
+def _from_w(x, y, lam, weight, steps):
+    w = jnp.zeros(x.shape[1:], x.dtype)
+    for _ in range(steps):
+        z = x @ w
+        s, slope = _slopes(z, y, weight)
+        system = _raised(x.T @ (s[:, None] * x), lam)
+        w = solve(system, x.T @ (s * z + slope), assume_a="pos")
+    return w
+
+
+def _from_a(x, y, lam, weight, steps):
     gram = x @ x.T  # [n, n]
-    weight = jnp.ones((n,), x.dtype) if weights is None else weights
-    penalty = lam * jnp.eye(n, dtype=x.dtype)
-
-    def newton(a, y):
-        ka = gram @ a
-        mu = jax.nn.sigmoid(ka)
-        s = weight * mu * (1 - mu)
-        return solve(penalty + s[:, None] * gram, s * ka + weight * (y - mu))
-
-    def one(y):
-        a = jnp.zeros((n,), x.dtype)
-        for _ in range(steps):
-            a = newton(a, y)
-        return a
-
-    return x.T @ jax.vmap(one, 1, 1)(y)
+    a = jnp.zeros(y.shape, x.dtype)
+    for _ in range(steps):
+        z = gram @ a
+        s, slope = _slopes(z, y, weight)
+        a = solve(_raised(s[:, None] * gram, lam), s * z + slope)
+    return x.T @ a

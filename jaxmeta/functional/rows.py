@@ -4,11 +4,26 @@ import contextlib
 import contextvars
 import inspect
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from jaxmeta.core import Array, Batch, Key, PyTree
+
+
+class Semi(NamedTuple):
+    """Inputs of a batch with unlabelled examples beside the labelled ones.
+
+    The weights of the batch are about the labelled ones alone.
+
+    Attributes:
+      labelled: `[n, ...]`, a row for each row of the targets.
+      unlabelled: `[u, ...]`, all of them real examples of the task.
+    """
+
+    labelled: PyTree
+    unlabelled: PyTree
 
 
 def clean(batch: Batch) -> Batch:
@@ -35,18 +50,20 @@ def clean(batch: Batch) -> Batch:
 
 
 def clean_rows(rows: PyTree, weights: Array | None) -> PyTree:
-    """`clean` for any tree with leaves `[n, ...]`."""
+    """`clean` for any tree with leaves `[n, ...]`; of `Semi` the labelled ones."""
     if weights is None:
         return rows
     real = example_weights(weights) > 0
     first, some = jnp.argmax(real), jnp.any(real)
 
     def one(x):
+        if isinstance(x, Semi):
+            return x._replace(labelled=jax.tree.map(one, x.labelled))
         x = jnp.asarray(x)
         copy = jnp.where(some, x[first], jnp.zeros_like(x[0]))
         return jnp.where(spread(real, x), x, copy)
 
-    return jax.tree.map(one, rows)
+    return jax.tree.map(one, rows, is_leaf=lambda x: isinstance(x, Semi))
 
 
 def example_weights(weights: Array) -> Array:
@@ -78,7 +95,9 @@ def joined(first: Batch, second: Batch) -> Batch:
     def both(a, b):
         return jax.tree.map(lambda x, y: jnp.concatenate([x, y]), a, b)
 
-    inputs, targets = both((first.inputs, first.targets), (second.inputs, second.targets))
+    inputs, targets = both(
+        (first.inputs, first.targets), (second.inputs, second.targets)
+    )
     return Batch(inputs, targets, joined_weights(first, second))
 
 

@@ -15,7 +15,8 @@ def principal(x: Array) -> tuple[Array, Array, Array]:
 
     Returns:
       The mean `[d]`, the variances `[k]` largest first, the directions `[d, k]`, with
-      k = min(n, d). Outside of their span the variance is 0.
+      k = min(n, d). Outside of their span the variance is 0, and so is one that is no
+      more than the rounding of the largest.
 
     >>> principal(jnp.array([[0.0, 1.0], [2.0, 1.0]]))[1].round(4).tolist()
     [2.0, 0.0]
@@ -23,6 +24,10 @@ def principal(x: Array) -> tuple[Array, Array, Array]:
     x = jnp.asarray(x)
     mean = x.mean(0)
     _, s, directions = jnp.linalg.svd(x - mean, full_matrices=False)
+    noise = (
+        s[0] * max(x.shape) * jnp.finfo(x.dtype).eps
+    )  # as a matrix's rank is counted
+    s = jnp.where(s > noise, s, 0.0)
     return mean, jnp.square(s) / (len(x) - 1), directions.T
 
 
@@ -59,7 +64,9 @@ def apply_spectrum(
     return (z * inside) @ directions.T + outside * (x - z @ directions.T)
 
 
-def coral_distance(source: Array, target: Array) -> Scalar:
+def coral_distance(
+    source: Array, target: Array, weights: Array | None = None
+) -> Scalar:
     """How far apart two covariances are; the loss of Deep CORAL.
 
         l = ||C_s - C_t||_F^2 / (4 d^2),   C with 1 / (n - 1)
@@ -67,6 +74,8 @@ def coral_distance(source: Array, target: Array) -> Scalar:
     Args:
       source: `[n, d]`, n >= 2.
       target: `[m, d]`, m >= 2.
+      weights: of the source, `[n]`, or `None` for all 1; their scale does not matter.
+        C_s then has 1 / (sum_i w_i - sum_i w_i^2 / sum_i w_i).
 
     Returns:
       A scalar >= 0.
@@ -82,8 +91,14 @@ def coral_distance(source: Array, target: Array) -> Scalar:
     9.0
     """
     same_features(source, target)
-    difference = jnp.cov(source, rowvar=False) - jnp.cov(target, rowvar=False)
+    difference = _covariance(source, weights) - jnp.cov(target, rowvar=False)
     return jnp.sum(jnp.square(difference)) / (4 * source.shape[1] ** 2)
+
+
+def _covariance(x: Array, weights: Array | None) -> Array:
+    if weights is None:
+        return jnp.cov(x, rowvar=False)
+    return jnp.atleast_2d(jnp.cov(x, rowvar=False, aweights=weights))
 
 
 def same_features(source: Array, target: Array) -> None:

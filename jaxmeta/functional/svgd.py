@@ -7,70 +7,70 @@ import math
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 from jaxmeta.core import Array
+from jaxmeta.functional.distances import squared_euclidean
+from jaxmeta.functional.kernels import rbf
 
 
-def squared_distances(x: Array) -> Array:
-    """Between all pairs of rows: `[m, d] -> [m, m]`, exactly zero on the diagonal.
-
-    >>> squared_distances(jnp.array([[0.0, 0.0], [3.0, 4.0]])).tolist()
-    [[0.0, 25.0], [25.0, 0.0]]
-    """
-    return jnp.sum(jnp.square(x[:, None] - x[None]), -1)
-
-
-def bandwidth(x: Array) -> Array:
-    """The median heuristic, `h = med^2 / log M` with med the median distance of a pair.
+def particle_bandwidth(x: Array) -> Array:
+    """The median heuristic, `sigma^2 = med^2 / (2 log M)`, med the median distance of a pair.
 
     Then every particle weighs about 1 on itself and 1 on all the others together:
-    sum_j exp(-med^2 / h) = M exp(-log M) = 1. One particle, or particles that all
-    coincide, have no distance to go by and get 1.
+    sum_j exp(-med^2 / (2 sigma^2)) = M exp(-log M) = 1. One particle, or particles that
+    all coincide, have no distance to go by and get 1.
 
     Args:
       x: particles `[m, d]`.
 
     Returns:
-      A positive scalar.
+      sigma^2, a positive scalar (see `functional.kernels`).
 
-    >>> h = bandwidth(jnp.array([[0.0], [1.0], [2.0]]))  # distances 1, 1, 2
-    >>> bool(jnp.allclose(h, 1 / jnp.log(3.0)))
+    >>> s = particle_bandwidth(jnp.array([[0.0], [1.0], [2.0]]))  # distances 1, 1, 2
+    >>> bool(jnp.allclose(s, 1 / (2 * jnp.log(3.0))))
     True
     """
     m = x.shape[0]
     if m == 1:
         return jnp.ones((), x.dtype)
-    pairs = jnp.sort(squared_distances(x)[jnp.triu_indices(m, 1)])
+    pairs = jnp.sort(squared_euclidean(x, x)[jnp.triu_indices(m, 1)])
     middle = jnp.stack([pairs[(pairs.size - 1) // 2], pairs[pairs.size // 2]])
     # sqrt has no derivative at 0
     apart = middle > 0
     median = jnp.where(apart, jnp.sqrt(jnp.where(apart, middle, 1.0)), 0.0).mean()
-    return jnp.where(median > 0, jnp.square(median) / math.log(m), 1.0)
+    return jnp.where(median > 0, jnp.square(median) / (2 * math.log(m)), 1.0)
 
 
-def rbf(x: Array, h: Array | float) -> tuple[Array, Array]:
+def kernel_and_push(x: Array, bandwidth: Array | float) -> tuple[Array, Array]:
     """The kernel of all pairs of particles, and its gradient, summed.
 
-        k_ij = exp(-||x_i - x_j||^2 / h)
-        r_i = sum_j d k(x_j, x_i) / d x_j = 2/h sum_j (x_i - x_j) k_ij
+        k_ij = exp(-||x_i - x_j||^2 / (2 sigma^2))
+        r_i = sum_j d k(x_j, x_i) / d x_j = sum_j (x_i - x_j) k_ij / sigma^2
 
     Args:
       x: particles `[m, d]`.
-      h: the bandwidth, positive.
+      bandwidth: sigma^2, positive.
 
     Returns:
       `(k [m, m], r [m, d])`; r drives particles apart.
 
-    >>> k, r = rbf(jnp.array([[0.0], [1.0]]), 2.0)
+    >>> k, r = kernel_and_push(jnp.array([[0.0], [1.0]]), 1.0)
     >>> bool(jnp.allclose(r[1], jnp.exp(-0.5))), r.sum().item()
     (True, 0.0)
     """
-    k = jnp.exp(-squared_distances(x) / h)
-    return k, 2 / h * (x * k.sum(1, keepdims=True) - k @ x)
+    # only differences count: particles close together cancel less about their middle
+    x = x - lax.stop_gradient(x.mean(0))
+    k = rbf(x, x, bandwidth)
+    return k, (x * k.sum(1, keepdims=True) - k @ x) / bandwidth
 
 
 def direction(
-    x: Array, grads: Array, *, repulsion: float | Array = 1.0, h: Array | None = None
+    x: Array,
+    grads: Array,
+    *,
+    repulsion: float | Array = 1.0,
+    bandwidth: Array | float | None = None,
 ) -> Array:
     """The descent direction of Stein variational gradient descent, negated eq. 8.
 
@@ -84,7 +84,7 @@ def direction(
       grads: the gradient of the loss at each, `[m, d]`.
       repulsion: weight of the kernel's gradient: 1 if L is a negative log-posterior, 1/n
         if it is the mean over n examples of one.
-      h: bandwidth; by default `bandwidth(x)`.
+      bandwidth: sigma^2 of the kernel; by default `particle_bandwidth(x)`.
 
     Returns:
       `[m, d]`.
@@ -99,7 +99,8 @@ def direction(
         raise ValueError(
             f"grads: got shape {grads.shape}, wants that of the particles {x.shape}, [m, d]"
         )
-    k, push = rbf(x, bandwidth(x) if h is None else h)
+    bandwidth = particle_bandwidth(x) if bandwidth is None else bandwidth
+    k, push = kernel_and_push(x, bandwidth)
     return (k @ grads - repulsion * push) / x.shape[0]
 
 

@@ -9,6 +9,7 @@ import optax
 from jax import lax
 from jax.ad_checkpoint import checkpoint_name
 
+from jaxmeta.checks import at_least
 from jaxmeta.core import Array, PyTree
 from jaxmeta.functional.closure import hoist
 from jaxmeta.functional.loops import KEPT, Loop, repeat
@@ -180,8 +181,7 @@ def _is(order: Order | Array, name: str) -> bool:
 
 def _check(steps, order, memory, truncate, loop) -> None:
     """The one place where the options of an inner loop are looked at."""
-    if steps < 0:
-        raise ValueError(f"steps: got {steps}, wants an integer >= 0")
+    at_least(0, steps=steps)
     flag = isinstance(order, jax.Array) and jax.typeof(order).str_short() == "bool[]"
     if not flag and not any(_is(order, name) for name in get_args(Order)):
         raise ValueError(

@@ -12,14 +12,15 @@ import optax
 from jax import lax
 
 from jaxmeta import criteria
+from jaxmeta.checks import at_least, one_of, positive
 from jaxmeta.core import Criterion, MetaLearner, Model
 from jaxmeta.functional.distances import cosine_similarity, unit
 from jaxmeta.functional.prototypes import prototypes
 from jaxmeta.functional.rows import check_minibatch, minibatch
 from jaxmeta.functional.unroll import unroll
-from jaxmeta.learners.embedding import embed, positive, scored
+from jaxmeta.learners.embedding import embed, scored
 from jaxmeta.learners.padded import learner_of
-from jaxmeta.models.call import call
+from jaxmeta.models.call import call, check_model
 
 
 def baseline_plus_plus(
@@ -68,16 +69,15 @@ def baseline_plus_plus(
     >>> import jaxmeta as jm
     >>> learner = jm.baseline_plus_plus(jm.models.conv4(None), steps=10)
     """
+    check_model(model)
     criterion = criteria.as_criterion(criterion)
     fitted = criterion
     if inner_criterion is not None:
         fitted = criteria.as_criterion(inner_criterion)
     check_minibatch(inner_batch)
     positive(scale=scale)
-    if steps < 0:
-        raise ValueError(f"steps: got {steps}, wants an integer >= 0")
-    if start not in ("means", "random"):
-        raise ValueError(f'start: got {start!r}, wants "means" or "random"')
+    at_least(0, steps=steps)
+    one_of(("means", "random"), start=start)
     tx = optax.sgd(0.1, momentum=0.9) if inner is None else inner
 
     def classify(weights, features):

@@ -13,10 +13,12 @@ import optax
 from jax import lax
 
 from jaxmeta import criteria
+from jaxmeta.checks import at_least, not_negative, one_of
 from jaxmeta.core import Aux, Batch, Criterion, Meta, MetaLearner, Model, Rule
 from jaxmeta.functional import predictive as pr
 from jaxmeta.functional.rows import check_minibatch, clean_rows, joined, minibatch
 from jaxmeta.functional.unroll import unroll
+from jaxmeta.learners.common import warn_of_averages
 from jaxmeta.learners.padded import learner_of
 from jaxmeta.learners.probabilistic import (
     Probabilistic,
@@ -25,10 +27,10 @@ from jaxmeta.learners.probabilistic import (
     log_noise,
     mixture,
     prepared,
-    signature_of,
 )
-from jaxmeta.models.call import call
+from jaxmeta.models.call import call, check_model
 from jaxmeta.rules import as_rule, chain, check_differentiable, svgd
+from jaxmeta.signatures import signature_of
 
 
 def bmaml_process(
@@ -56,23 +58,16 @@ def bmaml_process(
     Returns:
       A `Probabilistic`.
     """
+    check_model(model)
     criterion = criteria.as_criterion(criterion)
     within = criterion if inner_criterion is None else inner_criterion
     within = criteria.as_criterion(within)
     check_noise(criterion, noise)
     check_minibatch(inner_batch)
-    least = {"particles": 1, "steps": 0, "leader_steps": 1}
-    for name, value in dict(
-        particles=particles, steps=steps, leader_steps=leader_steps
-    ).items():
-        if value < least[name]:
-            raise ValueError(f"{name}: got {value}, wants an integer >= {least[name]}")
-    if objective not in ("chaser", "likelihood"):
-        raise ValueError(
-            f'objective: got {objective!r}, wants "chaser" or "likelihood"'
-        )
-    if repulsion < 0:
-        raise ValueError(f"repulsion: got {repulsion}, wants a number >= 0")
+    at_least(1, particles=particles, leader_steps=leader_steps)
+    at_least(0, steps=steps)
+    one_of(("chaser", "likelihood"), objective=objective)
+    not_negative(repulsion=repulsion)
     if steps and order != "first":
         check_differentiable(inner)
     own = as_rule(inner)
@@ -112,6 +107,10 @@ def bmaml_process(
     def init(key, episode):
         keys = jax.random.split(key, particles)
         start = jax.vmap(lambda k: model.init(k, episode.support.inputs))(keys)
+        first = jax.tree.map(lambda x: x[0], start)
+        warn_of_averages(model, first, episode.support.inputs)
+        if steps and order != "first":
+            check_differentiable(inner, start.params, steps=steps)
         params = {"particles": start.params, **log_noise(noise, start.params)}
         if isinstance(inner, Rule):
             params["rule"] = inner.init(start.params)

@@ -13,8 +13,10 @@ import jax.numpy as jnp
 import optax
 
 from jaxmeta import criteria, tree
+from jaxmeta.checks import at_least
 from jaxmeta.core import Array, Criterion, Key, Meta, MetaLearner, Model, PyTree, Rule
 from jaxmeta.learners.common import Order, Part, QueryWeights, unrolled
+from jaxmeta.models.call import check_model
 from jaxmeta.models.per_step import PerStep, apply_at, gather
 
 
@@ -70,8 +72,8 @@ def cavia(
     >>> import jaxmeta as jm
     >>> learner = jm.cavia(jm.models.mlp(1), optax.sgd(1.0), criterion=jm.criteria.regression)
     """
-    if context < 1:
-        raise ValueError(f"context: got {context}, wants an integer >= 1")
+    check_model(model)
+    at_least(1, context=context)
 
     def init(key, inputs):
         if film is None:

@@ -12,18 +12,19 @@ import jax
 import jax.numpy as jnp
 
 from jaxmeta import criteria
+from jaxmeta.checks import one_of
 from jaxmeta.core import Array, Aux, Criterion, Meta, MetaLearner, Model, PyTree
 from jaxmeta.functional.causal import attention_weights
 from jaxmeta.functional.gaussian import Gaussian, coverage, gaussian_nll
 from jaxmeta.functional.rows import clean_rows, joined
 from jaxmeta.learners.embedding import judged
 from jaxmeta.learners.padded import learner_of
-from jaxmeta.learners.probabilistic import signature_of
 from jaxmeta.losses import weighted_mean
 from jaxmeta.models.adapter import from_nnx_for
 from jaxmeta.models.attention import CrossAttention
-from jaxmeta.models.call import call
+from jaxmeta.models.call import call, check_model
 from jaxmeta.models.flat import flat
+from jaxmeta.signatures import signature_of
 
 Attention = Literal["none", "dot", "multihead"]
 
@@ -83,11 +84,10 @@ def neural_process(
     >>> process.predictive(meta, fast, episode.query.inputs).std.shape
     (10, 1)
     """
+    check_model(encoder, "encoder")
+    check_model(decoder, "decoder")
     criterion = criteria.as_criterion(criterion)
-    if attention not in ("none", "dot", "multihead"):
-        raise ValueError(
-            f'attention: got {attention!r}, wants "none", "dot" or "multihead"'
-        )
+    one_of(("none", "dot", "multihead"), attention=attention)
     if keys is not None and attention == "none":
         raise ValueError('keys: got a model, wants None where attention is "none"')
     if min_std <= 0:

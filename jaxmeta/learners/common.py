@@ -1,5 +1,6 @@
 """The learner behind all that unroll an inner loop: MAML and what grew from it."""
 
+import warnings
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
@@ -9,6 +10,7 @@ import optax
 from jax import lax
 
 from jaxmeta import tree
+from jaxmeta.checks import at_least
 from jaxmeta.core import (
     Array,
     Aux,
@@ -17,6 +19,7 @@ from jaxmeta.core import (
     Key,
     Meta,
     MetaLearner,
+    Model,
     PyTree,
     Rule,
 )
@@ -25,9 +28,9 @@ from jaxmeta.functional.rows import check_minibatch, minibatch
 from jaxmeta.functional.unroll import unroll
 from jaxmeta.learners.embedding import judged
 from jaxmeta.learners.padded import learner_of
+from jaxmeta.models.statistics import running_averages_at_test
 from jaxmeta.rules import as_rule, check_differentiable
 
-TaskLoss = Callable  # temporary
 Order = Literal["second", "first"] | Callable[[Array], Array]
 QueryWeights = Array | Callable[[Array], Array]
 
@@ -75,17 +78,41 @@ class Part(NamedTuple):
     gather: Callable[[PyTree, PyTree], PyTree] | None = None
 
 
+class AllBut(NamedTuple):
+    """An `adapt_only` that leaves a part out, which must be there."""
+
+    part: Callable[[str], bool]
+
+    def __call__(self, path: str) -> bool:
+        return not self.part(path)
+
+
 def choose(
     params: PyTree, adapt_only: Callable[[str], bool] | None
 ) -> tuple[PyTree, PyTree]:
     """Splits parameters in what the inner loop moves and the rest."""
     chosen, rest = tree.partition(params, adapt_only or (lambda path: True))
+    names = sorted(tree.leaves(tree.paths(params)))
     if not tree.leaves(chosen):
+        raise ValueError(f"adapt_only: selects none of the parameters {names}")
+    if isinstance(adapt_only, AllBut) and not tree.leaves(rest):
         raise ValueError(
-            "adapt_only: selects none of the parameters "
-            f"{sorted(tree.leaves(tree.paths(params)))}"
+            f"head: selects none of the parameters {names}, and all would adapt: give "
+            "head=, a function of the path"
         )
     return chosen, rest
+
+
+def warn_of_averages(model: Model, meta: Meta, inputs: PyTree) -> None:
+    """Warns where adapting at a test uses statistics that meta-training never did."""
+    if norms := running_averages_at_test(model, meta, inputs):
+        warnings.warn(
+            f"adapt and predict will use the running averages of {', '.join(norms)}, and "
+            "the inner loop is meta-learned with those of the batch: scores in a test "
+            'may be far lower; norm="batch" of conv4 and resnet12, or statistics="batch" '
+            "of from_nnx and from_linen, uses the same statistics",
+            stacklevel=3,
+        )
 
 
 def unrolled(
@@ -110,8 +137,7 @@ def unrolled(
     calls of `loss` whose new buffers were kept, so `loss` stays a pure function of
     (meta, episode, key) and one compiled program serves the whole run.
     """
-    if steps < 0:
-        raise ValueError(f"steps: got {steps}, wants an integer >= 0")
+    at_least(0, steps=steps)
     if order not in ("second", "first") and not callable(order):
         raise ValueError(
             f'order: got {order!r}, wants "second", "first" or a function of the step'
@@ -171,6 +197,13 @@ def unrolled(
     def init(key, episode):
         net = part.init(key, episode.support.inputs)
         phi = part.start(net, episode.support, False, key)
+        if steps and order != "first":  # masks by name are judged where names are
+            check_differentiable(inner, phi, steps=steps)
+        if part.gather is None:  # else there are averages for each inner step
+            bare = Model(part.init, lambda m, x, *, train, key: part.apply(
+                m, phi, x, 0, train, key, None
+            ))  # fmt: skip
+            warn_of_averages(bare, net, episode.support.inputs)
         meta = slow.init(net, phi)
         if scheduled:
             # floating point, as all buffers: the mean over tasks keeps it exact

@@ -73,14 +73,3 @@ def judged(
     outputs = criterion.prepare(outputs, support)
     against = (outputs, asked.targets, asked.weights)
     return criterion.loss(*against), criterion.metrics(*against)
-
-
-def positive(**values: float) -> None:
-    """Refuses hyper-parameters that are not above zero."""
-    for name, value in values.items():
-        if not value > 0:
-            raise ValueError(f"{name}: got {value}, wants a positive number")
-
-
-def real_rows(targets):  # temporary
-    return (targets.sum(-1) > 0).astype(targets.dtype)

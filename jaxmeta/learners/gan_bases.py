@@ -22,7 +22,7 @@ from jaxmeta.core import (
 )
 from jaxmeta.functional.rows import check_minibatch, minibatch, weights_of
 from jaxmeta.functional.unroll import unroll
-from jaxmeta.learners.common import learned
+from jaxmeta.learners.common import learned, warn_of_averages
 from jaxmeta.learners.embedding import embed
 from jaxmeta.learners.relation_network import (
     ClassSums,
@@ -118,7 +118,11 @@ def maml_base(
         return unroll(inner_loss, params, tx, support, steps=steps, order=order).params
 
     def init(key, episode):
-        return slow.init(model.init(key, episode.support.inputs))
+        start = model.init(key, episode.support.inputs)
+        warn_of_averages(model, start, episode.support.inputs)
+        if steps and order != "first":
+            check_differentiable(inner, start.params, steps=steps)
+        return slow.init(start)
 
     def train(meta, episode, extra, key):
         phi = run(meta, episode.support, extra, True, key)

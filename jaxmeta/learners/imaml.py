@@ -11,12 +11,13 @@ import jax.numpy as jnp
 import optax
 
 from jaxmeta import criteria, tree
+from jaxmeta.checks import at_least, not_negative, positive
 from jaxmeta.core import Aux, Criterion, Meta, MetaLearner, Model, Rule
 from jaxmeta.functional.implicit import proximal_minimum
-from jaxmeta.learners.common import choose
+from jaxmeta.learners.common import choose, warn_of_averages
 from jaxmeta.learners.embedding import judged
 from jaxmeta.learners.padded import learner_of
-from jaxmeta.models.call import call
+from jaxmeta.models.call import call, check_model
 
 
 def imaml(
@@ -69,19 +70,16 @@ def imaml(
     >>> import jaxmeta as jm
     >>> learner = jm.imaml(jm.models.mlp(5), optax.sgd(0.1), steps=16, lam=2.0)
     """
+    check_model(model)
     if isinstance(inner, Rule):
         raise TypeError(
             "inner: got a learned Rule, wants an optax.GradientTransformation: a "
             "minimum does not depend on the rule that reached it"
         )
-    if steps < 1:
-        raise ValueError(f"steps: got {steps}, wants an integer >= 1")
-    if not lam > 0:
-        raise ValueError(f"lam: got {lam}, wants a positive number")
-    if cg_steps < 0:
-        raise ValueError(f"cg_steps: got {cg_steps}, wants an integer >= 0")
-    if not damping >= 0:
-        raise ValueError(f"damping: got {damping}, wants a number >= 0")
+    at_least(1, steps=steps)
+    positive(lam=lam)
+    at_least(0, cg_steps=cg_steps)
+    not_negative(damping=damping)
 
     criterion = criteria.as_criterion(criterion)
     inner_loss = criterion
@@ -129,7 +127,9 @@ def imaml(
         return left / jnp.where(size > 0, size, 1)
 
     def init(key, episode):
-        return model.init(key, episode.support.inputs)
+        meta = model.init(key, episode.support.inputs)
+        warn_of_averages(model, meta, episode.support.inputs)
+        return meta
 
     def adapt(meta, support, key):
         return run(meta, support, False, key)

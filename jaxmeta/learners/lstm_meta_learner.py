@@ -12,13 +12,14 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxmeta import criteria
+from jaxmeta.checks import at_least
 from jaxmeta.core import Aux, Batch, Criterion, Meta, MetaLearner, Model
 from jaxmeta.functional.rows import check_minibatch, weights_of
 from jaxmeta.functional.sequence import presented
 from jaxmeta.functional.unroll import unroll
 from jaxmeta.learners.embedding import judged
 from jaxmeta.learners.padded import learner_of
-from jaxmeta.models.call import call
+from jaxmeta.models.call import call, check_model
 from jaxmeta.rules.lstm import coordinate_lstm
 
 
@@ -75,8 +76,8 @@ def lstm_meta_learner(
     >>> import jaxmeta as jm
     >>> learner = jm.lstm_meta_learner(jm.models.mlp(5), steps=5)
     """
-    if steps < 1:
-        raise ValueError(f"steps: got {steps}, wants an integer >= 1")
+    check_model(model)
+    at_least(1, steps=steps)
     check_minibatch(inner_batch)
     criterion = criteria.as_criterion(criterion)
     within = criterion if inner_criterion is None else inner_criterion

@@ -14,12 +14,14 @@ import optax
 from jaxmeta import criteria, tree
 from jaxmeta.core import Criterion, Meta, MetaLearner, Model, Rule
 from jaxmeta.learners.common import (
+    AllBut,
     Order,
     Part,
     QueryWeights,
     choose,
     unrolled,
 )
+from jaxmeta.models.call import check_model
 from jaxmeta.models.per_step import PerStep, apply_at, gather
 
 
@@ -91,6 +93,7 @@ def maml(
     >>> learner.loss(meta, episode, jax.random.key(2))[0].shape
     ()
     """
+    check_model(model)
 
     def start(meta, support, train, key):
         return choose(meta.params, adapt_only)[0]
@@ -120,7 +123,14 @@ def anil(
     inner: optax.GradientTransformation | Rule,
     *,
     head: Callable[[str], bool] = is_head,
-    **maml_options,
+    steps: int = 5,
+    order: Order = "second",
+    memory: Literal["store", "remat", "sqrt", "mixed"] = "store",
+    criterion: Criterion | Callable = criteria.classification,
+    inner_criterion: Criterion | Callable | None = None,
+    inner_batch: int | None = None,
+    query_weights: QueryWeights | None = None,
+    truncate: int | None = None,
 ) -> MetaLearner:
     """Almost no inner loop: MAML that adapts the head alone.
 
@@ -130,7 +140,7 @@ def anil(
       model: the network.
       inner: the inner optimiser.
       head: selects the head by path; all of the parameters make it MAML.
-      **maml_options: as for `maml`, but `adapt_only`.
+      steps: as of `maml`; so are all that follow.
 
     Returns:
       A `MetaLearner` whose `fast` is the adapted head.
@@ -144,7 +154,19 @@ def anil(
     >>> import jaxmeta as jm
     >>> learner = jm.anil(jm.models.mlp(5), optax.sgd(0.1), steps=3)
     """
-    return maml(model, inner, adapt_only=head, **maml_options)
+    return maml(
+        model,
+        inner,
+        adapt_only=head,
+        steps=steps,
+        order=order,
+        memory=memory,
+        criterion=criterion,
+        inner_criterion=inner_criterion,
+        inner_batch=inner_batch,
+        query_weights=query_weights,
+        truncate=truncate,
+    )
 
 
 def boil(
@@ -152,7 +174,14 @@ def boil(
     inner: optax.GradientTransformation | Rule,
     *,
     head: Callable[[str], bool] = is_head,
-    **maml_options,
+    steps: int = 5,
+    order: Order = "second",
+    memory: Literal["store", "remat", "sqrt", "mixed"] = "store",
+    criterion: Criterion | Callable = criteria.classification,
+    inner_criterion: Criterion | Callable | None = None,
+    inner_batch: int | None = None,
+    query_weights: QueryWeights | None = None,
+    truncate: int | None = None,
 ) -> MetaLearner:
     """Body only update in the inner loop: MAML that leaves the head alone.
 
@@ -164,13 +193,13 @@ def boil(
       model: the network.
       inner: the inner optimiser.
       head: selects the head by path.
-      **maml_options: as for `maml`, but `adapt_only`.
+      steps: as of `maml`; so are all that follow.
 
     Returns:
       A `MetaLearner` whose `fast` is the adapted body.
 
     Raises:
-      ValueError: as `maml`, and if `head` selects everything.
+      ValueError: as `maml`, and if `head` selects everything, or nothing.
 
     References:
       Oh, Yoo, Kim, Yun 2021, BOIL, arXiv:2008.08882.
@@ -178,4 +207,16 @@ def boil(
     >>> import jaxmeta as jm
     >>> learner = jm.boil(jm.models.mlp(5), optax.sgd(0.5), steps=1)
     """
-    return maml(model, inner, adapt_only=lambda path: not head(path), **maml_options)
+    return maml(
+        model,
+        inner,
+        adapt_only=AllBut(head),
+        steps=steps,
+        order=order,
+        memory=memory,
+        criterion=criterion,
+        inner_criterion=inner_criterion,
+        inner_batch=inner_batch,
+        query_weights=query_weights,
+        truncate=truncate,
+    )

@@ -10,6 +10,7 @@ from typing import Literal
 import jax.numpy as jnp
 
 from jaxmeta import criteria, rules
+from jaxmeta.checks import at_least, one_of
 from jaxmeta.core import Array, Criterion, MetaLearner, Model
 from jaxmeta.learners.maml import maml
 from jaxmeta.models.per_step import is_norm, per_step
@@ -48,11 +49,8 @@ def multi_step_weights(
     >>> [round(float(w), 5) for w in multi_step_weights(5)(jnp.array(500.0))]
     [0.18667, 0.18667, 0.18667, 0.18667, 0.25333]
     """
-    for name, size in (("steps", steps), ("epochs", epochs), ("epoch", epoch)):
-        if size < 1:
-            raise ValueError(f"{name}: got {size}, wants an integer >= 1")
-    if afterwards not in ("floor", "last"):
-        raise ValueError(f'afterwards: got {afterwards!r}, wants "floor" or "last"')
+    at_least(1, steps=steps, epochs=epochs, epoch=epoch)
+    one_of(("floor", "last"), afterwards=afterwards)
 
     def weights(t):
         e = jnp.floor(t / epoch)
@@ -75,6 +73,7 @@ def maml_plus_plus(
     multi_step_epochs: int = 15,
     first_order_epochs: int = 50,
     per_step_norm: bool = True,
+    norms: Callable[[str], bool] = is_norm,
     adapt_only: Callable[[str], bool] | None = None,
     memory: Literal["store", "remat", "sqrt", "mixed"] = "store",
     criterion: Criterion | Callable = criteria.classification,
@@ -106,6 +105,7 @@ def maml_plus_plus(
       first_order_epochs: epochs of first-order gradients; 50 of the paper's 100; 0 is
         second order throughout.
       per_step_norm: a norm for every step; false leaves the model as it is.
+      norms: which parameters are those of norms, by path, as `select` of `per_step`.
       adapt_only: what the inner loop moves, by path; all but norms by default.
       memory: see `jaxmeta.functional.unroll`.
       criterion: what a task is judged by, see `jaxmeta.criteria`.
@@ -140,11 +140,11 @@ def maml_plus_plus(
         )
     second_from = first_order_epochs * epoch
     return maml(
-        per_step(model, sets) if per_step_norm else model,
+        per_step(model, sets, select=norms) if per_step_norm else model,
         rules.lslr(init_rate, steps=sets),
         steps=steps,
         order=(lambda t: t >= second_from) if second_from else "second",
-        adapt_only=adapt_only or (lambda path: not is_norm(path)),
+        adapt_only=adapt_only or (lambda path: not norms(path)),
         memory=memory,
         criterion=criterion,
         inner_criterion=inner_criterion,

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxmeta import criteria, metrics
+from jaxmeta.checks import at_least, one_of
 from jaxmeta.core import (
     Array,
     Aux,
@@ -27,9 +28,9 @@ from jaxmeta.functional.rows import clean, joined, weights_of
 from jaxmeta.functional.sequence import presented
 from jaxmeta.learners.embedding import judged
 from jaxmeta.learners.padded import learner_of
-from jaxmeta.learners.probabilistic import signature_of
-from jaxmeta.models.call import call
+from jaxmeta.models.call import call, check_model
 from jaxmeta.models.memory import Write, empty_state, memory_controller
+from jaxmeta.signatures import signature_of
 
 
 class MemoryNetwork(NamedTuple):
@@ -74,16 +75,14 @@ def memory_network(
     >>> network.sequence(meta, episode.query).shape
     (12, 3)
     """
+    check_model(model)
     criterion = criteria.as_criterion(criterion)
-    for name, value in (("hidden", hidden), ("width", width)):
-        if value < 1:
-            raise ValueError(f"{name}: got {value}, wants an integer >= 1")
+    at_least(1, hidden=hidden, width=width)
     if not 1 <= heads <= slots:
         raise ValueError(f"heads: got {heads}, wants 1 to {slots}, the number of slots")
     if not 0.0 <= decay < 1.0:
         raise ValueError(f"decay: got {decay}, wants a number in [0, 1)")
-    if write not in ("key", "own"):
-        raise ValueError(f'write: got {write!r}, wants "key" or "own"')
+    one_of(("key", "own"), write=write)
     if sharpness is not None and not 1 < sharpness < 100:
         raise ValueError(
             f"sharpness: got {sharpness}, wants a number in (1, 100) or None"

@@ -10,13 +10,14 @@ import jax
 import jax.numpy as jnp
 
 from jaxmeta import criteria
+from jaxmeta.checks import positive
 from jaxmeta.core import Array, Batch, Criterion, Meta, MetaLearner, Model
 from jaxmeta.functional.attention import vote
 from jaxmeta.functional.distances import cosine_similarity
 from jaxmeta.functional.rows import rows_at, weights_of
-from jaxmeta.learners.embedding import embed, encoder, positive, scored
+from jaxmeta.learners.embedding import embed, encoder, scored
 from jaxmeta.learners.padded import learner_of
-from jaxmeta.models.call import call
+from jaxmeta.models.call import call, check_model
 from jaxmeta.models.full_context import query_context, support_context
 
 
@@ -62,6 +63,7 @@ def matching_network(
     >>> import jaxmeta as jm
     >>> learner = jm.matching_network(jm.models.conv4(None), learn_temperature=True)
     """
+    check_model(model)
     criterion = criteria.as_criterion(criterion)
     positive(temperature=temperature)
     support_model = support_context()

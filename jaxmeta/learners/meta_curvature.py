@@ -3,10 +3,14 @@
 Park, Oliva 2019, Meta-Curvature, https://arxiv.org/abs/1902.03356.
 """
 
+from collections.abc import Callable
+from typing import Literal
+
 import optax
 
-from jaxmeta import rules
-from jaxmeta.core import MetaLearner, Model, Rule
+from jaxmeta import criteria, rules
+from jaxmeta.core import Criterion, MetaLearner, Model, Rule
+from jaxmeta.learners.common import Order, QueryWeights
 from jaxmeta.learners.maml import maml
 
 
@@ -15,7 +19,14 @@ def meta_curvature(
     inner: optax.GradientTransformation | Rule,
     *,
     steps: int = 5,
-    **maml_options,
+    order: Order = "second",
+    adapt_only: Callable[[str], bool] | None = None,
+    memory: Literal["store", "remat", "sqrt", "mixed"] = "store",
+    criterion: Criterion | Callable = criteria.classification,
+    inner_criterion: Criterion | Callable | None = None,
+    inner_batch: int | None = None,
+    query_weights: QueryWeights | None = None,
+    truncate: int | None = None,
 ) -> MetaLearner:
     """MAML whose gradients are multiplied by learned matrices, mode by mode.
 
@@ -28,7 +39,7 @@ def meta_curvature(
       model: the network.
       inner: what receives the transformed gradient; the paper's is SGD of a fixed rate.
       steps: inner steps; 5 on miniImageNet, 1 on Omniglot 5-way as published.
-      **maml_options: as for `maml`.
+      order: as of `maml`; so are all that follow.
 
     Returns:
       A `MetaLearner`; `Meta.params` are `{"model": theta, "rule": (matrices, ...)}`.
@@ -39,4 +50,16 @@ def meta_curvature(
     >>> import jaxmeta as jm
     >>> learner = jm.meta_curvature(jm.models.mlp(5), optax.sgd(0.1))
     """
-    return maml(model, rules.meta_curvature(inner), steps=steps, **maml_options)
+    return maml(
+        model,
+        rules.meta_curvature(inner),
+        steps=steps,
+        order=order,
+        adapt_only=adapt_only,
+        memory=memory,
+        criterion=criterion,
+        inner_criterion=inner_criterion,
+        inner_batch=inner_batch,
+        query_weights=query_weights,
+        truncate=truncate,
+    )

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
+from jaxmeta.checks import at_least, not_negative, one_of
 from jaxmeta.core import (
     Array,
     Aux,
@@ -41,11 +42,11 @@ from jaxmeta.learners.gan_bases import (
 )
 from jaxmeta.learners.gan_bases import players as players
 from jaxmeta.learners.padded import learner_of
-from jaxmeta.learners.probabilistic import signature_of
 from jaxmeta.losses import weighted_mean
-from jaxmeta.models.call import call
+from jaxmeta.models.call import call, check_model
 from jaxmeta.models.conv4 import conv4
 from jaxmeta.models.generator import generator as generator_model
+from jaxmeta.signatures import signature_of
 from jaxmeta.tasks.semi import labelled
 
 
@@ -90,15 +91,12 @@ def meta_gan_process(
     Returns:
       A `MetaGAN`.
     """
-    if base not in ("maml", "relation"):
-        raise ValueError(f'base: got {base!r}, wants "maml" or "relation"')
+    check_model(model)
+    one_of(("maml", "relation"), base=base)
     if base == "maml" and inner is None:
         raise ValueError('inner: got None, wants an optimiser where base is "maml"')
-    if lam_gan < 0:
-        raise ValueError(f"lam_gan: got {lam_gan}, wants a number >= 0")
-    for name, value in (("latent", latent), ("fakes", fakes)):
-        if value < 1:
-            raise ValueError(f"{name}: got {value}, wants an integer >= 1")
+    not_negative(lam_gan=lam_gan)
+    at_least(1, latent=latent, fakes=fakes)
     if base == "maml":
         own: Base = maml_base(
             model,

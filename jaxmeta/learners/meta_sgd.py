@@ -4,8 +4,12 @@ Li, Zhou, Chen, Li 2017, Meta-SGD: Learning to Learn Quickly for Few-Shot Learni
 https://arxiv.org/abs/1707.09835.
 """
 
-from jaxmeta import rules
-from jaxmeta.core import MetaLearner, Model
+from collections.abc import Callable
+from typing import Literal
+
+from jaxmeta import criteria, rules
+from jaxmeta.core import Criterion, MetaLearner, Model
+from jaxmeta.learners.common import Order, QueryWeights
 from jaxmeta.learners.maml import maml
 from jaxmeta.rules.spaces import Space
 
@@ -14,9 +18,16 @@ def meta_sgd(
     model: Model,
     *,
     init_rate: float = 0.01,
-    steps: int = 1,
     space: Space = "raw",
-    **maml_options,
+    steps: int = 1,
+    order: Order = "second",
+    adapt_only: Callable[[str], bool] | None = None,
+    memory: Literal["store", "remat", "sqrt", "mixed"] = "store",
+    criterion: Criterion | Callable = criteria.classification,
+    inner_criterion: Criterion | Callable | None = None,
+    inner_batch: int | None = None,
+    query_weights: QueryWeights | None = None,
+    truncate: int | None = None,
 ) -> MetaLearner:
     """MAML whose inner rates are learned, one a parameter.
 
@@ -29,9 +40,9 @@ def meta_sgd(
     Args:
       model: the network.
       init_rate: where all the rates start; the paper draws them from U(0.005, 0.1).
-      steps: inner steps; 1 as published.
       space: "raw" as published: rates may become negative; "exp" keeps them positive.
-      **maml_options: as for `maml`.
+      steps: inner steps; 1 as published.
+      order: as of `maml`; so are all that follow.
 
     Returns:
       A `MetaLearner`; `Meta.params` are `{"model": theta, "rule": alpha}`.
@@ -43,4 +54,16 @@ def meta_sgd(
     >>> learner = jm.meta_sgd(jm.models.mlp(5), init_rate=0.1)
     """
     rule = rules.meta_sgd(init_rate, space=space)
-    return maml(model, rule, steps=steps, **maml_options)
+    return maml(
+        model,
+        rule,
+        steps=steps,
+        order=order,
+        adapt_only=adapt_only,
+        memory=memory,
+        criterion=criterion,
+        inner_criterion=inner_criterion,
+        inner_batch=inner_batch,
+        query_weights=query_weights,
+        truncate=truncate,
+    )

@@ -12,11 +12,12 @@ import jax.numpy as jnp
 import optax
 
 from jaxmeta import criteria, tree
+from jaxmeta.checks import one_of
 from jaxmeta.core import Batch, Criterion, Episode, Meta, MetaLearner, Model, Rule
 from jaxmeta.functional.rows import joined_weights
 from jaxmeta.learners.maml import maml
 from jaxmeta.learners.padded import learner_of
-from jaxmeta.models.call import call
+from jaxmeta.models.call import call, check_model
 from jaxmeta.models.heads import linear_head
 from jaxmeta.models.scale_shift import scale_shift
 
@@ -79,8 +80,8 @@ def meta_transfer(
     >>> extractor = jm.models.conv4(None, norm="batch_running")
     >>> learner = jm.meta_transfer(extractor, optax.sgd(0.01), order="first")
     """
-    if order not in ("second", "first"):
-        raise ValueError(f'order: got {order!r}, wants "second" or "first"')
+    check_model(model)
+    one_of(("second", "first"), order=order)
     extractor = scale_shift(model, pretrained=pretrained)
 
     def classifier(ways: int = 1) -> MetaLearner:

@@ -13,11 +13,13 @@ import optax
 from jax import lax
 
 from jaxmeta import criteria
+from jaxmeta.checks import at_least, not_negative, one_of
 from jaxmeta.core import Aux, Batch, Criterion, Meta, MetaLearner, Model, PyTree, Rule
 from jaxmeta.functional import predictive as pr
 from jaxmeta.functional.gaussian import Gaussian, kl_divergence
 from jaxmeta.functional.rows import check_minibatch, clean_rows, minibatch
 from jaxmeta.functional.unroll import unroll
+from jaxmeta.learners.common import warn_of_averages
 from jaxmeta.learners.padded import learner_of
 from jaxmeta.learners.probabilistic import (
     Probabilistic,
@@ -26,11 +28,11 @@ from jaxmeta.learners.probabilistic import (
     likelihood,
     mixture,
     prepared,
-    signature_of,
 )
 from jaxmeta.learners.probabilistic import warm_start as warm_start
-from jaxmeta.models.call import call
+from jaxmeta.models.call import call, check_model
 from jaxmeta.rules import as_rule, check_differentiable
+from jaxmeta.signatures import signature_of
 
 
 def platipus_process(
@@ -60,21 +62,16 @@ def platipus_process(
     Returns:
       A `Probabilistic`.
     """
+    check_model(model)
     criterion = criteria.as_criterion(criterion)
     within = criterion if inner_criterion is None else inner_criterion
     within = criteria.as_criterion(within)
     check_noise(criterion, noise)
     check_minibatch(inner_batch)
-    for name, value in (("samples", samples), ("train_samples", train_samples)):
-        if value < 1:
-            raise ValueError(f"{name}: got {value}, wants an integer >= 1")
-    for name, value in (("kl_weight", kl_weight), ("init_std", init_std)):
-        if value < 0:
-            raise ValueError(f"{name}: got {value}, wants a number >= 0")
-    if order not in ("second", "first"):
-        raise ValueError(f'order: got {order!r}, wants "second" or "first"')
-    if bound not in ("mean", "mixture"):
-        raise ValueError(f'bound: got {bound!r}, wants "mean" or "mixture"')
+    at_least(1, samples=samples, train_samples=train_samples)
+    not_negative(kl_weight=kl_weight, init_std=init_std)
+    one_of(("second", "first"), order=order)
+    one_of(("mean", "mixture"), bound=bound)
     if steps and order == "second":
         check_differentiable(inner)
     rule = as_rule(inner)
@@ -126,8 +123,12 @@ def platipus_process(
         ).params
 
     def init(key, episode):
+        start = model.init(key, episode.support.inputs)
+        warn_of_averages(model, start, episode.support.inputs)
+        if steps and order == "second":
+            check_differentiable(inner, start.params, steps=steps)
         return warm_start(
-            model.init(key, episode.support.inputs),
+            start,
             inner,
             init_std=init_std,
             init_gamma=init_gamma,

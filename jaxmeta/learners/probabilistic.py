@@ -1,9 +1,8 @@
 """What the probabilistic learners share: a learner, and what it believes."""
 
-import inspect
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple, ParamSpec, TypeVar
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -25,31 +24,6 @@ from jaxmeta.functional.gaussian import Gaussian
 from jaxmeta.functional.predictive import Predictive
 
 Believe = Callable[[Meta, PyTree, PyTree], Predictive]
-P = ParamSpec("P")
-R = TypeVar("R")
-
-
-def signature_of(
-    other: Callable[P, Any],
-) -> Callable[[Callable[..., R]], Callable[P, R]]:
-    """Gives a function the parameters of another, to type checkers and to `inspect`.
-
-    A builder that hands all of its options on need not list them a second time.
-
-    >>> def process(model, *, steps: int = 5): ...
-    >>> @signature_of(process)
-    ... def learner(*args, **options) -> int: ...
-    >>> inspect.signature(learner)
-    <Signature (model, *, steps: int = 5) -> int>
-    """
-
-    def decorate(function):
-        returns = inspect.signature(function).return_annotation
-        signature = inspect.signature(other).replace(return_annotation=returns)
-        function.__signature__ = signature
-        return function
-
-    return decorate
 
 
 class Probabilistic(NamedTuple):

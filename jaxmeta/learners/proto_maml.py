@@ -13,6 +13,7 @@ from jaxmeta import criteria, tree
 from jaxmeta.core import Criterion, Meta, MetaLearner, Model, Rule
 from jaxmeta.functional.prototypes import prototypes
 from jaxmeta.learners.common import Order, Part, QueryWeights, unrolled
+from jaxmeta.models.call import check_model
 from jaxmeta.models.per_step import PerStep, apply_at, gather
 
 
@@ -64,6 +65,7 @@ def proto_maml(
     >>> import jaxmeta as jm
     >>> learner = jm.proto_maml(jm.models.conv4(None), optax.sgd(0.1))
     """
+    check_model(model)
 
     def split(params):
         return tree.partition(params, adapt_only or (lambda path: True))

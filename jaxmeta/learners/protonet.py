@@ -8,13 +8,14 @@ from collections.abc import Callable
 from typing import Literal
 
 from jaxmeta import criteria
+from jaxmeta.checks import one_of, positive
 from jaxmeta.core import Array, Criterion, MetaLearner, Model
 from jaxmeta.functional.distances import squared_euclidean
 from jaxmeta.functional.embedding import normalise as transform
 from jaxmeta.functional.prototypes import prototypes
-from jaxmeta.learners.embedding import embed, positive, scored
+from jaxmeta.learners.embedding import embed, scored
 from jaxmeta.learners.padded import learner_of
-from jaxmeta.models.call import call
+from jaxmeta.models.call import call, check_model
 
 
 def protonet(
@@ -50,10 +51,10 @@ def protonet(
     >>> import jaxmeta as jm
     >>> learner = jm.protonet(jm.models.conv4(None))
     """
+    check_model(model)
     criterion = criteria.as_criterion(criterion)
     positive(temperature=temperature)
-    if normalise not in ("un", "l2"):
-        raise ValueError(f'normalise: got {normalise!r}, wants "un" or "l2"')
+    one_of(("un", "l2"), normalise=normalise)
 
     def classify(fast, features):
         return -distance(transform(features, normalise), fast) / temperature

@@ -8,10 +8,13 @@ from collections.abc import Callable
 
 import jax.numpy as jnp
 
-from jaxmeta import losses
-from jaxmeta.core import Array, Batch, MetaLearner, Model
+from jaxmeta import criteria, tree
+from jaxmeta.checks import at_least, positive
+from jaxmeta.core import Array, Batch, Criterion, MetaLearner, Model
 from jaxmeta.functional.ridge import Form, logistic, ridge
-from jaxmeta.learners.embedding import embed, encoder, positive, real_rows, scored
+from jaxmeta.learners.embedding import embed, encoder, scored
+from jaxmeta.learners.padded import learner_of
+from jaxmeta.models.call import call, check_model
 
 
 def r2d2(
@@ -22,8 +25,9 @@ def r2d2(
     bias: float = 0.0,
     intercept: bool = True,
     form: Form = "auto",
+    criterion: Criterion | Callable = criteria.classification,
 ) -> MetaLearner:
-    """Ridge regression on the features, onto one-hot labels, differentiated exactly.
+    """Ridge regression on the features, onto the targets, differentiated exactly.
 
         W = argmin ||f(X) W - Y||^2 + lam ||W||^2                         (eq. 4)
           = f(X)^T (f(X) f(X)^T + lam I)^-1 Y                             (eq. 6)
@@ -39,6 +43,8 @@ def r2d2(
       bias: where beta starts.
       intercept: appends a 1 to every feature vector, as the released code does.
       form: "auto" solves the smaller of the n x n (Woodbury) and the d x d system.
+      criterion: what the queries are judged by, in training and in tests. Real values
+        (`criteria.regression`) want `scale=1`.
 
     Returns:
       A `MetaLearner` with params `{"model", "head"}`, whose `fast` is W `[d, c]` (one
@@ -51,10 +57,10 @@ def r2d2(
     >>> learner = jm.r2d2(jm.models.conv4(None))
     """
 
-    def solver(x, targets, lam):
-        return ridge(x, targets, lam, form=form)
+    def solver(x, targets, lam, weights):
+        return ridge(x, targets, lam, weights, form=form)
 
-    return _closed_form(model, solver, lam, scale, bias, intercept)
+    return _closed_form(model, solver, lam, scale, bias, intercept, criterion)
 
 
 def lrd2(
@@ -65,6 +71,7 @@ def lrd2(
     bias: float = 0.0,
     intercept: bool = True,
     steps: int = 5,
+    criterion: Criterion | Callable = criteria.classification,
 ) -> MetaLearner:
     """The logistic sibling of R2-D2: a few Newton steps, each one differentiated.
 
@@ -80,6 +87,7 @@ def lrd2(
       bias: where beta starts.
       intercept: appends a 1 to every feature vector.
       steps: Newton steps; 5 converge on well-scaled features.
+      criterion: what the queries are judged by, in training and in tests.
 
     Returns:
       A `MetaLearner` as that of `r2d2`.
@@ -90,31 +98,34 @@ def lrd2(
     >>> import jaxmeta as jm
     >>> learner = jm.learners.lrd2(jm.models.conv4(None))
     """
-    if steps < 1:
-        raise ValueError(f"steps: got {steps}, wants an integer >= 1")
+    at_least(1, steps=steps)
 
-    def solver(x, targets, lam):
-        return logistic(x, targets, lam, steps=steps, weights=real_rows(targets))
+    def solver(x, targets, lam, weights):
+        return logistic(x, targets, lam, weights, steps=steps)
 
-    return _closed_form(model, solver, lam, scale, bias, intercept)
+    return _closed_form(model, solver, lam, scale, bias, intercept, criterion)
 
 
 def _closed_form(
     model: Model,
-    solver: Callable[[Array, Array, Array], Array],
+    solver: Callable[[Array, Array, Array, Array | None], Array],
     lam: float,
     scale: float,
     bias: float,
     intercept: bool,
+    criterion: Criterion | Callable,
 ) -> MetaLearner:
+    check_model(model)
+    criterion = criteria.as_criterion(criterion)
     positive(lam=lam, scale=scale)
 
     def init(key, episode):
         base = model.init(key, episode.support.inputs)
+        dtype = tree.dtype_of(base.params)
         head = {
-            "log_lam": jnp.log(jnp.asarray(lam)),
-            "log_scale": jnp.log(jnp.asarray(scale)),
-            "bias": jnp.asarray(float(bias)),
+            "log_lam": jnp.log(jnp.full((), lam, dtype)),
+            "log_scale": jnp.log(jnp.full((), scale, dtype)),
+            "bias": jnp.full((), bias, dtype),
         }
         return base._replace(params={"model": base.params, "head": head})
 
@@ -124,32 +135,29 @@ def _closed_form(
         ones = jnp.ones((features.shape[0], 1), features.dtype)
         return jnp.concatenate([features, ones], 1)
 
-    def solve(meta, features, targets):
-        # a row of padding must be zero in X as well, its 1 included
-        x = with_one(features) * real_rows(targets)[:, None]
-        return solver(x, targets, jnp.exp(meta.params["head"]["log_lam"]))
+    def solve(meta, features, support: Batch):
+        lam = jnp.exp(meta.params["head"]["log_lam"])
+        return solver(with_one(features), support.targets, lam, support.weights)
 
-    def classify(meta, weights, features):
+    def classify(meta, fast, features):
         head = meta.params["head"]
-        return (
-            jnp.exp(head["log_scale"]) * (with_one(features) @ weights) + head["bias"]
+        return jnp.exp(head["log_scale"]) * (with_one(features) @ fast) + head["bias"]
+
+    def adapt(meta, support, key):
+        features, _ = call(
+            model, encoder(meta), support.inputs, weights=support.weights
         )
+        return solve(meta, features, support)
 
-    def adapt(meta, support: Batch, key):
-        features, _ = model.apply(encoder(meta), support.inputs)
-        return solve(meta, features, support.targets)
-
-    def predict(meta, fast, inputs):
-        features, _ = model.apply(encoder(meta), inputs)
+    def predict(meta, fast, inputs, weights=None):
+        features, _ = call(model, encoder(meta), inputs, weights=weights)
         return classify(meta, fast, features)
 
     def loss(meta, episode, key):
         found = embed(model, encoder(meta), episode, key)
-        weights = solve(meta, found.support, episode.support.targets)
-        outputs = classify(meta, weights, found.query)
-        outputs = losses.over_present(outputs, episode.support.targets)
+        fast = solve(meta, found.support, episode.support)
+        outputs = classify(meta, fast, found.query)
         lam = jnp.exp(meta.params["head"]["log_lam"])
-        targets = episode.query.targets
-        return scored(losses.cross_entropy, outputs, targets, found.buffers, lam=lam)
+        return scored(criterion, outputs, episode, found.buffers, lam=lam)
 
-    return MetaLearner(init, adapt, predict, loss)
+    return learner_of(init, adapt, predict, loss, criterion)

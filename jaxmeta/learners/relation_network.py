@@ -30,7 +30,7 @@ from jaxmeta.losses import (
     taken_out,
     weighted_mean,
 )
-from jaxmeta.models.call import call
+from jaxmeta.models.call import call, check_model
 from jaxmeta.models.relation import AllPairs, PairModel
 from jaxmeta.models.relation import relation as relation_module
 
@@ -38,7 +38,7 @@ from jaxmeta.models.relation import relation as relation_module
 def pair_mse(scores: Array, targets: Array, weights: Array | None = None) -> Scalar:
     """Mean squared error over the pairs of a class and a query.
 
-        L = sum_i w_i sum_c (r_ic - t_ic)^2 / (sum_i w_i c),   c: classes not taken out
+    L = sum_i w_i sum_c (r_ic - t_ic)^2 / (sum_i w_i c),   c: classes not taken out
     """
     check_same_shape(scores, targets)
     scores = real_only(scores, weights)
@@ -95,6 +95,7 @@ def relation_network(
     >>> import jaxmeta as jm
     >>> learner = jm.relation_network(jm.models.conv4(None, flatten=False, pools=2))
     """
+    check_model(model)
     criterion = criteria.as_criterion(criterion)
     g = relation_module() if relation is None else relation
 

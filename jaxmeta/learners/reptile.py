@@ -12,12 +12,14 @@ import optax
 from jax import lax
 
 from jaxmeta import criteria
+from jaxmeta.checks import at_least
 from jaxmeta.core import Aux, Batch, Criterion, Meta, MetaLearner, Model, PyTree, Rule
 from jaxmeta.functional.rows import check_minibatch, minibatch
 from jaxmeta.functional.unroll import Unrolled, unroll
+from jaxmeta.learners.common import warn_of_averages
 from jaxmeta.learners.embedding import judged
 from jaxmeta.learners.padded import learner_of
-from jaxmeta.models.call import call
+from jaxmeta.models.call import call, check_model
 from jaxmeta.rules import as_rule
 
 
@@ -68,8 +70,8 @@ def reptile(
     >>> import jaxmeta as jm
     >>> learner = jm.reptile(jm.models.mlp(5), optax.adam(1e-3, b1=0.0), steps=5)
     """
-    if steps < 1:
-        raise ValueError(f"steps: got {steps}, wants an integer >= 1")
+    check_model(model)
+    at_least(1, steps=steps)
     if isinstance(inner, Rule):
         raise TypeError(
             "inner: got a learned Rule, wants an optax.GradientTransformation"
@@ -109,6 +111,7 @@ def reptile(
 
     def init(key, episode):
         start = model.init(key, episode.support.inputs)
+        warn_of_averages(model, start, episode.support.inputs)
         if reset_inner_opt:
             return start
         state = _frozen(tx.init(start.params))

@@ -11,15 +11,16 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxmeta import criteria
+from jaxmeta.checks import positive
 from jaxmeta.core import Array, Criterion, Meta, MetaLearner, Model
 from jaxmeta.functional.distances import squared_euclidean
 from jaxmeta.functional.embedding import Normalise, check_normalise
 from jaxmeta.functional.embedding import normalise as transform
 from jaxmeta.functional.prototypes import prototypes
 from jaxmeta.functional.rows import weights_of
-from jaxmeta.learners.embedding import embed, positive, scored
+from jaxmeta.learners.embedding import embed, scored
 from jaxmeta.learners.padded import learner_of
-from jaxmeta.models.call import call
+from jaxmeta.models.call import call, check_model
 
 
 def simple_shot(
@@ -59,6 +60,7 @@ def simple_shot(
     >>> import jaxmeta as jm
     >>> learner = jm.simple_shot(jm.models.conv4(None))
     """
+    check_model(model)
     criterion = criteria.as_criterion(criterion)
     check_normalise(normalise)
     positive(temperature=temperature)

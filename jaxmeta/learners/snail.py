@@ -11,11 +11,12 @@ import jax
 import jax.numpy as jnp
 
 from jaxmeta import criteria
+from jaxmeta.checks import at_least
 from jaxmeta.core import Array, Batch, Criterion, Meta, MetaLearner, Model
 from jaxmeta.functional.sequence import presented
 from jaxmeta.learners.embedding import embed, scored
 from jaxmeta.learners.padded import learner_of
-from jaxmeta.models.call import call
+from jaxmeta.models.call import call, check_model
 from jaxmeta.models.snail import Past, SnailNetwork, snail_network
 
 
@@ -61,10 +62,9 @@ def snail(
     >>> import jaxmeta as jm
     >>> learner = jm.snail(jm.models.conv4(None))
     """
+    check_model(model)
     criterion = criteria.as_criterion(criterion)
-    for name, value in (("filters", filters), ("dilation", dilation)):
-        if value < 1:
-            raise ValueError(f"{name}: got {value}, wants an integer >= 1")
+    at_least(1, filters=filters, dilation=dilation)
     if not attention or min(min(pair) for pair in attention) < 1:
         raise ValueError(f"attention: got {attention}, wants pairs of integers >= 1")
     options = dict(filters=filters, attention=tuple(attention), dilation=dilation)

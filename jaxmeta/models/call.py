@@ -2,6 +2,9 @@
 
 from typing import Any
 
+import flax.linen as nn
+from flax import nnx
+
 from jaxmeta.core import Array, Key, Meta, Model, PyTree
 from jaxmeta.functional.rows import example_weights, takes_weights, weights_dropped
 
@@ -46,3 +49,38 @@ def call(
         )
     with weights_dropped():
         return model.apply(meta, inputs, train=train, key=key, **options)
+
+
+def check_model(model: Any, name: str = "model") -> None:
+    """Refuses what is no `Model`, and says how to make one of it.
+
+    Args:
+      model: what a learner or a wrapper was given for a network.
+      name: of the argument.
+
+    Raises:
+      TypeError: for a Flax module, its class, or anything without `init` and `apply`.
+
+    >>> check_model(nnx.Linear(3, 2, rngs=nnx.Rngs(0)))
+    Traceback (most recent call last):
+    TypeError: model: got an NNX module, wants a Model: jaxmeta.models.from_nnx(Linear(...))
+    """
+    if isinstance(model, nnx.Module):
+        got, how = "an NNX module", f"from_nnx({type(model).__name__}(...))"
+    elif isinstance(model, nn.Module):
+        got, how = "a Linen module", f"from_linen({type(model).__name__}(...))"
+    elif isinstance(model, type) and issubclass(model, nnx.Module):
+        got = f"the class {model.__name__}"
+        how = f"from_nnx(lambda rngs: {model.__name__}(...))"
+    elif isinstance(model, type) and issubclass(model, nn.Module):
+        got, how = f"the class {model.__name__}", f"from_linen({model.__name__}(...))"
+    elif callable(getattr(model, "init", None)) and callable(
+        getattr(model, "apply", None)
+    ):
+        return
+    else:
+        raise TypeError(
+            f"{name}: got {type(model).__name__}, wants a Model: of jaxmeta.models, or "
+            "from_nnx, from_linen for a module of your own"
+        )
+    raise TypeError(f"{name}: got {got}, wants a Model: jaxmeta.models.{how}")

@@ -4,6 +4,7 @@ from typing import Literal
 
 from flax import nnx
 
+from jaxmeta.checks import at_least, one_of
 from jaxmeta.core import Model
 from jaxmeta.functional.convolution import max_pool
 from jaxmeta.models.adapter import from_nnx_for
@@ -123,11 +124,8 @@ def conv4(
     >>> model.apply(meta, images)[0].shape
     (2, 5)
     """
-    if downsample not in ("pool", "stride"):
-        raise ValueError(f'downsample: got {downsample!r}, wants "pool" or "stride"')
-    for name, value in (("filters", filters), ("blocks", blocks)):
-        if value < 1:
-            raise ValueError(f"{name}: got {value}, wants an integer >= 1")
+    one_of(("pool", "stride"), downsample=downsample)
+    at_least(1, filters=filters, blocks=blocks)
     if not flatten and ways is not None:
         raise ValueError(
             f"flatten: got False with ways={ways}, wants ways=None: maps have no head"

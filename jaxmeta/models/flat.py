@@ -16,8 +16,8 @@ def flat() -> Model:
     (2, 400)
     """
 
-    def apply(meta, inputs, *, train=False, key=None):
-        del train, key
+    def apply(meta, inputs, *, train=False, key=None, weights=None):
+        del train, key, weights
         return inputs.reshape(inputs.shape[0], -1), meta.buffers
 
     return Model(lambda key, inputs: Meta({}, {}), apply)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import lax
 
+from jaxmeta.checks import at_least
 from jaxmeta.core import Model
 from jaxmeta.functional.attention import attend
 from jaxmeta.functional.recurrent import Carry, lstm_step
@@ -58,14 +59,14 @@ class _Query(nnx.Module):
     def __call__(self, inputs):
         f, g, mask = inputs  # [m, d], [n, d], [n]
         kernel, bias = self.lstm.kernel[...], self.lstm.bias[...]
-        read = attend(jnp.zeros((f.shape[0], g.shape[0]), f.dtype), g, mask=mask)
+        read = attend(jnp.zeros((f.shape[0], g.shape[0]), f.dtype), g, mask)
         h, carry = f, Carry(jnp.zeros_like(f), jnp.zeros_like(f))
         for _ in range(self.steps):
             x = jnp.concatenate([f, read], -1)
             carry = lstm_step(kernel, bias, carry, x, forget_bias=1.0)  # (eq. 3)
             h = carry.hidden + f  # (eq. 4)
             carry = carry._replace(hidden=h)
-            read = attend(h @ g.T, g, mask=mask)  # (eqs. 5, 6)
+            read = attend(h @ g.T, g, mask)  # (eqs. 5, 6)
         return h
 
 
@@ -113,8 +114,7 @@ def query_context(*, steps: int) -> Model:
     >>> model.apply(model.init(jax.random.key(0), inputs), inputs)[0].shape
     (3, 8)
     """
-    if steps < 0:
-        raise ValueError(f"steps: got {steps}, wants an integer >= 0")
+    at_least(0, steps=steps)
     return from_nnx_for(
         lambda rngs, inputs: _Query(inputs[0].shape[-1], steps, rngs=rngs)
     )

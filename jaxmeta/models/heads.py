@@ -5,9 +5,11 @@ import math
 import jax
 import jax.numpy as jnp
 
+from jaxmeta.checks import at_least, positive
 from jaxmeta.core import Array, Meta, Model
 from jaxmeta.functional.attention import attend
 from jaxmeta.functional.distances import cosine_similarity
+from jaxmeta.models.call import call, check_model
 
 
 def linear_head(ways: int) -> Model:
@@ -71,8 +73,7 @@ def cosine_head(ways: int, *, scale: float = 10.0) -> Model:
     (2, 5)
     """
     _check(ways)
-    if not scale > 0:
-        raise ValueError(f"scale: got {scale}, wants a positive number")
+    positive(scale=scale)
 
     def init(key, inputs):
         size = math.prod(inputs.shape[1:])
@@ -151,6 +152,9 @@ def with_head(model: Model, head: Model) -> Model:
     ['head', 'layer1']
     """
 
+    check_model(model)
+    check_model(head, "head")
+
     def init(key, inputs):
         body_key, head_key = jax.random.split(key)
         body = model.init(body_key, inputs)
@@ -165,10 +169,15 @@ def with_head(model: Model, head: Model) -> Model:
             raise ValueError("head: got one with buffers, wants parameters only")
         return body._replace(params={**body.params, "head": top.params})
 
-    def apply(meta, inputs, *, train=False, key=None):
+    def apply(meta, inputs, *, train=False, key=None, weights=None):
         body, top = split_head(meta)
-        features, buffers = model.apply(body, inputs, train=train, key=key)
-        return head.apply(top, features, train=bool(train), key=key)[0], buffers
+        features, buffers = call(
+            model, body, inputs, weights=weights, train=train, key=key
+        )
+        outputs, _ = call(
+            head, top, features, weights=weights, train=bool(train), key=key
+        )
+        return outputs, buffers
 
     return Model(init, apply)
 
@@ -185,13 +194,12 @@ def split_head(meta: Meta) -> tuple[Meta, Meta]:
 
 
 def _pure(init, outputs) -> Model:
-    def apply(meta: Meta, inputs: Array, *, train=False, key=None):
-        del train, key
+    def apply(meta: Meta, inputs: Array, *, train=False, key=None, weights=None):
+        del train, key, weights  # no example meets another
         return outputs(meta.params, inputs), meta.buffers
 
     return Model(init, apply)
 
 
 def _check(ways: int) -> None:
-    if ways < 1:
-        raise ValueError(f"ways: got {ways}, wants an integer >= 1")
+    at_least(1, ways=ways)

@@ -15,6 +15,7 @@ from jaxmeta.functional.normalization import (
     group_norm,
     layer_norm,
 )
+from jaxmeta.models.statistics import Place, RowWeights, note, rows_of
 
 NormName = Literal["batch", "batch_running", "batch_renorm", "group", "layer"]
 
@@ -50,7 +51,12 @@ class BatchNorm(nnx.Module):
     2017, Batch Renormalization, https://arxiv.org/abs/1702.03275, algorithm 1,
     with the limits of its end from the start). Its gradient is therefore not the
     derivative of its outputs.
+
+    Where the rows of the batch have weights, so have its statistics.
     """
+
+    place = Place()  # both are lent by the network around it, for one call
+    row_weights: RowWeights | None = None
 
     def __init__(self, features, *, running, renorm=False, momentum=0.9, epsilon=1e-5):
         if renorm and not running:
@@ -66,44 +72,63 @@ class BatchNorm(nnx.Module):
 
     def __call__(self, x, pool=None):
         scale, bias = self.scale[...], self.bias[...]
-        if self.use_running_average and self.mean is not None:
+        if self.averaged():
+            note(self.place, "running")
             mean, var = self.mean[...], self.var[...]
             y = affine_norm(x, mean, var, scale, bias, eps=self.epsilon)
             return y if pool is None else pool(y)
-        if self.renorm:
-            scale, bias = self.corrected(x, scale, bias)
-        y, mean, var = batch_norm(x, scale, bias, eps=self.epsilon, pool=pool)
-        self.remember(mean, var)
+        weights = self.weights_for(x)
+        if self.renorm and not self.use_running_average:
+            scale, bias = self.corrected(x, scale, bias, weights)
+        y, mean, var = batch_norm(
+            x, scale, bias, eps=self.epsilon, pool=pool, weights=weights
+        )
+        self.remember(mean, var, weights)
         return y
 
     def after(self, conv: Conv, x, pool=None):
         """The norm of `conv(x)`, in one pass where the kernel has few taps, pooled."""
         kernel = conv.kernel[...]
-        known = self.mean is not None and self.use_running_average
         few = kernel[..., 0].size <= FEW and conv.bias is None
-        if known or self.renorm or not few:
+        if self.averaged() or self.renorm or not few:
             return self(conv(x), pool)
+        weights = self.weights_for(x)
         y, mean, var = conv_batch_norm(
             x, kernel, self.scale[...], self.bias[...],
-            stride=conv.stride, eps=self.epsilon, pool=pool,
+            stride=conv.stride, eps=self.epsilon, pool=pool, weights=weights,
         )  # fmt: skip
-        self.remember(mean, var)
+        self.remember(mean, var, weights)
         return y
 
-    def corrected(self, x, scale, bias):
+    def averaged(self) -> bool:
+        """Whether its statistics are those gathered in training."""
+        known = self.use_running_average and self.mean is not None
+        return known and not self.place.of_batch
+
+    def weights_for(self, x):
+        """The weights `[n]` of the rows whose statistics it takes, or `None`."""
+        if not self.renorm or self.use_running_average:
+            note(self.place, "batch")
+        weights = None if self.row_weights is None else self.row_weights[...]
+        rows_of(x, weights, self.place.path)
+        return weights
+
+    def corrected(self, x, scale, bias, weights):
         """The scale and bias after which batch statistics give what the averages would."""
-        _, mean, var = batch_norm(x, scale, bias, eps=self.epsilon)
+        _, mean, var = batch_norm(x, scale, bias, eps=self.epsilon, weights=weights)
         mean, var = jax.lax.stop_gradient((mean, var))
         spread = jnp.sqrt(self.var[...] + self.epsilon)
         r = jnp.clip(jnp.sqrt(var + self.epsilon) / spread, 1 / 3, 3)
         d = jnp.clip((mean - self.mean[...]) / spread, -5, 5)
         return scale * r, bias + scale * d
 
-    def remember(self, mean, var):
-        """Moves the running averages, where there are any."""
-        if self.mean is None or self.var is None:
+    def remember(self, mean, var, weights):
+        """Moves the running averages, where there are any, after rows that count."""
+        if self.mean is None or self.var is None or self.use_running_average:
             return
         keep = self.momentum
+        if weights is not None:
+            keep = jnp.where(jnp.any(weights > 0), keep, 1.0)
         for average, now in ((self.mean, mean), (self.var, var)):
             now = jax.lax.stop_gradient(now)
             average[...] = keep * average[...] + (1 - keep) * now

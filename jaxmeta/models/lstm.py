@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from jaxmeta.checks import at_least
 from jaxmeta.core import Model
 from jaxmeta.functional.recurrent import Carry, lstm_scan, lstm_step
 from jaxmeta.models.adapter import from_nnx_for
@@ -72,8 +73,7 @@ def lstm(
     >>> model.apply(meta, jnp.zeros((7, 6, 3)))[0].shape
     (7, 2)
     """
-    if hidden < 1:
-        raise ValueError(f"hidden: got {hidden}, wants an integer >= 1")
+    at_least(1, hidden=hidden)
 
     def build(rngs, inputs):
         if len(inputs.shape) != 3:

@@ -11,8 +11,10 @@ import jax
 import jax.numpy as jnp
 
 from jaxmeta import tree
+from jaxmeta.checks import at_least
 from jaxmeta.core import Array, Key, Meta, Model, PyTree
-from jaxmeta.models.call import call
+from jaxmeta.models.call import call, check_model
+from jaxmeta.models.statistics import norm_layers
 
 
 class StepApplyFn(Protocol):
@@ -65,7 +67,8 @@ def per_step(
         batch at hand, and only parameters are copied; with `norm="batch_running"`
         running statistics are, too.
       steps: the number of copies.
-      select: which parameters are copied, by path. Buffers all are.
+      select: which parameters are copied, by path; those with "norm" in it by default.
+        Buffers all are.
 
     Returns:
       A `Model` that gradient-based learners tell the inner step. Copied leaves have a
@@ -73,7 +76,8 @@ def per_step(
       `adapt_only=lambda path: not is_norm(path)`.
 
     Raises:
-      ValueError: if `steps < 1`.
+      ValueError: if `steps < 1`; at `init`, if `select` matches no parameter, or the
+        default one misses a norm: norms may have other names.
 
     References:
       Antoniou et al. 2019, arXiv:1810.09502, section 4.
@@ -84,8 +88,8 @@ def per_step(
     >>> meta.params["block1"]["norm"]["scale"].shape
     (3, 2)
     """
-    if steps < 1:
-        raise ValueError(f"steps: got {steps}, wants an integer >= 1")
+    check_model(model)
+    at_least(1, steps=steps)
 
     def copies(x):
         return jnp.broadcast_to(x, (steps, *jnp.shape(x)))
@@ -93,6 +97,7 @@ def per_step(
     def init(key, inputs):
         params, buffers = model.init(key, inputs)
         chosen, rest = tree.partition(params, select)
+        _check_selected(model, Meta(params, buffers), inputs, select)
         chosen, buffers = jax.tree.map(copies, (chosen, buffers))
         return Meta(tree.combine(chosen, rest), buffers)
 
@@ -101,14 +106,32 @@ def per_step(
         chosen, rest = tree.partition(meta.params, select)
         chosen, buffers = jax.tree.map(lambda x: x[k], (chosen, meta.buffers))
         now = Meta(tree.combine(chosen, rest), buffers)
-        outputs, new = call(
-            model, now, inputs, weights=weights, train=train, key=key
-        )
+        outputs, new = call(model, now, inputs, weights=weights, train=train, key=key)
         if not tree.leaves(meta.buffers):
             return outputs, new
         return outputs, jax.tree.map(lambda b, x: b.at[k].set(x), meta.buffers, new)
 
     return PerStep(init, apply)
+
+
+def _check_selected(model, meta, inputs, select) -> None:
+    """Refuses copies of nothing, where there is something to copy."""
+    named = tree.leaves(tree.paths(meta.params))
+    chosen, missed = [path for path in named if select(path)], []
+    if select is is_norm:
+        layers = norm_layers(model, meta, inputs)
+        if layers is not None:  # a network without norms has a copy of all of them
+            missed = [
+                layer
+                for layer in layers
+                if any(f"/{layer}/" in f"/{path}" for path in named)
+                and not any(f"/{layer}/" in f"/{path}" for path in chosen)
+            ]
+            if not missed:
+                return
+    if missed or not chosen:
+        what = f"misses {', '.join(missed)}" if missed else "matches no parameter"
+        raise ValueError(f"select: {what}, wants some of {', '.join(named)}")
 
 
 def apply_at(

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxmeta.core import Meta, Model
+from jaxmeta.models.call import call, check_model
 
 
 def half_precision(model: Model, dtype: Any = jnp.bfloat16) -> Model:
@@ -36,6 +37,7 @@ def half_precision(model: Model, dtype: Any = jnp.bfloat16) -> Model:
     >>> meta.params["head"]["kernel"].dtype, model.apply(meta, jnp.zeros((1, 3)))[0].dtype
     (dtype('float32'), dtype('float32'))
     """
+    check_model(model)
     if not jnp.issubdtype(dtype, jnp.floating):
         raise ValueError(f"dtype: got {jnp.dtype(dtype)}, wants a floating type")
 
@@ -45,9 +47,11 @@ def half_precision(model: Model, dtype: Any = jnp.bfloat16) -> Model:
             tree,
         )
 
-    def apply(meta, inputs, *, train=False, key=None):
+    def apply(meta, inputs, *, train=False, key=None, weights=None):
         low = Meta(half(meta.params), meta.buffers)
-        outputs, buffers = model.apply(low, half(inputs), train=train, key=key)
+        outputs, buffers = call(
+            model, low, half(inputs), weights=weights, train=train, key=key
+        )
         like = jnp.result_type(*jax.tree.leaves(meta.params))
         return jax.tree.map(lambda x: x.astype(like), outputs), buffers
 

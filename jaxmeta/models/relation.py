@@ -9,6 +9,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from flax import nnx
 
+from jaxmeta.checks import at_least
 from jaxmeta.core import Array, Model
 from jaxmeta.functional.convolution import conv, max_pool
 from jaxmeta.models.adapter import from_nnx_for
@@ -111,7 +112,8 @@ def relation(
 
     Returns:
       A `Model` for pairs `[m, height, width, channels]` or `[m, d]`, giving `[m]`. Every
-      pair of two sets is cheapest as `AllPairs`.
+      pair of two sets is cheapest as `AllPairs`. Weights are those of the pairs, `[m]`,
+      and what pairs of weight 0 hold must be finite.
 
     Raises:
       ValueError: for sizes below 1 or an unknown norm.
@@ -124,9 +126,7 @@ def relation(
     >>> model.apply(model.init(jax.random.key(0), pairs), pairs)[0].shape
     (6,)
     """
-    for name, value in (("filters", filters), ("hidden", hidden)):
-        if value < 1:
-            raise ValueError(f"{name}: got {value}, wants an integer >= 1")
+    at_least(1, filters=filters, hidden=hidden)
     norm_layer(norm, 8)
 
     def build(rngs, inputs):
@@ -141,4 +141,4 @@ def relation(
         shape = (*shape, 2 * channels if apart else channels)
         return Relation(shape, filters, hidden, norm, rngs=rngs)
 
-    return PairModel(*from_nnx_for(build))
+    return PairModel(*from_nnx_for(build, rows=False))

@@ -4,11 +4,14 @@ Lee et al. 2019, https://arxiv.org/abs/1904.03758, section 4.1; DropBlock: Ghias
 2018, https://arxiv.org/abs/1810.12890.
 """
 
+from typing import Literal
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax import lax
 
+from jaxmeta.checks import at_least, one_of
 from jaxmeta.core import Array, Key, Model
 from jaxmeta.functional.convolution import max_pool
 from jaxmeta.models.adapter import from_nnx_for
@@ -90,20 +93,25 @@ def _normed(norm, x):
 class ResNet12(nnx.Module):
     """Blocks `block1`, ..., and, with classes, a linear `head`."""
 
-    def __init__(self, channels, ways, widths, norm, slope, rate, size, *, rngs):
+    def __init__(self, shape, ways, widths, norm, slope, rate, size, pool, *, rngs):
+        height, width, channels = shape
         self.depth = len(widths)
-        for i, width in enumerate(widths, 1):
+        self.pool = pool
+        for i, filters in enumerate(widths, 1):
             # squares in the last two blocks, single pixels before
             b = size if i > len(widths) - 2 else 1
-            block = Residual(channels, width, norm, slope, rate, b, rngs=rngs)
+            block = Residual(channels, filters, norm, slope, rate, b, rngs=rngs)
             setattr(self, f"block{i}", block)
-            channels = width
-        self.head = None if ways is None else nnx.Linear(channels, ways, rngs=rngs)
+            channels = filters
+            if min(height, width) > 1:  # a map of one row is not pooled
+                height, width = height // 2, width // 2
+        features = height * width * channels if pool == "flatten" else channels
+        self.head = None if ways is None else nnx.Linear(features, ways, rngs=rngs)
 
     def __call__(self, x, rngs):
         for i in range(1, self.depth + 1):
-            x = getattr(self, f"block{i}")(x, rngs())  # [n, h, w, width]
-        x = x.mean((1, 2))
+            x = getattr(self, f"block{i}")(x, rngs())  # [n, h, w, filters]
+        x = x.mean((1, 2)) if self.pool == "mean" else x.reshape(x.shape[0], -1)
         return x if self.head is None else self.head(x)
 
 
@@ -115,8 +123,9 @@ def resnet12(
     drop_rate: float = 0.1,
     drop_block: int = 5,
     slope: float = 0.1,
+    pool: Literal["mean", "flatten"] = "mean",
 ) -> Model:
-    """ResNet-12: four residual blocks of three convolutions, and a mean over space.
+    """ResNet-12: four residual blocks of three convolutions.
 
         y <- norm3(W3 * act(norm2(W2 * act(norm1(W1 * x))))) + norm4(V x)
         x <- drop(pool(act(y))),   act = leaky ReLU
@@ -127,13 +136,16 @@ def resnet12(
     single pixels in the first blocks, squares in the last two.
 
     Args:
-      ways: classes of the linear head, or `None` for features `[n, widths[-1]]`.
+      ways: classes of the linear head, or `None` for features only.
       widths: channels of the blocks.
       norm: as in `conv4`; here running averages at inference, the practice of the
         papers that use this network.
       drop_rate: fraction to drop, in [0, 1).
       drop_block: side of the squares; 5 as published.
       slope: of the leaky ReLU below 0.
+      pool: what becomes of the last maps: "mean" over space, `[n, widths[-1]]`, as most
+        do; or "flatten", all of them, as MetaOptNet does: 16000 features for 84x84
+        images, 2560 for 32x32.
 
     Returns:
       A `Model` for `[n, height, width, channels]` images.
@@ -152,8 +164,8 @@ def resnet12(
         raise ValueError(f"widths: got {widths}, wants one or more integers >= 1")
     if not 0 <= drop_rate < 1:
         raise ValueError(f"drop_rate: got {drop_rate}, wants a number in [0, 1)")
-    if drop_block < 1:
-        raise ValueError(f"drop_block: got {drop_block}, wants an integer >= 1")
+    at_least(1, drop_block=drop_block)
+    one_of(("mean", "flatten"), pool=pool)
     norm_layer(norm, 8)
 
     def build(rngs, inputs):
@@ -163,13 +175,14 @@ def resnet12(
                 f"got shape {inputs.shape}"
             )
         return ResNet12(
-            inputs.shape[-1],
+            inputs.shape[1:],
             ways,
             widths,
             norm,
             slope,
             drop_rate,
             drop_block,
+            pool,
             rngs=rngs,
         )
 

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from jaxmeta import tree
 from jaxmeta.core import Meta, Model, PyTree
+from jaxmeta.models.call import call, check_model
 
 
 def scale_shift(model: Model, *, pretrained: Meta | None = None) -> Model:
@@ -51,6 +52,8 @@ def scale_shift(model: Model, *, pretrained: Meta | None = None) -> Model:
     {'block1/conv/kernel': (1, 1, 1, 4)}
     """
 
+    check_model(model)
+
     def init(key, inputs):
         base = model.init(key, inputs)
         if pretrained is not None:
@@ -65,12 +68,10 @@ def scale_shift(model: Model, *, pretrained: Meta | None = None) -> Model:
         frozen = {"params": base.params, "buffers": base.buffers}
         return Meta({"scale": scales, "shift": shifts}, frozen)
 
-    def apply(meta, inputs, *, train=False, key=None):
+    def apply(meta, inputs, *, train=False, key=None, weights=None):
         del train  # frozen norms use, and keep, their running averages
-        moved = move(meta.params, meta.buffers["params"])
-        outputs, _ = model.apply(
-            Meta(moved, meta.buffers["buffers"]), inputs, train=False, key=key
-        )
+        moved = Meta(move(meta.params, meta.buffers["params"]), meta.buffers["buffers"])
+        outputs, _ = call(model, moved, inputs, weights=weights, key=key)
         return outputs, meta.buffers
 
     return Model(init, apply)

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from jaxmeta.checks import at_least, one_of
 from jaxmeta.core import Model
 from jaxmeta.models.adapter import from_nnx_for
 from jaxmeta.models.attention import MultiHeadAttention
@@ -119,16 +120,10 @@ def transformer(
     >>> model.apply(meta, jnp.zeros((3, 28, 28, 1)))[0].shape
     (3, 5)
     """
-    sizes = dict(
-        patch=patch, width=width, depth=depth, heads=heads, expansion=expansion
-    )
-    for name, value in sizes.items():
-        if value < 1:
-            raise ValueError(f"{name}: got {value}, wants an integer >= 1")
+    at_least(1, patch=patch, width=width, depth=depth, heads=heads, expansion=expansion)
     if width % heads:
         raise ValueError(f"heads: got {heads}, wants a divisor of the width {width}")
-    if pool not in ("mean", "cls"):
-        raise ValueError(f'pool: got {pool!r}, wants "mean" or "cls"')
+    one_of(("mean", "cls"), pool=pool)
 
     def build(rngs, inputs):
         shape = inputs.shape

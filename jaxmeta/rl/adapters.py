@@ -3,10 +3,12 @@
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 
+from jaxmeta.checks import at_least
 from jaxmeta.core import Key, PyTree
-from jaxmeta.rl.env import Env
+from jaxmeta.rl.env import Env, floating
 
 
 def from_gymnax(
@@ -68,17 +70,19 @@ def from_func_env(
     Raises:
       ValueError: if `horizon < 1`.
     """
-    if horizon < 1:
-        raise ValueError(f"horizon: got {horizon}, wants an integer >= 1")
+    at_least(1, horizon=horizon)
 
     def reset(key: Key, task):
-        state = env.initial(key, task)
-        return env.observation(state, key, task), state
+        drawing, seeing = jax.random.split(key)
+        state = env.initial(drawing, task)
+        return env.observation(state, seeing, task), state
 
     def step(key: Key, state, action, task):
-        after = env.transition(state, action, key, task)
-        reward = jnp.asarray(env.reward(state, action, after, key, task), float)
-        done = jnp.asarray(env.terminal(after, key, task))
-        return env.observation(after, key, task), after, reward, done
+        # one key for all would tie the noise of what is seen to what happens
+        moving, paying, ending, seeing = jax.random.split(key, 4)
+        after = env.transition(state, action, moving, task)
+        reward = floating(env.reward(state, action, after, paying, task))
+        done = jnp.asarray(env.terminal(after, ending, task))
+        return env.observation(after, seeing, task), after, reward, done
 
     return Env(reset, step, tasks or (lambda key: env.default_params), horizon)

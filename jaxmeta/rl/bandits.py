@@ -46,7 +46,11 @@ def bandit(arms: int, *, pulls: int, goal: tuple[float, float] | None = None) ->
         if goal is None:
             return jax.random.uniform(key, (arms,))
         low, high = goal
-        return jnp.full(arms, low).at[jax.random.randint(key, (), 0, arms)].set(high)
+        return (
+            jnp.full(arms, low, float)
+            .at[jax.random.randint(key, (), 0, arms)]
+            .set(high)
+        )
 
     def reset(key: Key, probabilities: Array):
         del key

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jaxmeta.checks import at_least
 from jaxmeta.core import Array, Key, PyTree
 
 
@@ -14,15 +15,17 @@ class Env(NamedTuple):
     """A family of control problems; which one it is, the task says.
 
     Attributes:
-      reset: `(key, task) -> (observation, state)`.
-      step: `(key, state, action, task) -> (observation, state, reward, done)`. What
-        comes after `done` is played on but masked out: nothing resets by itself.
+      reset: `(key, task) -> (observation, state)`; an observation is an array, or a
+        pytree of some.
+      step: `(key, state, action, task) -> (observation, state, reward, done)`. The
+        reward is a scalar, integers and booleans allowed. What comes after `done` is
+        played on but masked out: nothing resets by itself.
       tasks: `key -> task`, the distribution over tasks; a task is any pytree.
       horizon: steps of one episode, at most.
     """
 
-    reset: Callable[[Key, PyTree], tuple[Array, PyTree]]
-    step: Callable[[Key, PyTree, Array, PyTree], tuple[Array, PyTree, Array, Array]]
+    reset: Callable[[Key, PyTree], tuple[PyTree, PyTree]]
+    step: Callable[[Key, PyTree, Array, PyTree], tuple[PyTree, PyTree, Array, Array]]
     tasks: Callable[[Key], PyTree]
     horizon: int
 
@@ -31,18 +34,18 @@ class Trajectory(NamedTuple):
     """`n` episodes of `t` steps.
 
     Attributes:
-      observations: `[n, t, ...]`, what was seen before each action.
+      observations: leaves `[n, t, ...]`, what was seen before each action.
       actions: `[n, t, ...]`.
-      rewards: `[n, t]`, zero after the end of the episode.
+      rewards: `[n, t]`, floating point, zero after the end of the episode.
       mask: `[n, t]`, one up to the step that ends the episode, then zero.
-      last: `[n, ...]`, the observation after the last step of the episode.
+      last: leaves `[n, ...]`, the observation after the last step of the episode.
     """
 
-    observations: Array
+    observations: PyTree
     actions: Array
     rewards: Array
     mask: Array
-    last: Array
+    last: PyTree
 
     @property
     def returns(self) -> Array:
@@ -52,7 +55,7 @@ class Trajectory(NamedTuple):
 
 def rollout(
     env: Env,
-    act: Callable[[Array, Key], Array],
+    act: Callable[[PyTree, Key], Array],
     task: PyTree,
     key: Key,
     *,
@@ -82,8 +85,7 @@ def rollout(
     >>> rollout(env, still, task, jax.random.key(1), episodes=3).rewards.shape
     (3, 5)
     """
-    if episodes < 1:
-        raise ValueError(f"episodes: got {episodes}, wants an integer >= 1")
+    at_least(1, episodes=episodes)
     start, key = jax.random.split(key)
     observation, state = jax.vmap(env.reset, (0, None))(
         jax.random.split(start, episodes), task
@@ -96,15 +98,14 @@ def rollout(
         actions = act(seen, acting)
         keys = jax.random.split(moving, episodes)
         after, state, rewards, done = step_all(keys, state, actions, task)
-        # an episode that is over stays where it ended
-        after = jnp.where(_like(alive, after), after, seen)
-        out = (seen, actions, alive * rewards, alive)
-        return (after, state, alive * (1 - done)), out
+        rewards = alive * floating(rewards)
+        out = (seen, actions, rewards, alive)
+        return (where_alive(alive, after, seen), state, going_on(alive, done)), out
 
     # time counts in the dtype of the rewards, which may be float64
     like = jax.eval_shape(step_all, jax.random.split(key, episodes), state,
                           jax.eval_shape(act, observation, key), task)  # fmt: skip
-    alive = jnp.ones(episodes, like[2].dtype)
+    alive = jnp.ones(episodes, jax.eval_shape(floating, like[2]).dtype)
     carry, out = lax.scan(step, (observation, state, alive), jnp.arange(env.horizon))
     observations, actions, rewards, mask = jax.tree.map(
         lambda x: jnp.swapaxes(x, 0, 1), out
@@ -112,5 +113,24 @@ def rollout(
     return Trajectory(observations, actions, rewards, mask, carry[0])
 
 
-def _like(alive: Array, x: Array) -> Array:
-    return (alive > 0).reshape(alive.shape + (1,) * (x.ndim - 1))
+def floating(rewards: Array) -> Array:
+    """Rewards as numbers that can be averaged: integers and booleans become floats."""
+    rewards = jnp.asarray(rewards)
+    if jnp.issubdtype(rewards.dtype, jnp.floating):
+        return rewards
+    return rewards.astype(float)
+
+
+def where_alive(alive: Array, after: PyTree, before: PyTree) -> PyTree:
+    """What is seen next; an episode that is over stays where it ended."""
+
+    def one(new, old):
+        there = (alive > 0).reshape(alive.shape + (1,) * (new.ndim - alive.ndim))
+        return jnp.where(there, new, old)
+
+    return jax.tree.map(one, after, before)
+
+
+def going_on(alive: Array, done: Array) -> Array:
+    """1 where the next step still counts, in the dtype of `alive`."""
+    return alive * (1 - jnp.asarray(done).astype(alive.dtype))

@@ -10,8 +10,10 @@ import numpy as np
 import scipy.stats
 from jax import lax
 
+from jaxmeta.checks import at_least
 from jaxmeta.core import Key, Meta, PyTree
 from jaxmeta.rl.agent import MetaAgent
+from jaxmeta.rl.env import floating
 
 
 class Curve(NamedTuple):
@@ -46,6 +48,7 @@ def adaptation_curve(
     """Plays after adapting, more and more, in the same tasks each time.
 
     Task t is a function of the key and t alone, so that two agents meet the same tasks.
+    An agent whose parameters are NaN, at first or once adapted, scores NaN.
 
     Args:
       at: k -> the agent that adapts k times: gradient steps for `maml_pg(steps=k)`,
@@ -73,8 +76,7 @@ def adaptation_curve(
     ...                  count=4, chunk=4, episodes=1).scores.shape
     (2, 4)
     """
-    if count < 2:
-        raise ValueError(f"count: got {count}, wants an integer >= 2")
+    at_least(2, count=count)
     chunk = min(chunk, count)
     if count % chunk:
         raise ValueError(f"chunk: got {chunk}, wants a divisor of count {count}")
@@ -86,7 +88,10 @@ def adaptation_curve(
             drawing, adapting, playing = jax.random.split(jax.random.fold_in(key, t), 3)
             task = tasks(drawing)
             fast = agent.adapt(meta, task, adapting)
-            return measure(agent.play(meta, fast, task, playing, episodes), task)
+            found = measure(agent.play(meta, fast, task, playing, episodes), task)
+            # an action drawn from no distribution is some action all the same
+            real = all_real((meta, fast))
+            return jnp.where(real, floating(found), jnp.nan)
 
         return lax.map(one, jnp.arange(count), batch_size=chunk)
 
@@ -95,3 +100,15 @@ def adaptation_curve(
     quantile = scipy.stats.t.ppf(0.975, count - 1)
     half = quantile * found.std(1, ddof=1) / np.sqrt(count)
     return Curve(tuple(steps), found.mean(1), half, found)
+
+
+def all_real(tree: PyTree) -> jax.Array:
+    """Whether no number of a tree is NaN or infinite."""
+    return jnp.all(jnp.stack([jnp.isfinite(x).all() for x in _numbers(tree)]))
+
+
+def _numbers(tree: PyTree) -> list[jax.Array]:
+    numbers = [
+        x for x in jax.tree.leaves(tree) if jnp.issubdtype(x.dtype, jnp.floating)
+    ]
+    return [*numbers, jnp.zeros(())]

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
+from jaxmeta.checks import at_least
 from jaxmeta.core import Array, Key, Meta, PyTree, Rule
 from jaxmeta.functional.unroll import unroll
 from jaxmeta.learners.common import learned
@@ -21,6 +22,7 @@ from jaxmeta.rl.env import Env, Trajectory, rollout
 from jaxmeta.rl.policies import Policy
 from jaxmeta.rl.returns import discounted, generalised_advantages, linear_baseline
 from jaxmeta.rl.surrogates import dice
+from jaxmeta.rules import check_differentiable
 
 Surrogate = Callable[[Array, Array, Array], Array]
 
@@ -76,7 +78,9 @@ def maml_pg(
       A `MetaAgent` whose `fast` are the adapted parameters of the policy.
 
     Raises:
-      ValueError: if `steps < 0`, `episodes < 1`, `discount` or `trace` not in [0, 1].
+      ValueError: if `steps < 0`, `episodes < 1`, `discount` or `trace` not in [0, 1]; at
+        `init`, for an inner optimiser whose derivative is not finite
+        (`rules.check_differentiable`).
 
     References:
       Finn et al. 2017, arXiv:1703.03400, algorithm 3.
@@ -91,10 +95,8 @@ def maml_pg(
     >>> agent.play(meta, fast, task, jax.random.key(3), 4).rewards.shape
     (4, 5)
     """
-    if steps < 0:
-        raise ValueError(f"steps: got {steps}, wants an integer >= 0")
-    if episodes < 1:
-        raise ValueError(f"episodes: got {episodes}, wants an integer >= 1")
+    at_least(0, steps=steps)
+    at_least(1, episodes=episodes)
     for name, value in (("discount", discount), ("trace", trace)):
         if not 0 <= value <= 1:
             raise ValueError(f"{name}: got {value}, wants a number in [0, 1]")
@@ -102,7 +104,9 @@ def maml_pg(
 
     def dists(meta: Meta, phi: PyTree, played: Trajectory) -> PyTree:
         n, t = played.rewards.shape
-        rows = played.observations.reshape(n * t, *played.observations.shape[2:])
+        rows = jax.tree.map(
+            lambda x: x.reshape(n * t, *x.shape[2:]), played.observations
+        )
         out = policy.apply(Meta(phi, meta.buffers), rows)
         return jax.tree.map(lambda x: x.reshape(n, t, *x.shape[1:]), out)
 
@@ -143,8 +147,14 @@ def maml_pg(
         return phi, past
 
     def init(key, task):
-        observation, _ = env.reset(key, task)
-        return slow.init(policy.init(key, observation[None]))
+        resetting, key = jax.random.split(key)
+        observation, _ = env.reset(resetting, task)
+        seen = jax.tree.map(lambda x: x[None], observation)
+        meta = slow.init(policy.init(key, seen))
+        if steps and order == "second":
+            params, _ = slow.open(meta.params)
+            check_differentiable(inner, params, steps=steps)
+        return meta
 
     def adapt(meta, task, key):
         return walk(meta, task, key)[0]

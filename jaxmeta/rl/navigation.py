@@ -8,6 +8,7 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 
+from jaxmeta.checks import one_of, positive
 from jaxmeta.core import Array, Key
 from jaxmeta.rl.env import Env
 
@@ -52,11 +53,8 @@ def point_navigation(
     >>> round(float(step[2]), 6)
     -0.5
     """
-    if reward not in ("distance", "squared"):
-        raise ValueError(f'reward: got {reward!r}, wants "distance" or "squared"')
-    for name, value in (("horizon", horizon), ("speed", speed), ("size", size)):
-        if not value > 0:
-            raise ValueError(f"{name}: got {value}, wants a positive number")
+    one_of(("distance", "squared"), reward=reward)
+    positive(horizon=horizon, speed=speed, size=size)
 
     def tasks(key: Key) -> Array:
         return jax.random.uniform(key, (2,), minval=-size, maxval=size)

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
+from jaxmeta.checks import at_least, positive
 from jaxmeta.core import Array, Aux, Key, Meta, Objective, PyTree
 from jaxmeta.rl.agent import Experience, MetaAgent, first
 
@@ -114,10 +115,9 @@ def ppo(
       Schulman et al. 2017, arXiv:1707.06347, eq. (7). For `maml_pg` this is ProMP
       without its penalty on the inner step (Rothfuss et al. 2019, arXiv:1810.06784).
     """
-    if epochs < 1:
-        raise ValueError(f"epochs: got {epochs}, wants an integer >= 1")
-    if not clip > 0:
-        raise ValueError(f"clip: got {clip}, wants a positive number")
+    at_least(1, epochs=epochs)
+    positive(clip=clip)
+    tx = optax.with_extra_args_support(tx)
 
     def task_loss(meta: Meta, found: Experience) -> Array:
         dist, values = agent.replay(meta, found)
@@ -139,7 +139,7 @@ def ppo(
         def step(carry, _):
             params, state = carry
             value, grads = jax.value_and_grad(loss)(params)
-            updates, state = tx.update(grads, state, params)
+            updates, state = tx.update(grads, state, params, value=value, grad=grads)
             return (optax.apply_updates(params, updates), state), value
 
         start = (meta.params, tx.init(meta.params))

@@ -1,5 +1,6 @@
 """Policies: a network, and a distribution over actions on top of it."""
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -7,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxmeta import tree
+from jaxmeta.checks import at_least, positive
 from jaxmeta.core import Array, Key, Meta, Model, PyTree
 from jaxmeta.learners.maml import is_head
 
@@ -40,13 +42,14 @@ class Policy(NamedTuple):
     """How to act.
 
     Attributes:
-      init: `(key, observations [n, ...]) -> Meta`.
-      apply: `(meta, observations [n, ...]) -> dist`, leaves `[n, ...]`.
+      init: `(key, observations) -> Meta`; observations are an array or a pytree, leaves
+        `[n, ...]`, as the network takes them.
+      apply: `(meta, observations) -> dist`, leaves `[n, ...]`.
       family: what to do with `dist`.
     """
 
-    init: Callable[[Key, Array], Meta]
-    apply: Callable[[Meta, Array], PyTree]
+    init: Callable[[Key, PyTree], Meta]
+    apply: Callable[[Meta, PyTree], PyTree]
     family: Family
 
 
@@ -77,13 +80,12 @@ def gaussian(size: int, *, std: float = 1.0) -> Family:
     >>> family.log_prob(dist, jnp.zeros((3, 2))).shape
     (3,)
     """
-    if size < 1:
-        raise ValueError(f"size: got {size}, wants an integer >= 1")
-    if not std > 0:
-        raise ValueError(f"std: got {std}, wants a positive number")
+    at_least(1, size=size)
+    positive(std=std)
 
     def init():
-        return jnp.full(size, jnp.log(std))
+        # a number of Python's has a weak type, and would be compiled for twice
+        return jnp.full(size, math.log(std), float)
 
     def dist(log_std, outputs):
         return Normal(outputs, jnp.broadcast_to(log_std, outputs.shape))
@@ -123,8 +125,7 @@ def categorical(actions: int) -> Family:
     >>> round(float(family.entropy(family.dist({}, jnp.zeros(4)))), 4)
     1.3863
     """
-    if actions < 2:
-        raise ValueError(f"actions: got {actions}, wants an integer >= 2")
+    at_least(2, actions=actions)
 
     def log_prob(dist, taken):
         found = jax.nn.log_softmax(dist)
@@ -152,7 +153,9 @@ def policy(model: Model, family: Family, *, head_scale: float = 1.0) -> Policy:
     """A network whose outputs parametrise a distribution over actions.
 
     Args:
-      model: the network, with `family.width` outputs and without buffers that move.
+      model: the network, with `family.width` outputs and without buffers that move. It
+        runs at inference, in training too: what acted and what is replayed are one
+        policy, so nothing is dropped.
       family: `gaussian(d)` or `categorical(n)`.
       head_scale: the last layer ("head") starts this much smaller, so that every
         policy begins near zero whatever its seed.

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxmeta.core import Array, Key, PyTree
 from jaxmeta.functional.recurrent import Carry, lstm_scan, lstm_step
 from jaxmeta.rl.policies import Family
+from jaxmeta.rl.returns import flat_observations
 
 
 class Memory(NamedTuple):
@@ -37,9 +38,10 @@ class Recurrent(NamedTuple):
     family: Family
     hidden: int
 
-    def init(self, key: Key, observation: Array) -> PyTree:
+    def init(self, key: Key, observation: PyTree) -> PyTree:
         """Parameters; the heads start small, so that every action is about as likely."""
-        features = observation.size + self.encoded + 2
+        features = sum(jnp.size(x) for x in jax.tree.leaves(observation))
+        features += self.encoded + 2
         keys, h = jax.random.split(key, 3), self.hidden
         glorot = jax.nn.initializers.glorot_uniform()
 
@@ -70,13 +72,16 @@ class Recurrent(NamedTuple):
         none = jnp.zeros((), dtype)
         return Memory(Carry(zeros, zeros), jnp.zeros(self.encoded, dtype), none, none)
 
-    def inputs(self, seen: Array, action: Array, reward: Array, done: Array) -> Array:
-        """`[..., features]` of observations `[..., o]`, and what came before them."""
+    def inputs(self, seen: PyTree, action: Array, reward: Array, done: Array) -> Array:
+        """`[..., features]` of observations, and what came before them."""
+        seen = flat_observations(seen, reward.ndim, reward.dtype)
         return jnp.concatenate([seen, action, reward[..., None], done[..., None]], -1)
 
-    def step(self, params: PyTree, memory: Memory, seen: Array) -> tuple[PyTree, Carry]:
+    def step(
+        self, params: PyTree, memory: Memory, seen: PyTree
+    ) -> tuple[PyTree, Carry]:
         """One observation: the distribution of the action, and the new carry."""
-        x = self.inputs(seen.ravel(), memory.action, memory.reward, memory.done)
+        x = self.inputs(seen, memory.action, memory.reward, memory.done)
         carry = lstm_step(**params["cell"], carry=memory.carry, inputs=x, forget_bias=1)
         return self.heads(params, carry.hidden)[0], carry
 

@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxmeta.core import Array
-from jaxmeta.rl.env import Trajectory
+from jaxmeta.core import Array, PyTree
+from jaxmeta.rl.env import Trajectory, floating
 
 
 def discounted(values: Array, decay: float) -> Array:
@@ -21,9 +21,20 @@ def discounted(values: Array, decay: float) -> Array:
         total = x + decay * total
         return total, total
 
-    flipped = jnp.moveaxis(values, -1, 0)
+    flipped = jnp.moveaxis(floating(values), -1, 0)
     _, sums = lax.scan(step, jnp.zeros_like(flipped[0]), flipped, reverse=True)
     return jnp.moveaxis(sums, 0, -1)
+
+
+def flat_observations(observations: PyTree, axes: int, dtype) -> Array:
+    """All that is seen as one vector: `[..., o]`, the first `axes` as they are.
+
+    >>> flat_observations({"a": jnp.zeros((3, 2)), "b": jnp.ones(3, int)}, 1, float).shape
+    (3, 3)
+    """
+    leaves = jax.tree.leaves(observations)
+    flat = [x.reshape(*x.shape[:axes], -1).astype(dtype) for x in leaves]
+    return jnp.concatenate(flat, -1)
 
 
 def generalised_advantages(
@@ -52,7 +63,7 @@ def generalised_advantages(
     >>> generalised_advantages(one, one, one, discount=1.0, trace=1.0).tolist()
     [2.0, 1.0, 0.0]
     """
-    values = values * mask
+    values, rewards = floating(values * mask), floating(rewards)
     after = jnp.concatenate([values[..., 1:], jnp.zeros_like(values[..., :1])], -1)
     delta = (rewards + discount * after - values) * mask
     return discounted(delta, discount * trace) * mask
@@ -86,8 +97,9 @@ def linear_baseline(
     [[3.0, 2.0, 1.0]]
     """
     n, t = returns.shape
-    seen = jnp.clip(trajectory.observations.reshape(n, t, -1), -10, 10)
-    seen = seen.astype(returns.dtype)
+    returns = floating(returns)
+    seen = flat_observations(trajectory.observations, 2, returns.dtype)
+    seen = jnp.clip(seen, -10, 10)
     time = jnp.broadcast_to(jnp.arange(t, dtype=seen.dtype) / 100, (n, t))[..., None]
     features = jnp.concatenate(
         [seen, seen**2, time, time**2, time**3, jnp.ones_like(time)], -1

@@ -8,9 +8,10 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jaxmeta.checks import at_least
 from jaxmeta.core import Key, Meta, PyTree
 from jaxmeta.rl.agent import Experience, MetaAgent, standardised
-from jaxmeta.rl.env import Env, Trajectory
+from jaxmeta.rl.env import Env, Trajectory, going_on, where_alive
 from jaxmeta.rl.policies import Family
 from jaxmeta.rl.recurrent import Memory, Recurrent
 from jaxmeta.rl.returns import discounted, generalised_advantages
@@ -64,11 +65,9 @@ def rl2(
     >>> agent.play(meta, memory, task, jax.random.key(3), 5).actions.shape
     (5, 4)
     """
-    if hidden < 1 or episodes < 1:
-        raise ValueError(f"hidden, episodes: got {hidden}, {episodes}, wants >= 1")
+    at_least(1, hidden=hidden, episodes=episodes)
     before = episodes - 1 if adapt_episodes is None else adapt_episodes
-    if before < 0:
-        raise ValueError(f"adapt_episodes: got {before}, wants an integer >= 0")
+    at_least(0, adapt_episodes=before)
     net = Recurrent(family, hidden)
 
     def episode(params: PyTree, memory: Memory, task, key: Key):
@@ -83,11 +82,12 @@ def rl2(
             action = family.sample(dist, acting)
             after, state, reward, done = env.step(moving, state, action, task)
             # an episode that is over is sat out: the memory goes on, unpaid
-            reward, after = alive * reward, jnp.where(alive > 0, after, seen)
+            reward = alive * jnp.asarray(reward).astype(alive.dtype)
+            after = where_alive(alive, after, seen)
             last = (t == env.horizon - 1).astype(reward.dtype)
             memory = Memory(new, net.encode(action, reward), reward, last)
             out = (seen, action, reward, alive)
-            return (memory, after, state, alive * (1 - done)), out
+            return (memory, after, state, going_on(alive, done)), out
 
         alive = jnp.ones_like(memory.reward)
         carry, out = lax.scan(step, (memory, seen, state, alive),
@@ -103,7 +103,8 @@ def rl2(
         return lax.scan(one, memory, jnp.arange(count))
 
     def init(key, task):
-        return Meta(net.init(key, env.reset(key, task)[0]))
+        resetting, key = jax.random.split(key)
+        return Meta(net.init(key, env.reset(resetting, task)[0]))
 
     def adapt(meta, task, key):
         memory = net.empty(meta.params)
@@ -119,8 +120,11 @@ def rl2(
 
     def sequence(trial: Trajectory):
         """A trial `[episodes, horizon, ...]` as the LSTM's inputs `[t, features]`."""
-        seen = trial.observations.reshape(trial.rewards.size, -1)
-        actions = trial.actions.reshape(trial.rewards.size, *trial.actions.shape[2:])
+        steps = trial.rewards.size
+        seen = jax.tree.map(
+            lambda x: x.reshape(steps, *x.shape[2:]), trial.observations
+        )
+        actions = trial.actions.reshape(steps, *trial.actions.shape[2:])
         rewards = trial.rewards.ravel()
         ended = jnp.zeros_like(trial.rewards).at[:, -1].set(1.0).ravel()
         took = net.encode(actions, rewards)
@@ -148,7 +152,8 @@ def rl2(
             lambda x: x.reshape(1, -1, *x.shape[2:]),
             (trial.observations, trial.actions),
         )
-        flat = Trajectory(seen, actions, rewards, mask, trial.last[-1:])
+        last = jax.tree.map(lambda x: x[-1:], trial.last)
+        flat = Trajectory(seen, actions, rewards, mask, last)
         report = {"return": trial.rewards.sum(-1).mean(),
                   "return_first": trial.rewards[0].sum(),
                   "return_last": trial.rewards[-1].sum()}  # fmt: skip

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxmeta.checks import at_least, not_negative
 from jaxmeta.core import Array, Key
 from jaxmeta.rl.env import Env
 
@@ -52,12 +53,8 @@ def tabular(
     >>> jax.tree.map(jnp.shape, env.tasks(jax.random.key(0)))
     Mdp(transitions=(4, 2, 4), rewards=(4, 2))
     """
-    if min(states, actions, horizon) < 1:
-        raise ValueError(
-            f"states, actions, horizon: got {states}, {actions}, {horizon}, wants >= 1"
-        )
-    if not noise >= 0:
-        raise ValueError(f"noise: got {noise}, wants a number >= 0")
+    at_least(1, states=states, actions=actions, horizon=horizon)
+    not_negative(noise=noise)
 
     def tasks(key: Key) -> Mdp:
         moves, values = jax.random.split(key)

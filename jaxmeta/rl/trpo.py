@@ -10,6 +10,7 @@ import optax
 from jax import lax
 from jax.scipy.sparse.linalg import cg
 
+from jaxmeta.checks import at_least, positive, within
 from jaxmeta.core import Array, Aux, Objective, PyTree
 from jaxmeta.rl.agent import Experience, MetaAgent, first
 from jaxmeta.rl.outer import gather, log_ratio, task_mean
@@ -61,14 +62,9 @@ def trpo(
     >>> agent = jm.rl.maml_pg(env, pi, optax.sgd(0.1), episodes=4)
     >>> trainer = jm.make_trainer(trpo(agent), optax.sgd(1.0))
     """
-    if not max_kl > 0:
-        raise ValueError(f"max_kl: got {max_kl}, wants a positive number")
-    if cg_steps < 1 or backtracks < 1:
-        raise ValueError(
-            f"cg_steps, backtracks: got {cg_steps}, {backtracks}, wants >= 1"
-        )
-    if not 0 < shrink < 1:
-        raise ValueError(f"shrink: got {shrink}, wants a number in (0, 1)")
+    positive(max_kl=max_kl)
+    at_least(1, cg_steps=cg_steps, backtracks=backtracks)
+    within("(0, 1)", shrink=shrink)
     family = agent.family
 
     def surrogate(dist: PyTree, found: Experience) -> Array:

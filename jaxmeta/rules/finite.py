@@ -2,41 +2,62 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
-from jaxmeta.core import Rule
+from jaxmeta.core import Array, PyTree, Rule
 from jaxmeta.rules.base import as_rule
 
 _AT = (
-    ("at a zero gradient", (0.0, 0.0)),
-    ("where one entry of the gradient is zero", (0.0, 0.5)),
-    ("at a gradient of length 0.5", (0.3, -0.4)),
+    "at a zero gradient",
+    "where one entry of the gradient is zero",
+    "at a gradient of length 0.5",
 )
+_SIDE = 2  # entries of each axis that are judged: all of them would say the same
 
 
-def check_differentiable(inner: optax.GradientTransformation | Rule) -> None:
+def check_differentiable(
+    inner: optax.GradientTransformation | Rule,
+    params: PyTree = None,
+    *,
+    steps: int = 2,
+) -> None:
     """Checks that a second-order meta-gradient through `inner` can be finite.
 
-        d u_2(g, g) / d g  at  g = 0, (0, 0.5), (0.3, -0.4)
+        d u_K(g, ..., g) / d (g, params)   at three g, zero one of them
 
-    Differentiates two steps on a problem of two parameters, forwards and backwards. A
-    transform that cannot be built for that problem (masks that name leaves, say), or
-    that holds traced values, is not judged.
+    Differentiates K steps, forwards and backwards. With the parameters that `inner` will
+    move, it is judged on a small copy of them: each leaf by its name, its number of axes
+    and two entries of each. So masks and partitions that go by name or shape are met as
+    they are. Without, on a problem of two parameters. A transform that cannot be built
+    for the problem, or that holds traced values, is not judged.
 
     Args:
       inner: an Optax transform or a rule.
+      params: a tree of what it will move, arrays, traced or not, or shapes.
+      steps: K, at least 2; more for what waits with its first step, as
+        `optax.MultiSteps` does.
 
     Raises:
       ValueError: with the reason, if a derivative is infinite or not a number.
 
     >>> check_differentiable(optax.sgd(0.1))
-    >>> check_differentiable(optax.adam(1e-3))
+    >>> params = {"body": jnp.ones(2), "head": jnp.ones(2)}
+    >>> tx = optax.masked(optax.adam(1e-3), {"body": False, "head": True})
+    >>> check_differentiable(tx, params)
     Traceback (most recent call last):
     ...
     ValueError: inner: got a transform whose derivative at a zero gradient is not...
     """
-    for where, at in _AT:
-        if _is_finite(inner, at) is False:
+    if params is None:
+        params = {"w": jax.ShapeDtypeStruct((2,), jnp.result_type(float))}
+    # a builder may be called while its caller is traced: run this now all the same
+    with jax.ensure_compile_time_eval():
+        finite = _finite(inner, jax.tree.map(_small, params), max(steps, 2))
+        if finite is None:  # it may have kept something of the real shapes
+            finite = _finite(inner, jax.tree.map(_whole, params), max(steps, 2))
+    for where, good in zip(_AT, () if finite is None else finite, strict=False):
+        if not good:
             raise ValueError(
                 f"inner: got a transform whose derivative {where} is not finite, which "
                 "makes second-order meta-gradients NaN. optax.adam and its kin want "
@@ -45,26 +66,59 @@ def check_differentiable(inner: optax.GradientTransformation | Rule) -> None:
             )
 
 
-def _is_finite(inner, at: tuple[float, float]) -> bool | None:
-    """Whether the derivative of two steps is finite; `None` if that cannot be told."""
+def _finite(inner, params: PyTree, steps: int) -> np.ndarray | None:
+    """Whether the derivatives of some steps are finite, a boolean for each of `_AT`."""
     rule = as_rule(inner)
 
-    def two_steps(g):
-        params = {"w": jnp.ones(2)}
+    def walk(at):
+        g, params = at
         tx = optax.with_extra_args_support(rule.make(rule.init(params)))
-        loss = 1.0 + jnp.sum(g)  # rules that look at it find it as `value`
-        _, state = tx.update({"w": g}, tx.init(params), params, value=loss)
-        return tx.update({"w": g}, state, params, value=loss)[0]["w"]
+        # rules that look at the loss find it as `value`
+        loss = 1.0 + sum(jnp.sum(x) for x in jax.tree.leaves(g))
+        state, u = tx.init(params), g
+        for _ in range(steps):
+            u, state = tx.update(g, state, params, value=loss)
+        return u
 
     def derivatives(g):
-        ones = jnp.ones(2)
-        _, forward = jax.jvp(two_steps, (g,), (ones,))
-        return forward, jax.vjp(two_steps, g)[1](ones)[0]
+        at = (g, params)
+        _, forward = jax.jvp(walk, (at,), (jax.tree.map(jnp.ones_like, at),))
+        out, pull = jax.vjp(walk, at)
+        backward = pull(jax.tree.map(jnp.ones_like, out))
+        leaves = jax.tree.leaves((forward, backward))
+        return jnp.all(jnp.stack([jnp.isfinite(x).all() for x in leaves]))
 
     try:
-        # a builder may be called while its caller is traced: run this now all the same
-        with jax.ensure_compile_time_eval():
-            found = derivatives(jnp.array(at))
-            return all(bool(jnp.isfinite(x).all()) for x in found)
+        return np.asarray(jax.vmap(derivatives)(_gradients(params)))
     except (TypeError, ValueError, KeyError, AttributeError, IndexError):
         return None
+
+
+def _gradients(params: PyTree) -> PyTree:
+    """The gradients of `_AT`, stacked on a leading axis."""
+    leaves, treedef = jax.tree.flatten(params)
+    entries = sum(x.size for x in leaves)
+
+    def three(x):
+        last = jnp.zeros(x.size, x.dtype).at[-1:].set(0.5).reshape(x.shape)
+        # no two entries alike, neither sign alone, and the whole of length 0.5 about
+        some = jnp.linspace(-1.0, 1.7, x.size, dtype=x.dtype).reshape(x.shape)
+        return jnp.stack([jnp.zeros_like(x), last, some * 0.55 / entries**0.5])
+
+    return treedef.unflatten([three(x) for x in leaves])
+
+
+def _small(x) -> Array:
+    """A corner of a leaf."""
+    return _values(x, tuple(min(n, _SIDE) for n in jnp.shape(x)))
+
+
+def _whole(x) -> Array:
+    return _values(x, jnp.shape(x))
+
+
+def _values(x, shape: tuple[int, ...]) -> Array:
+    """The first entries of a leaf; ones where there are no values yet."""
+    if isinstance(x, jax.core.Tracer | jax.ShapeDtypeStruct):
+        return jnp.ones(shape, x.dtype)
+    return jnp.asarray(x)[tuple(slice(0, n) for n in shape)]

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import optax
 from jax.flatten_util import ravel_pytree
 
+from jaxmeta.checks import at_least
 from jaxmeta.core import Array, Key, Rule
 from jaxmeta.functional.recurrent import Carry, lstm_step
 
@@ -96,8 +97,7 @@ def coordinate_lstm(
     >>> rule.init({"w": jnp.zeros(3)})["input"]["kernel"].shape
     (22,)
     """
-    if hidden < 1:
-        raise ValueError(f"hidden: got {hidden}, wants an integer >= 1")
+    at_least(1, hidden=hidden)
 
     def init(params):
         # of their type alone, not of their size: the same rule optimises any network

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from jaxmeta.checks import at_least
 from jaxmeta.core import Array, PyTree, Rule
 from jaxmeta.rules.spaces import Space, enter, leave
 
@@ -107,8 +108,7 @@ def lslr(init_rate: float, *, steps: int, space: Space = "raw") -> Rule:
     >>> rule.init({"w": jnp.ones((4, 2))})["w"].shape
     (3,)
     """
-    if steps < 1:
-        raise ValueError(f"steps: got {steps}, wants an integer >= 1")
+    at_least(1, steps=steps)
     start = enter("init_rate", init_rate, space)
 
     def init(params):

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from jaxmeta.checks import positive
 from jaxmeta.core import Array
 
 
@@ -105,8 +106,7 @@ def clip_by_global_norm(max_norm: float | Array) -> optax.GradientTransformation
     >>> float(tx.update(jnp.array([4.0]), tx.init(None))[0][0])
     1.0
     """
-    if isinstance(max_norm, int | float) and not max_norm > 0:
-        raise ValueError(f"max_norm: got {max_norm}, wants a positive number")
+    positive(max_norm=max_norm)
 
     def update(grads, state, params=None):
         squared = sum(jnp.sum(jnp.square(g)) for g in jax.tree.leaves(grads))

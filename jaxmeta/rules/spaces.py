@@ -6,6 +6,7 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 
+from jaxmeta.checks import positive, within
 from jaxmeta.core import Array
 
 Space = Literal["raw", "exp", "sigmoid"]
@@ -31,12 +32,10 @@ def enter(name: str, value: float, space: Space) -> float:
     if space == "raw":
         return value
     if space == "exp":
-        if not value > 0:
-            raise ValueError(f"{name}: got {value}, wants a positive number")
+        positive(**{name: value})
         return math.log(value)
     if space == "sigmoid":
-        if not 0 < value < 1:
-            raise ValueError(f"{name}: got {value}, wants a number between 0 and 1")
+        within("(0, 1)", **{name: value})
         return math.log(value / (1 - value))
     raise ValueError(f'space: got {space!r}, wants "raw", "exp" or "sigmoid"')
 

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jaxmeta import data
 from jaxmeta.core import Batch
 from jaxmeta.criteria import as_criterion
 from jaxmeta.data import DataError
+from jaxmeta.data.arrays import unit_range
 from jaxmeta.runs import folder, keys
 from jaxmeta.runs.build import METHODS, build, make_tester
 from jaxmeta.runs.errors import ConfigError, RunError
@@ -235,7 +235,7 @@ def _load(
     for field, paths in (("support", examples), ("query", [p for p, _ in asked])):
         note(f"{field} images: {', '.join(data.survey(paths))}")
     x, y = (255 - a if invert else a for a in (x, y))
-    return x.astype(np.float32) / 255, y.astype(np.float32) / 255
+    return unit_range(x), unit_range(y)
 
 
 def _read(field: str, recipe: Recipe, paths: list[Path]) -> np.ndarray:

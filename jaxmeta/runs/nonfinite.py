@@ -11,8 +11,8 @@ from jaxmeta.runs import keys
 from jaxmeta.runs.build import METHODS, Job, make_learner
 from jaxmeta.runs.checkpoints import Snapshot
 from jaxmeta.runs.errors import RunError
-from jaxmeta.runs.sources import SOURCES, load, train_sizes
-from jaxmeta.tasks.few_shot import episode_classes
+from jaxmeta.runs.sources import train_sizes
+from jaxmeta.tasks import class_names, episode_classes
 from jaxmeta.train import TrainState
 
 ROLLBACKS = 20
@@ -136,8 +136,8 @@ def _classes(job: Job, draw: jax.Array) -> str:
     numbers = episode_classes(job.tasks.train, draw)
     if numbers is None:
         return ""
-    names = load(job.recipe).train.names
-    return f" (classes {', '.join(names[int(i)] for i in numbers)})"
+    names = class_names(job.tasks.train) or ()
+    return f" (classes {', '.join(names[int(i)] for i in numbers if i >= 0)})"
 
 
 def _first_bad(grads) -> str | None:

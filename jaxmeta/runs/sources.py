@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from jaxmeta import data, tasks
 from jaxmeta.core import Batch, Episode, Task
+from jaxmeta.data.splitting import RULE
 from jaxmeta.runs.adaptation import REVIEWS
 from jaxmeta.runs.errors import ConfigError, one_line
 from jaxmeta.runs.recipes import Recipe
@@ -32,7 +33,11 @@ class Source(NamedTuple):
 
 
 class Tasks(NamedTuple):
-    """Three distributions over tasks; no class is in two of them."""
+    """Three distributions over tasks; no class of the test is in the others.
+
+    Nor is one of `val` in `train`, but where an own folder has few classes
+    (`data.split_classes`).
+    """
 
     train: Task
     val: Task
@@ -55,18 +60,7 @@ def _images(recipe: Recipe) -> data.Splits:
     options = {"size": recipe.size, "mode": recipe.mode, "invert": recipe.invert}
     if (root / "train").is_dir():
         return data.image_folder_splits(root, **options)
-    whole = data.image_folder(root, **options)
-    # Three of five classes to learn from, one to choose by, one to test on.
-    part = ["train", "train", "train", "val", "test"]
-    names = {
-        split: [name for i, name in enumerate(whole.names) if part[i % 5] == split]
-        for split in ("train", "val", "test")
-    }
-    if not names["test"]:
-        raise ConfigError(
-            "data", f"{len(whole.names)} classes in {root}", "5 classes or more"
-        )
-    return data.make_splits(*(data.take_classes(whole, n) for n in names.values()))
+    return data.split_classes(data.image_folder(root, **options))
 
 
 def _benchmark(reader: Callable[..., data.Splits], *, side: int | None = None):
@@ -237,7 +231,9 @@ def _enough(recipe, name, split, prefix, ways, examples) -> None:
         prefix = ""  # the value came from the other field
     if ways > classes:
         raise ConfigError(
-            f"{prefix}ways", ways, f"at most {classes}, the classes of the {name} split"
+            f"{prefix}ways",
+            ways,
+            f"at most {classes}, the classes of the {name} split{_split_rule(recipe)}",
         )
     short = [i for i, count in enumerate(split.counts) if count < examples]
     if short:
@@ -247,3 +243,15 @@ def _enough(recipe, name, split, prefix, ways, examples) -> None:
             f"{split.counts[i]} images in class {split.names[i]!r} of the {name} split",
             f"at least {examples} = {prefix}shots + {prefix}queries",
         )
+
+
+def _split_rule(recipe) -> str:
+    """How a folder was split, and what to do where a split has too few classes."""
+    if recipe.dataset != "folder":
+        return ""
+    if (Path(recipe.data).expanduser() / "train").is_dir():
+        return ": add class folders to it, or lower ways"
+    return (
+        f" ({RULE}): add classes, lower ways or train_ways, or sort the class folders "
+        "into folders train, val and test yourself"
+    )

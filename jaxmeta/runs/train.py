@@ -27,6 +27,7 @@ from jaxmeta.runs.report import write_report
 from jaxmeta.runs.stop import Interrupted, Stop
 from jaxmeta.runs.tracker import check_tracker, open_tracker
 from jaxmeta.runs.writer import Writer
+from jaxmeta.tasks import class_names
 from jaxmeta.train import Evaluation, interval
 
 Say = Callable[[str], None]
@@ -157,6 +158,12 @@ def _start(job: Job, where: RunFolder, snapshot: Snapshot | None, say: Say) -> S
         say(f"{where.path}: continued from step {int(snapshot.state.step)}")
         return snapshot
     say(f"{where.path}: {job.recipe.name}, {job.recipe.steps} steps")
+    names = class_names(job.tasks.train)
+    if names is not None and names == class_names(job.tasks.val):
+        say(
+            f"{where.path}: few classes, so validation draws from the {len(names)} that "
+            "are trained on; the test is of others"
+        )
     return _fresh(job)
 
 

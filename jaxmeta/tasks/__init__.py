@@ -12,6 +12,10 @@ from jaxmeta.tasks.few_shot import few_shot as few_shot
 from jaxmeta.tasks.glyphs import glyphs as glyphs
 from jaxmeta.tasks.meta_dataset import meta_dataset as meta_dataset
 from jaxmeta.tasks.mixture import mixture as mixture
+from jaxmeta.tasks.names import class_names as class_names
+from jaxmeta.tasks.names import episode_classes as episode_classes
+from jaxmeta.tasks.padded import padded as padded
+from jaxmeta.tasks.padded import varying as varying
 from jaxmeta.tasks.semi import Semi as Semi
 from jaxmeta.tasks.semi import semi_supervised as semi_supervised
 from jaxmeta.tasks.sine_or_line import sine_or_line as sine_or_line

@@ -8,7 +8,11 @@ import jax
 import jax.numpy as jnp
 from jax.tree_util import Partial
 
+from jaxmeta.checks import refusal
 from jaxmeta.core import Array, Batch, Episode, Key, Task
+from jaxmeta.tasks.inputs import unit_episode
+from jaxmeta.tasks.names import as_partial
+from jaxmeta.tasks.semi import check_by_class
 
 
 def ambiguous(task: Task) -> Partial:
@@ -22,32 +26,32 @@ def ambiguous(task: Task) -> Partial:
     than half of the time, and one that knows what it does not know says 1/2.
 
     Args:
-      task: four ways, class by class in equal numbers, as `few_shot` gives. Halves are
-        joined side by side: along the width of images `[n, h, w, c]`, along the features
-        of vectors.
+      task: any task of four ways, class by class in equal numbers and without weights,
+        as `few_shot` gives; a plain function will do. Halves are joined side by side:
+        along the width of images `[n, h, w, c]`, along the features of vectors.
 
     Returns:
       A task of two ways, with as many shots, and query rows in the order AC, BD, AD, BC.
 
     Raises:
-      ValueError: if `task` has not four ways.
+      ValueError: if `task` has not four ways, in equal numbers, when it is called.
 
     >>> from jaxmeta.testing import probe
     >>> episode = ambiguous(probe(4, shots=3, queries=2))(jax.random.key(0))
     >>> jax.tree.map(jnp.shape, (episode.support, episode.query.targets))
-    (Batch(inputs=(6, 16), targets=(6, 2)), (8, 2))
+    (Batch(inputs=(6, 16), targets=(6, 2), weights=None), (8, 2))
     """
-    return Partial(_paired, task)
+    return Partial(_paired, as_partial(task))
 
 
 def _paired(task: Task, key: Key) -> Episode:
     drawing, ruling = jax.random.split(key)
-    support, query = task(drawing)
+    support, query = unit_episode(task(drawing))
     ways = support.targets.shape[1]
     if ways != 4:
-        raise ValueError(
-            f"task: got {ways} ways, wants 4: two left and two right halves"
-        )
+        raise refusal("task", f"{ways} ways", "4: two left and two right halves")
+    check_by_class("support", support)
+    check_by_class("query", query)
     left = jax.random.bernoulli(ruling)
 
     def labels(left_kinds, right_kinds, each: int, dtype) -> Array:

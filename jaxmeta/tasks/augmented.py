@@ -5,8 +5,10 @@ from dataclasses import dataclass
 import jax
 from jax.tree_util import Partial
 
-from jaxmeta.core import Batch, Episode, Key, Task
+from jaxmeta.core import Array, Batch, Episode, Key, Task
 from jaxmeta.functional.augment import Augment
+from jaxmeta.tasks.inputs import unit_episode
+from jaxmeta.tasks.names import as_partial, class_names, episode_classes
 
 
 def augmented(
@@ -37,8 +39,7 @@ def augmented(
       >>> task(jax.random.key(0)).support.inputs.shape
       (3, 12, 12, 1)
     """
-    inner = task if isinstance(task, Partial) else Partial(task)
-    return Partial(_Augmented(augment, support, query), inner)
+    return Partial(_Augmented(augment, support, query), as_partial(task))
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class _Augmented:
     query: bool
 
     def __call__(self, task: Task, key: Key) -> Episode:
-        episode = task(key)
+        episode = unit_episode(task(key))
         # a number no task folds in: what is drawn here is independent of the episode
         keys = jax.random.split(jax.random.fold_in(key, 2**32 - 1))
 
@@ -62,3 +63,9 @@ class _Augmented:
             change(episode.support, keys[0]) if self.support else episode.support,
             change(episode.query, keys[1]) if self.query else episode.query,
         )
+
+    def class_names(self, task: Task) -> tuple[str, ...] | None:
+        return class_names(task)
+
+    def episode_classes(self, task: Task, key: Key) -> Array | None:
+        return episode_classes(task, key)

@@ -9,9 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import Partial
 
+from jaxmeta.checks import at_least, refusal
 from jaxmeta.core import Array, Batch, Episode, Key, PyTree
-from jaxmeta.data.arrays import Dataset
-from jaxmeta.tasks.checks import at_least_one
+from jaxmeta.data.arrays import Dataset, unit_range
+from jaxmeta.tasks.inputs import class_labels, in_unit_range, on_device
 from jaxmeta.tasks.sampling import choose
 
 
@@ -35,29 +36,33 @@ class DomainPair(NamedTuple):
 def labelled(data: Dataset) -> Batch:
     """All examples of a data set, class by class, with one-hot float32 labels.
 
+    uint8 becomes float32 in [0, 1], four bytes a pixel; other types pass.
+
     >>> from jaxmeta.data import from_counts
     >>> labelled(from_counts(np.zeros((3, 2), "float32"), [1, 2], ("a", "b"))).targets.shape
     (3, 2)
     """
     labels = np.repeat(np.arange(len(data.counts)), data.counts)
-    return Batch(jnp.asarray(data.inputs), jnp.eye(len(data.counts))[labels])
+    inputs = unit_range(on_device(data.inputs))
+    return Batch.of_labels(inputs, labels, len(data.counts))
 
 
 def unlabelled(data: Dataset) -> Unlabelled:
     """All examples of a data set without their labels.
 
     They still lie class by class: whatever draws at random (`domain_pair` does) does
-    not see the order.
+    not see the order. uint8 becomes float32 in [0, 1].
     """
-    return Unlabelled(jnp.asarray(data.inputs))
+    return Unlabelled(unit_range(on_device(data.inputs)))
 
 
 def domain_pair(source: Batch, target: Unlabelled) -> Partial:
     """Builds the draw of one labelled source and one unlabelled target example.
 
     `jaxmeta.fit(..., batch=64)` makes minibatches of 64 + 64 of it. Both are drawn
-    evenly and with replacement; weights that the source carries in its targets (see
-    `jaxmeta.transfer.weighted`) stay with their examples.
+    evenly and with replacement; the weights of the source (see
+    `jaxmeta.transfer.weighted`) stay with their examples. uint8 becomes float32 in
+    [0, 1] once drawn.
 
     Args:
       source: `n` labelled examples.
@@ -72,22 +77,28 @@ def domain_pair(source: Batch, target: Unlabelled) -> Partial:
 
     >>> draw = domain_pair(Batch(jnp.ones((3, 2)), jnp.eye(3)), Unlabelled(jnp.ones((9, 2))))
     >>> jax.tree.map(jnp.shape, draw(jax.random.key(0))).source
-    Batch(inputs=(2,), targets=(3,))
+    Batch(inputs=(2,), targets=(3,), weights=None)
     """
     shapes = [
         jax.tree.map(lambda x: jnp.shape(x)[1:], d.inputs) for d in (source, target)
     ]
     if shapes[0] != shapes[1]:
-        raise ValueError(
-            f"target: got examples {shapes[1]}, wants {shapes[0]} as source"
-        )
+        raise refusal("target", f"examples {shapes[1]}", f"{shapes[0]} as source")
     sizes = tuple(jax.tree.leaves(d.inputs)[0].shape[0] for d in (source, target))
     if min(sizes) < 1 or len(source.targets) != sizes[0]:
-        raise ValueError(
-            f"source, target: got {sizes} examples and {len(source.targets)} rows of "
-            "targets, wants at least one of each and a row for each source example"
+        raise refusal(
+            "source, target",
+            f"{sizes} examples and {len(source.targets)} rows of targets",
+            "at least one of each and a row for each source example",
         )
+    types = [jax.tree.map(_type_drawn, d.inputs) for d in (source, target)]
+    if types[0] != types[1]:
+        raise refusal("target", f"examples of {types[1]}", f"{types[0]} as source")
     return Partial(_draw_pair, source, target)
+
+
+def _type_drawn(x) -> str:
+    return "float32" if x.dtype == np.uint8 else str(x.dtype)
 
 
 def _draw_pair(source: Batch, target: Unlabelled, key: Key) -> DomainPair:
@@ -97,7 +108,11 @@ def _draw_pair(source: Batch, target: Unlabelled, key: Key) -> DomainPair:
         return jax.tree.map(lambda x: x[row], tree)
 
     of_source, of_target = jax.random.split(key)
-    return DomainPair(one(source, of_source), one(target, of_target))
+    source, target = one(source, of_source), one(target, of_target)
+    return DomainPair(
+        source._replace(inputs=in_unit_range(source.inputs)),
+        Unlabelled(in_unit_range(target.inputs)),
+    )
 
 
 def domains(
@@ -115,6 +130,7 @@ def domains(
     from the first domain and the query from the second. By default each domain is paired
     with itself: domains as tasks, for meta-training across them. `pairs=[("books",
     "dvd")]` learns from books and is judged on dvd. Support and query share no example.
+    uint8 becomes float32 in [0, 1] once drawn.
 
     Args:
       data: domain name -> data set, all with the same class names in the same order.
@@ -138,38 +154,52 @@ def domains(
     >>> float(task(jax.random.key(0)).query.inputs.mean())
     1.0
     """
-    at_least_one(ways=ways, shots=shots, queries=queries)
+    at_least(1, ways=ways, shots=shots, queries=queries)
     names = list(data)
+    if not names:
+        raise refusal("data", "none", "one domain or more")
     pairs = [(name, name) for name in names] if pairs is None else list(pairs)
     unknown = [name for pair in pairs for name in pair if name not in data]
     if unknown or not pairs:
         got = repr(unknown[0]) if unknown else "none"
-        raise ValueError(f"pairs: got {got}, wants pairs of {', '.join(names)}")
+        raise refusal("pairs", got, f"pairs of {', '.join(names)}")
     first = data[names[0]]
     for name, part in data.items():
         if part.names != first.names:
-            raise ValueError(
-                f"data: got classes {part.names} in {name!r}, wants {first.names} as in "
-                f"{names[0]!r}"
+            raise refusal(
+                "data",
+                f"classes {part.names} in {name!r}",
+                f"{first.names} as in {names[0]!r}",
+            )
+        if _kind(part) != _kind(first):
+            raise refusal(
+                "data",
+                f"examples {_kind(part)} in {name!r}",
+                f"{_kind(first)} as in {names[0]!r}",
             )
         if min(part.counts) < shots + queries:
-            raise ValueError(
-                f"data: got {min(part.counts)} examples in a class of {name!r}, wants "
-                f"{shots + queries} = {shots} shots + {queries} queries"
+            raise refusal(
+                "data",
+                f"{min(part.counts)} examples in a class of {name!r}",
+                f"at least {shots + queries} = {shots} shots + {queries} queries",
             )
     if ways > len(first.names):
-        raise ValueError(f"ways: got {ways}, wants at most {len(first.names)}")
+        raise refusal("ways", ways, f"at most {len(first.names)}")
     if not shuffle and ways < len(first.names):
-        raise ValueError(f"ways: got {ways}, wants all {len(first.names)} unshuffled")
+        raise refusal("ways", ways, f"all {len(first.names)} unshuffled")
     sizes = np.asarray([len(part.inputs) for part in data.values()])
     offsets = (np.cumsum(sizes) - sizes)[:, None]
     return Partial(
-        _Domains(ways, shots, queries, shuffle),
-        jnp.asarray(np.concatenate([part.inputs for part in data.values()])),
+        _Domains(ways, shots, queries, shuffle, tuple(map(str, first.names))),
+        on_device(np.concatenate([part.inputs for part in data.values()])),
         jnp.asarray(offsets + [part.starts for part in data.values()], jnp.int32),
         jnp.asarray([part.counts for part in data.values()], jnp.int32),
         jnp.asarray([[names.index(n) for n in pair] for pair in pairs], jnp.int32),
     )
+
+
+def _kind(data: Dataset) -> str:
+    return f"{data.inputs.dtype}{list(data.inputs.shape[1:])}"
 
 
 @dataclass(frozen=True)
@@ -180,16 +210,15 @@ class _Domains:
     shots: int
     queries: int
     shuffle: bool
+    names: tuple[str, ...]
 
     def __call__(
         self, inputs: Array, starts: Array, counts: Array, pairs: Array, key: Key
     ) -> Episode:
         # starts, counts [domains, classes]; pairs [p, 2]
-        of_pair, of_class, of_support, of_query = jax.random.split(key, 4)
+        of_pair, _, of_support, of_query = jax.random.split(key, 4)
         support, query = pairs[jax.random.randint(of_pair, (), 0, len(pairs))]
-        classes = jnp.arange(self.ways)
-        if self.shuffle:
-            classes = choose(of_class, counts.shape[1], self.ways)
+        classes = self.episode_classes(inputs, starts, counts, pairs, key)
         each = self.shots + self.queries
 
         def rows(domain, key):
@@ -204,6 +233,16 @@ class _Domains:
             self._batch(inputs, judge[:, self.shots :]),
         )
 
+    def class_names(self, *data: Array) -> tuple[str, ...]:
+        return self.names
+
+    def episode_classes(
+        self, inputs: Array, starts: Array, counts: Array, pairs: Array, key: Key
+    ) -> Array:
+        if not self.shuffle:
+            return jnp.arange(self.ways, dtype=jnp.int32)
+        return choose(jax.random.split(key, 4)[1], counts.shape[1], self.ways)
+
     def _batch(self, inputs: Array, rows: Array) -> Batch:
-        targets = jnp.repeat(jnp.eye(self.ways, dtype="float32"), rows.shape[1], axis=0)
-        return Batch(inputs[rows.reshape(-1)], targets)
+        labels = class_labels(self.ways, rows.shape[1])
+        return Batch.of_labels(unit_range(inputs[rows.reshape(-1)]), labels, self.ways)

@@ -11,9 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import Partial
 
+from jaxmeta.checks import at_least, refusal
 from jaxmeta.core import Array, Batch, Episode, Key
-from jaxmeta.data.arrays import Dataset
-from jaxmeta.tasks.checks import at_least_one
+from jaxmeta.data.arrays import Dataset, unit_range
+from jaxmeta.tasks.inputs import class_labels, on_device
 from jaxmeta.tasks.sampling import choose
 
 
@@ -59,15 +60,17 @@ def few_shot(
       >>> data = from_counts(np.zeros((6, 8, 8, 1), np.uint8), [3, 3], ("a", "b"))
       >>> task = few_shot(data, ways=2, shots=1, queries=2)
       >>> jax.tree.map(jnp.shape, task(jax.random.key(0)).query)
-      Batch(inputs=(4, 8, 8, 1), targets=(4, 2))
+      Batch(inputs=(4, 8, 8, 1), targets=(4, 2), weights=None)
     """
-    at_least_one(ways=ways, shots=shots, queries=queries)
+    at_least(1, ways=ways, shots=shots, queries=queries)
     starts, counts = np.asarray(data.starts), np.asarray(data.counts)
     _check_sizes(data, ways, shots, queries, rotations)
-    sampler = _FewShot(ways, shots, queries, rotations, normalise)
+    sampler = _FewShot(
+        ways, shots, queries, rotations, normalise, tuple(map(str, data.names))
+    )
     return Partial(
         sampler,
-        jnp.asarray(data.inputs),
+        on_device(data.inputs),
         jnp.asarray(starts, jnp.int32),
         jnp.asarray(counts, jnp.int32),
     )
@@ -82,6 +85,7 @@ class _FewShot:
     queries: int
     rotations: bool
     normalise: Callable[[Array], Array] | None
+    names: tuple[str, ...]
 
     def __call__(
         self, inputs: Array, starts: Array, counts: Array, key: Key
@@ -98,8 +102,7 @@ class _FewShot:
         x = x.reshape(self.ways, each, *inputs.shape[1:])
         if self.rotations:
             x = jax.vmap(_turn)(quarter, x)
-        if x.dtype == jnp.uint8:
-            x = x.astype(jnp.float32) / 255
+        x = unit_range(x)
         return Episode(self._batch(x[:, : self.shots]), self._batch(x[:, self.shots :]))
 
     def classes(self, counts: Array, key: Key) -> tuple[Array, Array]:
@@ -109,34 +112,20 @@ class _FewShot:
         chosen = choose(class_key, turns * len(counts), self.ways)
         return chosen // turns, chosen % turns
 
+    def class_names(self, *data: Array) -> tuple[str, ...]:
+        return self.names
+
+    def episode_classes(
+        self, inputs: Array, starts: Array, counts: Array, key: Key
+    ) -> Array:
+        return self.classes(counts, key)[0]
+
     def _batch(self, x: Array) -> Batch:
         """`[ways, m, ...]` to `ways * m` labelled examples."""
-        targets = jnp.repeat(jnp.eye(self.ways, dtype=jnp.float32), x.shape[1], axis=0)
+        labels = class_labels(self.ways, x.shape[1])
         x = x.reshape(-1, *x.shape[2:])
-        return Batch(x if self.normalise is None else self.normalise(x), targets)
-
-
-def episode_classes(task: Callable[[Key], Episode], key: Key) -> Array | None:
-    """The classes of `task(key)` by number, `[ways]`; `None` for other kinds of tasks.
-
-    Args:
-      task: any task.
-      key: what the task is called with.
-
-    Returns:
-      int32 `[ways]`, indices of the data set's `names`.
-
-    Example:
-      >>> from jaxmeta.data import from_counts
-      >>> data = from_counts(np.zeros((4, 8, 8, 1), np.uint8), [2, 2], ("a", "b"))
-      >>> task = few_shot(data, ways=2, shots=1, queries=1)
-      >>> sorted(episode_classes(task, jax.random.key(0)).tolist())
-      [0, 1]
-    """
-    sampler = getattr(task, "func", None)
-    if not isinstance(sampler, _FewShot):
-        return None
-    return sampler.classes(task.args[2], key)[0]  # type: ignore[attr-defined]
+        x = x if self.normalise is None else self.normalise(x)
+        return Batch.of_labels(x, labels, self.ways)
 
 
 def _turn(quarter: Array, images: Array) -> Array:
@@ -151,20 +140,21 @@ def _check_sizes(
     """Refuses, before anything compiles, what the data set cannot give."""
     classes = len(data.counts) * (4 if rotations else 1)
     if ways > classes:
-        raise ValueError(
-            f"ways must be <= {classes}, the number of classes, got {ways}"
-        )
+        what = "the number of classes"
+        what += ", four for each by rotations" if rotations else ""
+        raise refusal("ways", ways, f"at most {classes}, {what}")
     counts = np.asarray(data.counts)
     scarce = np.flatnonzero(counts < shots + queries)
     if len(scarce):
         c = scarce[0]
         also = f" ({len(scarce)} such classes)" if len(scarce) > 1 else ""
-        raise ValueError(
-            f"class {data.names[c]!r} has {counts[c]} examples, "
-            f"needs {shots + queries} = {shots} shots + {queries} queries{also}"
+        raise refusal(
+            f"class {data.names[c]!r}",
+            f"{counts[c]} examples{also}",
+            f"at least {shots + queries} = {shots} shots + {queries} queries",
         )
     shape = data.inputs.shape[1:]
     if rotations and (len(shape) != 3 or shape[0] != shape[1]):
-        raise ValueError(
-            f"rotations needs square images [n, h, h, c], got examples {list(shape)}"
+        raise refusal(
+            "rotations", f"examples {list(shape)}", "square images [n, h, h, c]"
         )

@@ -13,8 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import Partial
 
+from jaxmeta.checks import at_least
 from jaxmeta.core import Array, Batch, Episode, Key
-from jaxmeta.tasks.checks import at_least_one
+from jaxmeta.tasks.inputs import class_labels
 
 STROKES = 4  # at most, in a character
 KNOTS = 5  # in a stroke
@@ -71,7 +72,7 @@ def glyphs(ways: int, shots: int, queries: int, *, size: int = 28) -> Partial:
       >>> episode.query.inputs.shape, episode.query.targets.shape
       ((10, 28, 28, 1), (10, 5))
     """
-    at_least_one(ways=ways, shots=shots, queries=queries, size=size)
+    at_least(1, ways=ways, shots=shots, queries=queries, size=size)
     return Partial(_Glyphs(ways, shots, queries, size))
 
 
@@ -98,9 +99,8 @@ class _Glyphs:
         x = jax.vmap(redraw, (0, 0, None))(hands, characters, self.size)
 
         def batch(x: Array) -> Batch:
-            eye = jnp.eye(self.ways, dtype=jnp.float32)
-            targets = jnp.repeat(eye, x.shape[1], axis=0)
-            return Batch(x.reshape(-1, *x.shape[2:]), targets)
+            labels = class_labels(self.ways, x.shape[1])
+            return Batch.of_labels(x.reshape(-1, *x.shape[2:]), labels, self.ways)
 
         return Episode(batch(x[:, : self.shots]), batch(x[:, self.shots :]))
 

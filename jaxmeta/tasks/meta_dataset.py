@@ -13,9 +13,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import Partial
 
+from jaxmeta.checks import at_least, refusal
 from jaxmeta.core import Array, Batch, Episode, Key
-from jaxmeta.data.arrays import Dataset
-from jaxmeta.tasks.checks import at_least_one
+from jaxmeta.data.arrays import Dataset, unit_range
+from jaxmeta.tasks.inputs import on_device
 from jaxmeta.tasks.sampling import choose
 
 
@@ -43,9 +44,8 @@ def meta_dataset(
     group alone, as many as `U{min_ways, ..., min(max_ways, its classes)}`.
 
     Every episode has the same shapes, so all sizes share one compiled program. What is
-    not there is padding: rows of zero targets, and zero columns for the classes from
-    `ways` on. A prediction for a class without support is never right; `evaluate`
-    takes such columns out (`losses.over_present`).
+    not there is padding: rows of weight 0, and columns without a real row for the
+    classes from `ways` on, which `criteria.classification` takes out of the outputs.
 
     Args:
       data: the examples, grouped by class; each class has 2 or more.
@@ -60,8 +60,9 @@ def meta_dataset(
 
     Returns:
       A task, `key -> Episode`: support `[max_support, ...]` and `[max_support, max_ways]`,
-      query `[max_ways * max_queries, ...]` likewise. Real support rows come first, class
-      by class; query row `i` is example `i % max_queries` of class `i // max_queries`.
+      query `[max_ways * max_queries, ...]` likewise, with float32 weights: 1 for a real
+      row, 0 for padding. Real support rows come first, class by class; query row `i` is
+      example `i % max_queries` of class `i // max_queries`.
 
     Raises:
       ValueError: a number below 1, bounds that contradict each other, a class with one
@@ -75,16 +76,16 @@ def meta_dataset(
       >>> data = from_counts(np.zeros((90, 4)), [9] * 10, tuple("abcdefghij"))
       >>> task = meta_dataset(data, max_ways=8, max_queries=3, max_support=40)
       >>> jax.tree.map(jnp.shape, task(jax.random.key(0)).support)
-      Batch(inputs=(40, 4), targets=(40, 8))
+      Batch(inputs=(40, 4), targets=(40, 8), weights=(40,))
     """
     sizes = _Sizes(min_ways, max_ways, max_queries, max_support, max_contribution)
-    at_least_one(**sizes._asdict())
+    at_least(1, **sizes._asdict())
     order, starts, counts = _groups(data, hierarchy)
     _check(data, sizes, counts, hierarchy)
     deepest = min(max_support + max_queries, int(np.max(data.counts)))
     return Partial(
-        _MetaDataset(sizes, deepest, normalise),
-        jnp.asarray(data.inputs),
+        _MetaDataset(sizes, deepest, normalise, tuple(map(str, data.names))),
+        on_device(data.inputs),
         jnp.asarray(data.starts, jnp.int32),
         jnp.asarray(data.counts, jnp.int32),
         *(jnp.asarray(x, jnp.int32) for x in (order, starts, counts)),
@@ -106,6 +107,7 @@ class _MetaDataset:
     sizes: _Sizes
     deepest: int  # examples of one class that an episode can use
     normalise: Callable[[Array], Array] | None
+    names: tuple[str, ...]
 
     def __call__(
         self,
@@ -118,15 +120,8 @@ class _MetaDataset:
         key: Key,
     ) -> Episode:
         size = self.sizes
-        group_key, ways_key, class_key, shot_key, row_key = jax.random.split(key, 5)
-        group = jax.random.randint(group_key, (), 0, len(group_counts))
-        there = group_counts[group]
-        most = jnp.minimum(size.max_ways, there)
-        ways = jax.random.randint(ways_key, (), size.min_ways, most + 1)
-        slots = jnp.arange(size.max_ways)
-        drawn = choose(class_key, there, size.max_ways)
-        real = slots < ways
-        classes = order[group_starts[group] + jnp.where(real, drawn, 0)]
+        *class_keys, shot_key, row_key = jax.random.split(key, 5)
+        classes, real = self._classes(order, group_starts, group_counts, class_keys)
 
         n = counts[classes]
         shots, queries = composition(shot_key, n, real, size)
@@ -139,22 +134,42 @@ class _MetaDataset:
         query = self._batch(inputs, rows, label, draw, real[label] & (draw < queries))
         ends = jnp.cumsum(shots)
         row = jnp.arange(size.max_support)
-        label = jnp.minimum(jnp.searchsorted(ends, row, side="right"), len(slots) - 1)
+        label = jnp.searchsorted(ends, row, side="right")
+        label = jnp.minimum(label, size.max_ways - 1)
         draw = row - (ends - shots)[label] + queries
         return Episode(self._batch(inputs, rows, label, draw, row < ends[-1]), query)
 
+    def _classes(self, order, group_starts, group_counts, keys):
+        """The classes of an episode, `[max_ways]`, and which of the slots are real."""
+        group_key, ways_key, class_key = keys
+        group = jax.random.randint(group_key, (), 0, len(group_counts))
+        there = group_counts[group]
+        most = jnp.minimum(self.sizes.max_ways, there)
+        ways = jax.random.randint(ways_key, (), self.sizes.min_ways, most + 1)
+        drawn = choose(class_key, there, self.sizes.max_ways)
+        real = jnp.arange(self.sizes.max_ways) < ways
+        return order[group_starts[group] + jnp.where(real, drawn, 0)], real
+
+    def class_names(self, *data: Array) -> tuple[str, ...]:
+        return self.names
+
+    def episode_classes(self, *data_and_key) -> Array:
+        *_, order, group_starts, group_counts, key = data_and_key
+        keys = jax.random.split(key, 5)[:3]
+        classes, real = self._classes(order, group_starts, group_counts, keys)
+        return jnp.where(real, classes, -1)
+
     def _batch(self, inputs, rows, label, draw, real) -> Batch:
-        """Gathers `rows[label, draw]` where `real`; the rest is zeros."""
+        """Gathers `rows[label, draw]` where `real`; the rest is padding."""
         chosen = jnp.where(real, rows[label, jnp.minimum(draw, self.deepest - 1)], 0)
         flat = inputs.reshape(len(inputs), -1)
         x = flat.at[chosen].get(mode="promise_in_bounds")
         x = x.reshape(len(chosen), *inputs.shape[1:])
-        if x.dtype == jnp.uint8:
-            x = x.astype(jnp.float32) / 255
+        x = unit_range(x)
         x = x if self.normalise is None else self.normalise(x)
         x = jnp.where(real.reshape(-1, *(1,) * (x.ndim - 1)), x, 0)
-        eye = jnp.eye(self.sizes.max_ways, dtype=jnp.float32)
-        return Batch(x, jnp.where(real[:, None], eye[label], 0))
+        weights = real.astype(jnp.float32)
+        return Batch.of_labels(x, label, self.sizes.max_ways, weights)
 
 
 def composition(key: Key, n: Array, real: Array, sizes: _Sizes) -> tuple[Array, Array]:
@@ -201,25 +216,23 @@ def _groups(data: Dataset, hierarchy) -> tuple[np.ndarray, np.ndarray, np.ndarra
 def _check(data: Dataset, sizes: _Sizes, groups: np.ndarray, hierarchy) -> None:
     """Refuses, before anything compiles, what the data set cannot give."""
     if sizes.min_ways > sizes.max_ways:
-        raise ValueError(
-            f"min_ways must be <= max_ways {sizes.max_ways}, got {sizes.min_ways}"
-        )
+        raise refusal("min_ways", sizes.min_ways, f"at most max_ways {sizes.max_ways}")
     if sizes.max_support < sizes.max_ways:
-        raise ValueError(
-            f"max_support must be >= max_ways {sizes.max_ways}, got {sizes.max_support}"
+        raise refusal(
+            "max_support", sizes.max_support, f"at least max_ways {sizes.max_ways}"
         )
     if groups.min() < sizes.min_ways:
         what = "the data set"
         if hierarchy is not None:
             names = sorted({hierarchy(name) for name in data.names})
             what = f"group {names[int(groups.argmin())]!r}"
-        raise ValueError(
-            f"min_ways must be <= {groups.min()}, the classes of {what}, "
-            f"got {sizes.min_ways}"
+        raise refusal(
+            "min_ways", sizes.min_ways, f"at most {groups.min()}, the classes of {what}"
         )
     scarce = np.flatnonzero(np.asarray(data.counts) < 2)
     if len(scarce):
-        raise ValueError(
-            f"class {data.names[scarce[0]]!r} has {data.counts[scarce[0]]} examples, "
-            "needs 2: a shot and a query"
+        raise refusal(
+            f"class {data.names[scarce[0]]!r}",
+            f"{data.counts[scarce[0]]} examples",
+            "at least 2: a shot and a query",
         )

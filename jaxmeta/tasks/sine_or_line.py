@@ -10,12 +10,17 @@ import jax
 import jax.numpy as jnp
 from jax.tree_util import Partial
 
+from jaxmeta.checks import not_negative, within
 from jaxmeta.core import Batch, Episode, Key
-from jaxmeta.tasks.checks import at_least_one
+from jaxmeta.tasks.padded import of_sizes
 
 
 def sine_or_line(
-    shots: int = 5, queries: int = 10, *, noise: float = 0.3, sines: float = 0.5
+    shots: int | tuple[int, int] = 5,
+    queries: int | tuple[int, int] = 10,
+    *,
+    noise: float = 0.3,
+    sines: float = 0.5,
 ) -> Partial:
     """Builds the task of regressing a curve that may be a sine wave or a straight line.
 
@@ -23,8 +28,9 @@ def sine_or_line(
         y = a x + b + e         a, b ~ U[-3, 3],      e ~ N(0, noise^2),  x ~ U[-5, 5]
 
     Args:
-      shots: support points.
-      queries: query points.
+      shots: support points; `(low, high)` for a random number of them in each episode,
+        by weights, as `varying` does.
+      queries: query points, likewise.
       noise: standard deviation of the targets, support and query; 0.3 as published.
       sines: how often the curve is a sine wave.
 
@@ -37,12 +43,9 @@ def sine_or_line(
     >>> sine_or_line(shots=5)(jax.random.key(0)).support.inputs.shape
     (5, 1)
     """
-    at_least_one(shots=shots, queries=queries)
-    if noise < 0:
-        raise ValueError(f"noise: got {noise}, wants a number >= 0")
-    if not 0.0 <= sines <= 1.0:
-        raise ValueError(f"sines: got {sines}, wants a number from 0 to 1")
-    return Partial(_SineOrLine(shots, queries, noise, sines))
+    not_negative(noise=noise)
+    within("[0, 1]", sines=sines)
+    return of_sizes(_SineOrLine, shots, queries, noise, sines)
 
 
 @dataclass(frozen=True)

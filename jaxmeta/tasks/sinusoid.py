@@ -10,24 +10,27 @@ import jax.numpy as jnp
 from jax.tree_util import Partial
 
 from jaxmeta.core import Batch, Episode, Key
-from jaxmeta.tasks.checks import at_least_one
+from jaxmeta.tasks.padded import of_sizes
 
 
-def sinusoid(shots: int = 10, queries: int = 10) -> Partial:
+def sinusoid(
+    shots: int | tuple[int, int] = 10, queries: int | tuple[int, int] = 10
+) -> Partial:
     """Builds the task of regressing a sine wave of unknown amplitude and phase.
 
     `y = A sin(x - p)` with `A ~ U[0.1, 5]`, `p ~ U[0, pi]` and `x ~ U[-5, 5]`, all of
     them independent.
 
     Args:
-      shots: support points.
-      queries: query points.
+      shots: support points; `(low, high)` for a random number of them in each episode,
+        by weights, as `varying` does.
+      queries: query points, likewise.
 
     Returns:
       A task, `key -> Episode`: inputs `[m, 1]` and targets `[m, 1]`.
 
     Raises:
-      ValueError: a number below 1.
+      ValueError: a number below 1, or bounds that are none.
 
     References:
       Finn, Abbeel, Levine 2017, https://arxiv.org/abs/1703.03400, section 5.1.
@@ -37,8 +40,7 @@ def sinusoid(shots: int = 10, queries: int = 10) -> Partial:
       >>> episode.support.inputs.shape, episode.query.targets.shape
       ((5, 1), (10, 1))
     """
-    at_least_one(shots=shots, queries=queries)
-    return Partial(_Sinusoid(shots, queries))
+    return of_sizes(_Sinusoid, shots, queries)
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from jaxmeta.checks import at_least, refusal
 from jaxmeta.core import Batch, Episode
-from jaxmeta.tasks.checks import at_least_one
+from jaxmeta.data.arrays import check_labels, unit_range
 
 
 class Source(Protocol):
@@ -43,12 +44,15 @@ def stream(
         for t, episodes in enumerate(dataset.to_iter_dataset()):
             state, metrics = step(state, episodes, jax.random.fold_in(key, t))
 
+    To be judged on, an item is `batch` episodes: `[batch, ways * m, ...]`, the axis of a
+    batch of tasks first, which `jax.vmap` takes off. Episodes have no weights.
+
     Every ordered choice of classes is equally likely, and so is every choice of examples
     of a class, as in `few_shot`.
 
     Args:
       source: the examples.
-      labels: the class of each, `[n]`; these do fit in memory.
+      labels: the class of each, integers `[n]`; these do fit in memory.
       ways: classes in an episode.
       shots: support examples of each class.
       queries: query examples of each class.
@@ -76,24 +80,18 @@ def stream(
     """
     import grain
 
-    at_least_one(ways=ways, shots=shots, queries=queries, steps=steps, batch=batch)
-    labels = np.asarray(labels)
-    if labels.shape != (len(source),):
-        raise ValueError(
-            f"labels must be [{len(source)}], one for each example, got "
-            f"{list(labels.shape)}"
-        )
+    at_least(1, ways=ways, shots=shots, queries=queries, steps=steps, batch=batch)
+    labels = check_labels(labels, len(source))
     members = [np.flatnonzero(labels == label) for label in np.unique(labels)]
     each = shots + queries
     if ways > len(members):
-        raise ValueError(
-            f"ways must be <= {len(members)}, the number of classes, got {ways}"
-        )
+        raise refusal("ways", ways, f"at most {len(members)}, the number of classes")
     fewest = min(len(rows) for rows in members)
     if fewest < each:
-        raise ValueError(
-            f"a class has {fewest} examples, needs {each} = {shots} shots + {queries} "
-            "queries"
+        raise refusal(
+            "labels",
+            f"a class with {fewest} examples",
+            f"at least {each} = {shots} shots + {queries} queries",
         )
 
     def episodes(t: int) -> Episode:
@@ -107,9 +105,7 @@ def stream(
         ]
         rows = np.asarray(rows)  # [batch, ways, each]
         x = np.stack([read(source[int(row)]) for row in rows.ravel()])
-        if x.dtype == np.uint8:
-            x = x.astype(np.float32) / 255
-        x = x.reshape(*rows.shape, *x.shape[1:])
+        x = unit_range(x).reshape(*rows.shape, *x.shape[1:])
         return Episode(_batch(x[:, :, :shots]), _batch(x[:, :, shots:]))
 
     return grain.MapDataset.range(steps).map(episodes)

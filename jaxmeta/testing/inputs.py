@@ -79,7 +79,7 @@ def _arrays() -> dict[str, tuple[Callable[[], object], str]]:
             lambda: data.from_counts(np.ones(2), [1, 1], ("a", "a")),
             "'a' twice",
         ),
-        "unknown class": (lambda: data.take_classes(good, ["z"]), "class 'z'"),
+        "unknown class": (lambda: data.take_classes(good, ["z"]), "names: got 'z'"),
         "merge of shapes": (lambda: data.merge(good, other), "merge"),
         "class in two splits": (
             lambda: data.make_splits(good, good, good),

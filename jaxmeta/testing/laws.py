@@ -95,10 +95,14 @@ def no_second_compilation(s: Subject) -> str:
     for (path, a), b in zip(
         jax.tree_util.tree_leaves_with_path(before), jax.tree.leaves(after), strict=True
     ):
-        name, types = jax.tree_util.keystr(path), [
-            f"{x.dtype}{list(x.shape)}" + " weakly" * x.weak_type for x in (a, b)
-        ]
-        need(types[0] == types[1], f"step: {name} goes in as {types[0]}, out as {types[1]}")
+        name, types = (
+            jax.tree_util.keystr(path),
+            [f"{x.dtype}{list(x.shape)}" + " weakly" * x.weak_type for x in (a, b)],
+        )
+        need(
+            types[0] == types[1],
+            f"step: {name} goes in as {types[0]}, out as {types[1]}",
+        )
     return "the same types"
 
 
@@ -153,7 +157,9 @@ def _same(s: Subject, one: Episode, other: Episode, what: str) -> str:
     if s.options["random_loss"]:
         return f"moves predictions by {gap:.1e}"
     found = (s.value_and_grad(s.meta, episode, s.key) for episode in (one, other))
-    for name, a, b in zip(("loss", "metrics and buffers", "gradient"), *found, strict=True):
+    for name, a, b in zip(
+        ("loss", "metrics and buffers", "gradient"), *found, strict=True
+    ):
         here = distance(a, b)
         need(here <= s.options["atol"], f"{what}: moves the {name} by {here:.2e}")
         gap = max(gap, here)
@@ -169,7 +175,10 @@ def nan_is_no_score(s: Subject) -> str:
     scores = np.asarray(
         s.score(s.meta._replace(params=broken), episodes, jax.random.split(s.key, 3))
     )
-    need(bool(np.isnan(scores).all()), f"score: got {scores} of NaN parameters, wants NaN")
+    need(
+        bool(np.isnan(scores).all()),
+        f"score: got {scores} of NaN parameters, wants NaN",
+    )
     return "nan"
 
 

@@ -34,7 +34,10 @@ def nonfinite(bad_steps: int = 1000) -> Score:
 def _problem(bad: int | None):
     """Sixteen tasks; the loss and the gradient of task `bad` are no numbers."""
     plain = jm.maml(
-        jm.models.mlp(1, hidden=(4,)), optax.sgd(0.01), steps=1, criterion=jm.criteria.regression
+        jm.models.mlp(1, hidden=(4,)),
+        optax.sgd(0.01),
+        steps=1,
+        criterion=jm.criteria.regression,
     )
 
     def loss(meta, episode, key):

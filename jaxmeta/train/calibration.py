@@ -4,10 +4,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxmeta import losses, metrics
+from jaxmeta import criteria, losses, metrics
 from jaxmeta.core import Array, Episode
 from jaxmeta.functional import predictive as pr
+from jaxmeta.functional.gaussian import row_mean
 from jaxmeta.functional.predictive import Predictive
+from jaxmeta.functional.rows import spread, weights_of
 
 BINS = 15
 LEVEL = 0.9
@@ -18,7 +20,8 @@ def statistics(belief: Predictive, episode: Episode) -> dict[str, Array]:
 
     Args:
       belief: about the queries.
-      episode: the task; classes without a support example are never predicted.
+      episode: the task; classes without a support example are never predicted, queries
+        count as much as their weights say.
 
     Returns:
       "nll" and "entropy", means over the queries; "table": in classification
@@ -30,24 +33,24 @@ def statistics(belief: Predictive, episode: Episode) -> dict[str, Array]:
     >>> sorted(statistics(pr.categorical(jnp.zeros((12, 3))), episode))
     ['entropy', 'nll', 'table']
     """
-    targets = episode.query.targets
+    weights = episode.query.weights
+    belief, targets = pr.counted(belief, episode.query.targets, weights)
     if belief.std is not None:
         at = jnp.clip((pr.cdf(belief, targets) * BINS).astype("int32"), 0, BINS - 1)
+        each = spread(weights_of(episode.query), at)
         return {
-            "nll": pr.nll(belief, targets),
-            "entropy": pr.entropy(belief).mean(),
-            "table": jnp.zeros(BINS).at[at.ravel()].add(1.0),
-            "coverage": pr.coverage(belief, targets, level=LEVEL),
+            "nll": pr.nll(belief, targets, weights),
+            "entropy": losses.weighted_mean(row_mean(pr.entropy(belief)), weights),
+            "table": jnp.zeros(BINS).at[at].add(jnp.broadcast_to(each, at.shape)),
+            "coverage": pr.coverage(belief, targets, weights, level=LEVEL),
         }
-    known = jax.vmap(losses.over_present, (0, None))(
-        belief.members, episode.support.targets
-    )
+    prepare = criteria.classification.prepare
+    known = jax.vmap(prepare, (0, None))(belief.members, episode.support)
     belief = pr.categorical(known)
-    real = (targets.sum(-1) > 0).astype(known.dtype)
     return {
-        "nll": pr.nll(belief, targets),
-        "entropy": jnp.sum(pr.entropy(belief) * real) / jnp.maximum(real.sum(), 1),
-        "table": metrics.calibration_bins(pr.mean(belief), targets, BINS),
+        "nll": pr.nll(belief, targets, weights),
+        "entropy": losses.weighted_mean(pr.entropy(belief), weights),
+        "table": metrics.calibration_bins(pr.mean(belief), targets, BINS, weights),
     }
 
 

@@ -8,8 +8,19 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
-from jaxmeta import losses
-from jaxmeta.core import Array, Aux, Episode, Key, Meta, MetaLearner, Model, PyTree
+from jaxmeta import criteria
+from jaxmeta.checks import positive
+from jaxmeta.core import (
+    Array,
+    Aux,
+    Criterion,
+    Episode,
+    Key,
+    Meta,
+    MetaLearner,
+    Model,
+    PyTree,
+)
 from jaxmeta.learners import imaml, maml, reptile
 from jaxmeta.train.objective import meta_gradient
 
@@ -38,7 +49,7 @@ def estimators(
     cg_steps: int = 5,
     sigma: float = 0.01,
     pairs: int = 64,
-    task_loss: Callable = losses.cross_entropy,
+    criterion: Criterion | Callable = criteria.classification,
 ) -> dict[str, MetaLearner]:
     """One problem under every estimator of its meta-gradient.
 
@@ -62,7 +73,7 @@ def estimators(
       cg_steps: conjugate-gradient steps of "implicit".
       sigma: width of "evolution".
       pairs: antithetic pairs of "evolution".
-      task_loss: `(outputs, targets) -> scalar`, inner and outer.
+      criterion: what a task is judged by, see `jaxmeta.criteria`.
 
     Returns:
       A learner for each name; all take the same `Meta`.
@@ -74,7 +85,7 @@ def estimators(
     >>> list(estimators(jm.models.mlp(1), optax.sgd(0.1), steps=3))[:3]
     ['unrolled', 'truncated', 'first_order']
     """
-    options = dict(steps=steps, task_loss=task_loss)
+    options = dict(steps=steps, criterion=criterion)
     exact = maml(model, inner, **options)
     return {
         "unrolled": exact,
@@ -179,9 +190,7 @@ def evolution_strategies(
     >>> import jaxmeta as jm
     >>> learner = evolution_strategies(jm.maml(jm.models.mlp(5), optax.sgd(0.1)))
     """
-    for name, value in (("sigma", sigma), ("pairs", pairs), ("chunk", chunk)):
-        if not value > 0:
-            raise ValueError(f"{name}: got {value}, wants a positive number")
+    positive(sigma=sigma, pairs=pairs, chunk=chunk)
 
     def loss(meta: Meta, episode: Episode, key: Key) -> tuple[Array, Aux]:
         noise, key = jax.random.split(key)

@@ -14,6 +14,7 @@ from jax.tree_util import Partial
 
 from jaxmeta import metrics
 from jaxmeta.alike import Shared
+from jaxmeta.checks import at_least
 from jaxmeta.core import Array, Criterion, Episode, Key, Meta, MetaLearner, Task
 from jaxmeta.criteria import as_criterion
 from jaxmeta.functional.predictive import Predictive
@@ -70,7 +71,11 @@ class Evaluation(NamedTuple):
     metrics: dict[str, float] | None = None
 
     def __str__(self) -> str:
-        word = {True: ", transductive", False: "", None: ", transductive or not unknown"}
+        word = {
+            True: ", transductive",
+            False: "",
+            None: ", transductive or not unknown",
+        }
         return (
             f"{self.metric} {self.mean:.4f} ± {self.ci95:.4f} "
             f"({self.episodes} episodes, 95 % t-interval{word[self.transductive]})"
@@ -249,10 +254,9 @@ def evaluate(
     >>> evaluate(learner, meta, task, jax.random.key(2), episodes=4).metric
     'accuracy'
     """
-    if episodes < 2:
-        raise ValueError(f"episodes: got {episodes}, wants an integer >= 2")
-    if chunk is not None and chunk < 1:
-        raise ValueError(f"chunk: got {chunk}, wants an integer >= 1")
+    at_least(2, episodes=episodes)
+    if chunk is not None:
+        at_least(1, chunk=chunk)
     criterion = as_criterion(learner.criterion if criterion is None else criterion)
     devices = 1 if mesh is None else mesh.size
     keys = jax.vmap(lambda t: jax.random.fold_in(key, t))(jnp.arange(episodes))

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.sharding import Mesh
 
 from jaxmeta.core import Array, Aux, Episode, Key, Meta, MetaLearner, Objective, PyTree
 from jaxmeta.train.objective import episodic
@@ -70,7 +71,14 @@ def hold_nonfinite(trainer: Trainer, *, advance: bool = False) -> Trainer:
     return trainer._replace(step=step)
 
 
-def skip_nonfinite(learner: MetaLearner, **options) -> Objective:
+def skip_nonfinite(
+    learner: MetaLearner,
+    *,
+    chunk: int | None = None,
+    mesh: Mesh | None = None,
+    exact: bool = False,
+    together: bool = False,
+) -> Objective:
     """The mean meta-gradient over those tasks whose own is finite.
 
         g = sum_b ok_b g_b / sum_b ok_b,
@@ -81,7 +89,7 @@ def skip_nonfinite(learner: MetaLearner, **options) -> Objective:
 
     Args:
       learner: the method.
-      **options: as of `episodic`.
+      chunk: as of `episodic`; so are the other options.
 
     Returns:
       An `Objective` that reports "skipped_tasks" besides.
@@ -92,7 +100,13 @@ def skip_nonfinite(learner: MetaLearner, **options) -> Objective:
     >>> import jaxmeta as jm
     >>> objective = skip_nonfinite(jm.protonet(jm.models.mlp(None)))
     """
-    objective = episodic(learner._replace(loss=_masked(learner)), **options)
+    objective = episodic(
+        learner._replace(loss=_masked(learner)),
+        chunk=chunk,
+        mesh=mesh,
+        exact=exact,
+        together=together,
+    )
 
     def value_and_grad(meta: Meta, episodes: Episode, key: Key):
         (loss, aux), grads = objective.value_and_grad(meta, episodes, key)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.sharding import Mesh
 
+from jaxmeta.checks import at_least
 from jaxmeta.core import Array, Aux, Episode, Key, Meta, MetaLearner, Objective, PyTree
 from jaxmeta.train.policy import task_chunk
 from jaxmeta.train.sharding import exact_mean_over_mesh, mean_over_mesh
@@ -55,8 +56,8 @@ def episodic(
     >>> import jaxmeta as jm
     >>> objective = episodic(jm.protonet(jm.models.mlp(None)))
     """
-    if chunk is not None and chunk < 1:
-        raise ValueError(f"chunk: got {chunk}, wants an integer >= 1")
+    if chunk is not None:
+        at_least(1, chunk=chunk)
     if exact and chunk not in (None, 1):
         raise ValueError(f"chunk: got {chunk}, wants 1 with exact=True")
     if exact and together:
@@ -203,4 +204,5 @@ def meta_gradient(
     """
     objective = episodic(learner, chunk=chunk)
     (loss, aux), grads = objective.value_and_grad(meta, episodes, key)
-    return grads, {"loss": loss, **aux.metrics}
+    own = {"loss": loss}
+    return grads, {**own, **aux.metrics, **own}

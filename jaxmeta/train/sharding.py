@@ -66,7 +66,8 @@ def mean_over_mesh(
 
     Args:
       mean: `(shared, tasks) -> tree`, the mean over the leading axis of `tasks`.
-      mesh: with an axis "tasks" whose size divides the number of tasks.
+      mesh: with an axis "tasks" whose size divides the number of tasks; its axes may be
+        Auto, as those of `task_mesh`, or Explicit, as `jax.make_mesh` makes them.
 
     Returns:
       A function of the same arguments and result.
@@ -170,15 +171,27 @@ def _shard(body, mesh):
         # Checked shard_map casts the parameters to vary over the devices, and the
         # derivative of that cast is a sum over devices: an inner gradient step would
         # see the sum of every device's gradient. Unchecked, there is no such cast.
+        specs = (PartitionSpec(), PartitionSpec(AXIS))
+        now = jax.sharding.get_abstract_mesh()
+        # the mesh that is set is this one, perhaps with another type of axes
+        over = now if now.shape == mesh.shape else mesh
+        if AxisType.Explicit in over.axis_types:
+            # what has a sharding in its type is not moved unasked
+            apart = (NamedSharding(over, spec) for spec in specs)
+            shared, tasks = map(_moved, (shared, tasks), apart)
         return jax.shard_map(
             body,
-            mesh=mesh,
-            in_specs=(PartitionSpec(), PartitionSpec(AXIS)),
+            mesh=over,
+            in_specs=specs,
             out_specs=PartitionSpec(),
             check_vma=False,
         )(shared, tasks)
 
     return sharded
+
+
+def _moved(tree, sharding):
+    return jax.tree.map(lambda x: jax.reshard(x, sharding), tree)
 
 
 def _pmean(tree):

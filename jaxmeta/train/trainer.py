@@ -7,7 +7,9 @@ import jax
 import optax
 from jax import lax
 
+from jaxmeta.checks import at_least
 from jaxmeta.core import Array, Key, Meta, Objective, PyTree
+from jaxmeta.transfer.freeze import hold_buffers
 
 
 class TrainState(NamedTuple):
@@ -42,17 +44,28 @@ def make_trainer(objective: Objective, tx: optax.GradientTransformation) -> Trai
 
         meta <- meta + tx(grad)
 
+    Running averages of what `tx` holds still (`transfer.freeze`) stay as they are.
+
     Args:
       objective: hands over gradients.
-      tx: any Optax transform.
+      tx: any Optax transform of gradients. What it may look at beside them is given to
+        it: `value`, the loss, and `grad`, as `optax.contrib.reduce_on_plateau` wants. A
+        line search is none: it evaluates the loss elsewhere (`value_fn`), which is not
+        what an objective's gradient need be of.
 
     Returns:
-      A `Trainer`; `step` reports "loss", "grad_norm" and the objective's own metrics.
+      A `Trainer`; `step` reports "loss", "grad_norm" and the objective's own metrics,
+      but for metrics of these two names.
+
+    Raises:
+      ValueError: when a step is traced, for a line search.
 
     >>> import jaxmeta as jm
     >>> learner = jm.protonet(jm.models.mlp(None))
     >>> trainer = make_trainer(jm.episodic(learner), optax.adam(1e-3))
     """
+
+    tx = optax.with_extra_args_support(tx)
 
     def init(key: Key, batch: PyTree) -> TrainState:
         meta = objective.init(key, batch)
@@ -60,10 +73,21 @@ def make_trainer(objective: Objective, tx: optax.GradientTransformation) -> Trai
 
     def step(state: TrainState, batch: PyTree, key: Key):
         (loss, aux), grads = objective.value_and_grad(state.meta, batch, key)
-        updates, opt_state = tx.update(grads, state.opt_state, state.meta.params)
+        try:
+            updates, opt_state = tx.update(
+                grads, state.opt_state, state.meta.params, value=loss, grad=grads
+            )
+        except TypeError as error:
+            if "value_fn" not in str(error):
+                raise
+            raise ValueError(
+                "tx: got a line search, wants a transform of gradients: what the "
+                "gradient of an objective is of cannot be evaluated elsewhere"
+            ) from error
         params = optax.apply_updates(state.meta.params, updates)
-        buffers = state.meta.buffers if aux.buffers is None else aux.buffers
-        metrics = {"loss": loss, "grad_norm": optax.tree.norm(grads), **aux.metrics}
+        buffers = hold_buffers(state.opt_state, state.meta, aux.buffers)
+        own = {"loss": loss, "grad_norm": optax.tree.norm(grads)}
+        metrics = {**own, **aux.metrics, **own}  # first in the order, and not replaced
         return TrainState(Meta(params, buffers), opt_state, state.step + 1), metrics
 
     return Trainer(init, step)
@@ -105,16 +129,14 @@ def fit(
       ValueError: if `steps` or `batch` is below 1.
 
     >>> import jaxmeta as jm
-    >>> learner = jm.maml(jm.models.mlp(1), optax.sgd(0.01), steps=1, criterion=jm.criteria.regression)
+    >>> learner = jm.maml(jm.models.mlp(1), optax.sgd(0.01), criterion=jm.criteria.regression)
     >>> trainer, task = make_trainer(jm.episodic(learner), optax.adam(1e-3)), jm.tasks.sinusoid()
     >>> state = trainer.init(jax.random.key(0), sample_batch(task, jax.random.key(1), 4))
     >>> fit(trainer, task, state, jax.random.key(2), steps=3, batch=4)[1]["loss"].shape
     (3,)
     """
-    if steps < 1:
-        raise ValueError(f"steps: got {steps}, wants an integer >= 1")
-    if batch < 1:
-        raise ValueError(f"batch: got {batch}, wants an integer >= 1")
+    at_least(1, steps=steps)
+    at_least(1, batch=batch)
 
     def step(state, _):
         sampling, learning = jax.random.split(jax.random.fold_in(key, state.step))

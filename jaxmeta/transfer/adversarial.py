@@ -12,15 +12,20 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
-from jaxmeta import losses, metrics
-from jaxmeta.core import Array, Aux, Key, Meta, Model, Scalar
+from jaxmeta import criteria
+from jaxmeta.checks import at_least
+from jaxmeta.core import Array, Aux, Criterion, Key, Meta, Model, Scalar
 from jaxmeta.functional.adversarial import reverse_gradient
+from jaxmeta.functional.rows import clean, example_weights
+from jaxmeta.losses import weighted_mean
 from jaxmeta.tasks.domains import DomainPair
 from jaxmeta.transfer.domain import (
     DomainMethod,
     Run,
     Statistics,
+    check_statistics,
     initialiser,
+    of_source,
     predictor,
 )
 
@@ -71,8 +76,7 @@ def annealed(
     >>> round(float(annealed(0.01, 100)(100)), 5)
     0.00166
     """
-    if steps < 1:
-        raise ValueError(f"steps: got {steps}, wants an integer >= 1")
+    at_least(1, steps=steps)
     return lambda t: rate / (1 + alpha * t / steps) ** beta
 
 
@@ -85,7 +89,7 @@ def dann(
     strength: float | Array = 1.0,
     gamma: float = 10.0,
     statistics: Statistics = "joint",
-    task_loss: Callable[[Array, Array], Scalar] = losses.cross_entropy,
+    criterion: Criterion | Callable = criteria.classification,
 ) -> DomainMethod:
     """Domain-adversarial training by gradient reversal.
 
@@ -105,7 +109,7 @@ def dann(
       gamma: how soon the schedule rises; `float("inf")` is a constant strength.
       statistics: "joint" passes both domains through f as one batch, "separate" one
         after the other; they differ where f normalises by the batch.
-      task_loss: L.
+      criterion: L, see `jaxmeta.criteria`.
 
     Returns:
       A `DomainMethod`; buffers count its steps. Metrics: the task's, "task_loss",
@@ -126,7 +130,7 @@ def dann(
 
     return _adversarial(
         features, classifier, discriminator, steps, strength, gamma, statistics,
-        task_loss, seen=None, entropy=False,
+        criterion, seen=None, entropy=False,
     )  # fmt: skip
 
 
@@ -140,7 +144,7 @@ def cdan(
     gamma: float = 10.0,
     entropy: bool = True,
     statistics: Statistics = "joint",
-    task_loss: Callable[[Array, Array], Scalar] = losses.cross_entropy,
+    criterion: Criterion | Callable = criteria.classification,
 ) -> DomainMethod:
     """Conditional adversarial adaptation: the discriminator sees the prediction too.
 
@@ -159,7 +163,7 @@ def cdan(
       gamma: how soon the schedule rises.
       entropy: weigh by certainty (CDAN+E).
       statistics: "joint" or "separate".
-      task_loss: L.
+      criterion: L, of logits `[n, c]`.
 
     Returns:
       A `DomainMethod`, as `dann`.
@@ -182,18 +186,17 @@ def cdan(
 
     return _adversarial(
         features, classifier, discriminator, steps, strength, gamma, statistics,
-        task_loss, seen, entropy=entropy,
+        criterion, seen, entropy=entropy,
     )  # fmt: skip
 
 
 def _adversarial(
-    features, classifier, discriminator, steps, strength, gamma, statistics, task_loss,
+    features, classifier, discriminator, steps, strength, gamma, statistics, criterion,
     seen, entropy,
 ) -> DomainMethod:  # fmt: skip
-    if steps < 1:
-        raise ValueError(f"steps: got {steps}, wants an integer >= 1")
-    if statistics not in ("joint", "separate"):
-        raise ValueError(f'statistics: got {statistics!r}, wants "joint" or "separate"')
+    at_least(1, steps=steps)
+    check_statistics(statistics)
+    criterion = criteria.as_criterion(criterion)
     networks = {
         "features": features,
         "classifier": classifier,
@@ -212,39 +215,51 @@ def _adversarial(
         # a constant strength has no ramp: 0 * inf is no number
         rise = 1.0 if gamma == float("inf") else ramp(now / steps, gamma=gamma)
         lam = strength * rise
-        source, target = pair
-        h_s, h_t = run.both("features", source.inputs, target.inputs, statistics)
+        source, target = clean(pair.source), pair.target
+        rows = None if source.weights is None else example_weights(source.weights)
+
+        def both(name, source, target):
+            return run.both(name, source, target, statistics, rows)
+
+        h_s, h_t = both("features", source.inputs, target.inputs)
         r_s, r_t = reverse_gradient((h_s, h_t), lam)
         if seen is None:
-            y_s, y_t = run("classifier", h_s), None
+            y_s, y_t = run("classifier", h_s, rows), None
         else:
-            y_s, y_t = run.both("classifier", h_s, h_t, statistics)
+            y_s, y_t = both("classifier", h_s, h_t)
             r_s, r_t = seen(r_s, y_s), seen(r_t, y_t)
-        d_s, d_t = run.both("discriminator", r_s, r_t, statistics)
+        d_s, d_t = both("discriminator", r_s, r_t)
         if d_s.shape[-1] != 1:
             raise ValueError(
                 f"discriminator: got {d_s.shape[-1]} outputs, wants 1: the logit of source"
             )
-        task = task_loss(y_s, source.targets)
+        task, report = of_source(criterion, y_s, source)
         # BCE(d, 1) = softplus(-d), BCE(d, 0) = softplus(d)
-        game = _mean(jax.nn.softplus(-d_s[:, 0]), y_s if entropy else None)
+        game = _mean(jax.nn.softplus(-d_s[:, 0]), y_s if entropy else None, rows)
         game += _mean(jax.nn.softplus(d_t[:, 0]), y_t if entropy else None)
+        right = weighted_mean(_true(d_s[:, 0] > 0, d_s[:, 0]), rows)
+        right += weighted_mean(_true(d_t[:, 0] <= 0, d_t[:, 0]))
         report = {
-            **metrics.summary(y_s, source.targets),
+            **report,
             "task_loss": task,
             "domain_loss": game,
-            "domain_accuracy": (jnp.mean(d_s > 0) + jnp.mean(d_t <= 0)) / 2,
+            "domain_accuracy": right / 2,
             "strength": lam * jnp.ones(()),
         }
         return task + game, Aux(report, {**run.buffers, "step": jnp.round(now) + 1})
 
-    return DomainMethod(init, loss, predictor(networks))
+    return DomainMethod(init, loss, predictor(networks), criterion)
 
 
-def _mean(values: Array, outputs: Array | None) -> Scalar:
+def _mean(values: Array, outputs: Array | None, rows: Array | None = None) -> Scalar:
     """The mean over one domain; with `outputs`, by how certain they are."""
     if outputs is None:
-        return jnp.mean(values)
+        return weighted_mean(values, rows)
     h = -jnp.sum(jax.nn.softmax(outputs) * jax.nn.log_softmax(outputs), -1)
     w = lax.stop_gradient(1 + jnp.exp(-h))
-    return jnp.sum(w * values) / jnp.sum(w)
+    return weighted_mean(values, w if rows is None else w * rows)
+
+
+def _true(found: Array, of: Array) -> Array:
+    """1 or 0, and NaN where that cannot be told."""
+    return jnp.where(jnp.isnan(of), jnp.nan, found.astype(of.dtype))

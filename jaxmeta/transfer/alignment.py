@@ -11,9 +11,10 @@ from typing import NamedTuple
 
 from jax.tree_util import Partial
 
-from jaxmeta import losses, metrics
-from jaxmeta.core import Array, Aux, Key, Meta, Model, Scalar
+from jaxmeta import criteria
+from jaxmeta.core import Array, Aux, Criterion, Key, Meta, Model
 from jaxmeta.functional.kernels import mmd
+from jaxmeta.functional.rows import clean, example_weights
 from jaxmeta.functional.spectral import (
     apply_spectrum,
     coral_distance,
@@ -26,7 +27,9 @@ from jaxmeta.transfer.domain import (
     DomainMethod,
     Run,
     Statistics,
+    check_statistics,
     initialiser,
+    of_source,
     predictor,
 )
 
@@ -134,7 +137,7 @@ def deep_coral(
     *,
     weight: float | Array = 1.0,
     statistics: Statistics = "joint",
-    task_loss: Callable[[Array, Array], Scalar] = losses.cross_entropy,
+    criterion: Criterion | Callable = criteria.classification,
 ) -> DomainMethod:
     """Learns the task while the logits' covariances are drawn together.
 
@@ -145,7 +148,7 @@ def deep_coral(
       classifier: c, `[n, d]` to logits.
       weight: chosen in the paper so that both terms are about equal in the end.
       statistics: one batch of both domains, or two; see `dann`.
-      task_loss: L.
+      criterion: L, see `jaxmeta.criteria`.
 
     Returns:
       A `DomainMethod`. Metrics: the task's, "task_loss", "alignment".
@@ -160,10 +163,10 @@ def deep_coral(
     >>> method = deep_coral(models.mlp(None, hidden=(8,)), models.mlp(2, hidden=()))
     """
 
-    def distance(h, y):
-        return coral_distance(*y)
+    def distance(h, y, weights):
+        return coral_distance(*y, weights)
 
-    return _aligned(features, classifier, distance, weight, statistics, task_loss)
+    return _aligned(features, classifier, distance, weight, statistics, criterion)
 
 
 def dan(
@@ -172,7 +175,7 @@ def dan(
     *,
     weight: float | Array = 1.0,
     statistics: Statistics = "joint",
-    task_loss: Callable[[Array, Array], Scalar] = losses.cross_entropy,
+    criterion: Criterion | Callable = criteria.classification,
 ) -> DomainMethod:
     """Learns the task while features and logits are drawn together in a kernel space.
 
@@ -186,7 +189,7 @@ def dan(
       classifier: c, `[n, d]` to logits.
       weight: of the discrepancy.
       statistics: one batch of both domains, or two; see `dann`.
-      task_loss: L.
+      criterion: L, see `jaxmeta.criteria`.
 
     Returns:
       A `DomainMethod`. Metrics: the task's, "task_loss", "alignment".
@@ -201,28 +204,29 @@ def dan(
     >>> method = dan(models.mlp(None, hidden=(8,)), models.mlp(2, hidden=()))
     """
 
-    def distance(h, y):
-        return mmd(*h) + mmd(*y)
+    def distance(h, y, weights):
+        return mmd(*h, weights=weights) + mmd(*y, weights=weights)
 
-    return _aligned(features, classifier, distance, weight, statistics, task_loss)
+    return _aligned(features, classifier, distance, weight, statistics, criterion)
 
 
-def _aligned(features, classifier, distance, weight, statistics, task_loss):
-    if statistics not in ("joint", "separate"):
-        raise ValueError(f'statistics: got {statistics!r}, wants "joint" or "separate"')
+def _aligned(features, classifier, distance, weight, statistics, criterion):
+    check_statistics(statistics)
+    criterion = criteria.as_criterion(criterion)
     networks = {"features": features, "classifier": classifier}
 
     def loss(meta: Meta, pair: DomainPair, key: Key):
         run = Run(networks, meta, key)
-        source, target = pair
-        h = run.both("features", source.inputs, target.inputs, statistics)
-        y = run.both("classifier", *h, statistics)
-        task, apart = task_loss(y[0], source.targets), distance(h, y)
-        report = metrics.summary(y[0], source.targets)
+        source, target = clean(pair.source), pair.target
+        rows = None if source.weights is None else example_weights(source.weights)
+        h = run.both("features", source.inputs, target.inputs, statistics, rows)
+        y = run.both("classifier", *h, statistics, rows)
+        task, report = of_source(criterion, y[0], source)
+        apart = distance(h, y, rows)
         report = {**report, "task_loss": task, "alignment": apart}
         return task + weight * apart, Aux(report, run.buffers)
 
-    return DomainMethod(initialiser(networks), loss, predictor(networks))
+    return DomainMethod(initialiser(networks), loss, predictor(networks), criterion)
 
 
 def _project(mean, p, m, x):

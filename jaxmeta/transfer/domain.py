@@ -5,13 +5,28 @@ objective that the same trainer takes as everything else; nothing here steps.
 """
 
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
 
-from jaxmeta import losses, metrics
-from jaxmeta.core import Array, Aux, Key, Meta, MetaLearner, Model, PyTree, Scalar
+from jaxmeta import criteria
+from jaxmeta.core import (
+    Array,
+    Aux,
+    Batch,
+    Criterion,
+    Key,
+    Meta,
+    MetaLearner,
+    Model,
+    PyTree,
+    Scalar,
+)
+from jaxmeta.functional.rows import clean, example_weights
+from jaxmeta.learners.embedding import judged
+from jaxmeta.learners.padded import learner_of
+from jaxmeta.models.call import call
 from jaxmeta.tasks.domains import DomainPair
 
 Statistics = Literal["joint", "separate"]
@@ -23,19 +38,21 @@ class DomainMethod(NamedTuple):
     Attributes:
       init: `(key, pair) -> Meta`.
       loss: `(meta, pair, key) -> (scalar, Aux)`; training.
-      predict: `(meta, inputs) -> logits [n, c]`; inference.
+      predict: `(meta, inputs, weights=None) -> outputs [n, c]`; inference.
+      criterion: what the labelled examples are judged by.
     """
 
     init: Callable[[Key, DomainPair], Meta]
     loss: Callable[[Meta, DomainPair, Key], tuple[Scalar, Aux]]
-    predict: Callable[[Meta, PyTree], Array]
+    predict: Callable[..., Array]
+    criterion: Criterion
 
 
 def source_only(
     features: Model,
     classifier: Model,
     *,
-    task_loss: Callable[[Array, Array], Scalar] = losses.cross_entropy,
+    criterion: Criterion | Callable = criteria.classification,
 ) -> DomainMethod:
     """Learns from the source alone: the baseline, and what importance weights improve.
 
@@ -44,7 +61,7 @@ def source_only(
     Args:
       features: f, inputs to `[n, d]`.
       classifier: c, `[n, d]` to logits.
-      task_loss: L, `(outputs, targets) -> scalar`.
+      criterion: L, see `jaxmeta.criteria`.
 
     Returns:
       A `DomainMethod`; the target of a pair is not looked at.
@@ -53,16 +70,31 @@ def source_only(
     >>> method = source_only(jm.models.mlp(None, hidden=(8,)), jm.models.mlp(2, hidden=()))
     >>> objective = jm.from_loss(method.init, method.loss)
     """
+    criterion = criteria.as_criterion(criterion)
     networks = {"features": features, "classifier": classifier}
 
     def loss(meta: Meta, pair: DomainPair, key: Key):
-        run = Run(networks, meta, key)
-        outputs = run("classifier", run("features", pair.source.inputs))
-        value = task_loss(outputs, pair.source.targets)
-        report = metrics.summary(outputs, pair.source.targets)
+        run, source = Run(networks, meta, key), clean(pair.source)
+        features = run("features", source.inputs, source.weights)
+        outputs = run("classifier", features, source.weights)
+        value, report = of_source(criterion, outputs, source)
         return value, Aux(report, run.buffers)
 
-    return DomainMethod(initialiser(networks), loss, predictor(networks))
+    return DomainMethod(initialiser(networks), loss, predictor(networks), criterion)
+
+
+def of_source(
+    criterion: Criterion, outputs: Array, source: Batch
+) -> tuple[Scalar, dict[str, Scalar]]:
+    """The loss and the metrics of the labelled examples."""
+    against = (outputs, source.targets, source.weights)
+    return criterion.loss(*against), criterion.metrics(*against)
+
+
+def check_statistics(statistics: Statistics) -> None:
+    """Refuses another way to take batch statistics."""
+    if statistics not in get_args(Statistics):
+        raise ValueError(f'statistics: got {statistics!r}, wants "joint" or "separate"')
 
 
 class Run:
@@ -76,23 +108,34 @@ class Run:
         self.buffers = dict(meta.buffers)
         self.key = key
 
-    def __call__(self, name: str, inputs: PyTree) -> Any:
+    def __call__(self, name: str, inputs: PyTree, weights: Array | None = None) -> Any:
         self.key, key = jax.random.split(self.key)
         meta = Meta(self.params[name], self.buffers[name])
-        outputs, self.buffers[name] = self.networks[name].apply(
-            meta, inputs, train=True, key=key
+        outputs, self.buffers[name] = call(
+            self.networks[name], meta, inputs, weights=weights, train=True, key=key
         )
         return outputs
 
     def both(
-        self, name: str, source: PyTree, target: PyTree, statistics: Statistics
+        self,
+        name: str,
+        source: PyTree,
+        target: PyTree,
+        statistics: Statistics,
+        weights: Array | None = None,
     ) -> tuple[Array, Array]:
-        """One network on both domains: one batch with joint statistics, or two."""
+        """One network on both domains: one batch with joint statistics, or two.
+
+        `weights` are the source's; unlabelled examples have none and count 1.
+        """
         if statistics == "separate":
-            return self(name, source), self(name, target)
-        n = jax.tree.leaves(source)[0].shape[0]
+            return self(name, source, weights), self(name, target)
+        n, m = (jax.tree.leaves(x)[0].shape[0] for x in (source, target))
         joint = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), source, target)
-        outputs = self(name, joint)
+        if weights is not None:
+            weights = example_weights(weights)
+            weights = jnp.concatenate([weights, jnp.ones(m, weights.dtype)])
+        outputs = self(name, joint, weights)
         return outputs[:n], outputs[n:]
 
 
@@ -106,8 +149,9 @@ def initialiser(
 
     def init(key: Key, pair: DomainPair) -> Meta:
         keys = jax.random.split(key, 3)
-        metas = {"features": networks["features"].init(keys[0], pair.source.inputs)}
-        h = shape_of(networks["features"], metas["features"], pair.source.inputs)
+        inputs = clean(pair.source).inputs
+        metas = {"features": networks["features"].init(keys[0], inputs)}
+        h = shape_of(networks["features"], metas["features"], inputs)
         metas["classifier"] = networks["classifier"].init(keys[1], h)
         if "discriminator" in networks:
             if widen is not None:
@@ -127,13 +171,13 @@ def shape_of(model: Model, meta: Meta, inputs: PyTree) -> Array:
     return jax.eval_shape(lambda x: model.apply(meta, x)[0], inputs)
 
 
-def predictor(networks: dict[str, Model]) -> Callable[[Meta, PyTree], Array]:
+def predictor(networks: dict[str, Model]) -> Callable[..., Array]:
     """Inference: features, then the classifier; the discriminator has done its work."""
 
-    def predict(meta: Meta, inputs: PyTree) -> Array:
+    def predict(meta: Meta, inputs: PyTree, weights: Array | None = None) -> Array:
         for name in ("features", "classifier"):
             part = Meta(meta.params[name], meta.buffers[name])
-            inputs = networks[name].apply(part, inputs)[0]
+            inputs, _ = call(networks[name], part, inputs, weights=weights)
         return inputs
 
     return predict
@@ -143,13 +187,13 @@ def zero_shot(method: DomainMethod) -> MetaLearner:
     """A trained method as a learner, so that `evaluate` can judge it by episodes.
 
     It ignores the support set: whatever it knows of the target, it learned without
-    labels. Its loss is the cross-entropy of the query.
+    labels. Its loss is the criterion's of the query.
 
     Args:
       method: the method.
 
     Returns:
-      A `MetaLearner` for the method's `Meta`.
+      A `MetaLearner` for the method's `Meta`, with the method's criterion.
 
     >>> import jaxmeta as jm
     >>> net = jm.models.mlp(None, hidden=(8,)), jm.models.mlp(2, hidden=())
@@ -159,14 +203,15 @@ def zero_shot(method: DomainMethod) -> MetaLearner:
     def init(key, episode):
         return method.init(key, DomainPair(episode.support, episode.query))
 
-    def loss(meta, episode, key):
-        outputs = method.predict(meta, episode.query.inputs)
-        value = losses.cross_entropy(outputs, episode.query.targets)
-        return value, Aux(metrics.summary(outputs, episode.query.targets))
+    def predict(meta, fast, inputs, weights=None):
+        return method.predict(meta, inputs, weights)
 
-    return MetaLearner(
-        init,
-        lambda meta, support, key: (),
-        lambda meta, fast, inputs: method.predict(meta, inputs),
-        loss,
+    def loss(meta, episode, key):
+        support, query = episode
+        outputs = method.predict(meta, query.inputs, query.weights)
+        value, report = judged(method.criterion, outputs, support, query)
+        return value, Aux(report)
+
+    return learner_of(
+        init, lambda meta, support, key: (), predict, loss, method.criterion
     )

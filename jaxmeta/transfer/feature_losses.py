@@ -10,7 +10,10 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxmeta import tree
+from jaxmeta.checks import not_negative
 from jaxmeta.core import Array, Meta, Model, PyTree, Scalar
+from jaxmeta.functional.rows import example_weights, takes_weights
+from jaxmeta.losses import weighted_mean
 from jaxmeta.models.heads import split_head
 from jaxmeta.models.scale_shift import graft
 from jaxmeta.transfer.fine_tune import FeatureLoss, Seen
@@ -42,8 +45,7 @@ def l2_sp(start: PyTree, *, head: float = 0.0) -> FeatureLoss:
     >>> float(loss(seen))
     1.0
     """
-    if not head >= 0:
-        raise ValueError(f"head: got {head}, wants a number >= 0")
+    not_negative(head=head)
 
     def loss(seen: Seen) -> Scalar:
         body, top = split_head(Meta(seen.params))
@@ -97,8 +99,9 @@ def distillation(extractor: Model, source: Meta) -> FeatureLoss:
             raise ValueError(
                 f"extractor: got features {target.shape}, wants {seen.features.shape}"
             )
-        gap = jnp.square(seen.features - target)
-        return jnp.sum(gap) / 2 / target.shape[0]
+        gap = jnp.square(seen.features - target).reshape(target.shape[0], -1)
+        rows = None if seen.weights is None else example_weights(seen.weights)
+        return weighted_mean(gap.sum(-1), rows) / 2
 
     return loss
 
@@ -109,13 +112,15 @@ def feature_gap(gap: Callable[[Array, Array], Scalar]) -> FeatureLoss:
         gap(f(x_labelled), f(x_unlabelled))
 
     Args:
-      gap: `([n, d], [m, d]) -> scalar`, `transfer.alignment.coral_distance` say.
+      gap: `([n, d], [m, d]) -> scalar`, `functional.spectral.coral_distance` say. It
+        is given `weights=`, `[n]`, where the labelled examples have weights.
 
     Returns:
       A feature loss for `fine_tune`, to be given a `tasks.domains.DomainPair`.
 
     Raises:
-      ValueError: when traced, for a batch without unlabelled examples.
+      ValueError: when traced, for a batch without unlabelled examples, or one with
+        weights that `gap` does not take.
 
     References:
       Tzeng et al. 2014, Deep Domain Confusion, arXiv:1412.3474.
@@ -132,6 +137,13 @@ def feature_gap(gap: Callable[[Array, Array], Scalar]) -> FeatureLoss:
                 "feature_gap: got a Batch, wants a DomainPair with unlabelled examples"
             )
         flat = [x.reshape(x.shape[0], -1) for x in (seen.features, seen.other)]
-        return gap(*flat)
+        if seen.weights is None:
+            return gap(*flat)
+        if not takes_weights(gap):
+            raise ValueError(
+                "weights: got some, and the gap takes two samples alone: wants one that "
+                "takes weights="
+            )
+        return gap(*flat, weights=example_weights(seen.weights))
 
     return loss

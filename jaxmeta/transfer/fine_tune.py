@@ -7,11 +7,13 @@ import jax
 import optax
 from jax import lax
 
-from jaxmeta import losses, metrics, tree
+from jaxmeta import criteria, tree
+from jaxmeta.checks import at_least, not_negative
 from jaxmeta.core import (
     Array,
     Aux,
     Batch,
+    Criterion,
     Key,
     Meta,
     MetaLearner,
@@ -20,10 +22,13 @@ from jaxmeta.core import (
     PyTree,
     Scalar,
 )
+from jaxmeta.functional.rows import clean
+from jaxmeta.learners.padded import learner_of
+from jaxmeta.models.call import call
 from jaxmeta.models.heads import split_head, with_head
 from jaxmeta.tasks.domains import DomainPair
-from jaxmeta.transfer.freeze import Select, frozen
-from jaxmeta.transfer.supervised import gradient_of, smoother
+from jaxmeta.transfer.freeze import Select, frozen, hold_buffers
+from jaxmeta.transfer.supervised import gradient_of
 
 
 class Seen(NamedTuple):
@@ -34,12 +39,14 @@ class Seen(NamedTuple):
       inputs: of the labelled examples.
       features: theirs, `[n, ...]`.
       other: features of the unlabelled examples of a `DomainPair`, else `None`.
+      weights: of the labelled examples, `[n]`, or `None`: all count 1.
     """
 
     params: PyTree
     inputs: PyTree
     features: Array
     other: Array | None
+    weights: Array | None = None
 
 
 FeatureLoss = Callable[[Seen], Scalar]
@@ -52,8 +59,7 @@ def fine_tune(
     lam: float | Array = 0.0,
     feature_loss: FeatureLoss | None = None,
     freeze: Select | None = None,
-    smoothing: float = 0.0,
-    task_loss: Callable[[Array, Array], Scalar] = losses.cross_entropy,
+    criterion: Criterion | Callable = criteria.classification,
 ) -> Objective:
     """The fine-tuning objective: classify, and do not stray.
 
@@ -72,8 +78,7 @@ def fine_tune(
         several at once.
       feature_loss: L_feat.
       freeze: which parameters of `with_head(extractor, head)` are frozen, by path.
-      smoothing: of the labels, in [0, 1).
-      task_loss: L_cls, `(outputs, targets) -> scalar`.
+      criterion: L_cls, see `jaxmeta.criteria`.
 
     Returns:
       An `Objective` for a `Batch`, or a `tasks.domains.DomainPair` whose unlabelled
@@ -91,14 +96,13 @@ def fine_tune(
     >>> objective = fine_tune(jm.models.conv4(None), jm.models.linear_head(5))
     """
     acts = isinstance(lam, jax.core.Tracer) or lam != 0
-    if not isinstance(lam, jax.core.Tracer) and not lam >= 0:
-        raise ValueError(f"lam: got {lam}, wants a number >= 0")
+    not_negative(lam=lam)
     if acts and feature_loss is None:
         raise ValueError(f"lam: got {lam} without a feature_loss, wants 0 or one")
     whole = with_head(extractor, head)
     still = freeze or (lambda path: False)
     body = extractor if freeze is None else frozen(extractor, freeze)
-    smooth = smoother(smoothing)
+    criterion = criteria.as_criterion(criterion)
 
     def check(params):
         paths = tree.leaves(tree.paths(split_head(Meta(params))[0].params))
@@ -109,7 +113,7 @@ def fine_tune(
             )
 
     def init(key: Key, batch: Batch | DomainPair) -> Meta:
-        meta = whole.init(key, _labelled(batch).inputs)
+        meta = whole.init(key, clean(_labelled(batch)).inputs)
         check(meta.params)
         return meta
 
@@ -118,26 +122,37 @@ def fine_tune(
         held, free = tree.partition(meta.params, still)
         meta = meta._replace(params=tree.combine(lax.stop_gradient(held), free))
         mine, top = split_head(meta)
-        inputs, targets = _labelled(batch)
-        body_key, head_key = jax.random.split(key)
-        features, buffers = body.apply(mine, inputs, train=True, key=body_key)
-        outputs, _ = head.apply(top, features, train=True, key=head_key)
-        value, report = task_loss(outputs, smooth(targets)), {}
+        inputs, targets, weights = clean(_labelled(batch))
+        body_key, head_key, other_key = jax.random.split(key, 3)
+        features, buffers = call(
+            body, mine, inputs, weights=weights, train=True, key=body_key
+        )
+        outputs, _ = call(
+            head, top, features, weights=weights, train=True, key=head_key
+        )
+        value = criterion.loss(outputs, targets, weights)
+        report = criterion.metrics(outputs, targets, weights)
         if acts:
             other = None
             if isinstance(batch, DomainPair):  # its statistics are its own
                 other, _ = body.apply(
-                    mine, batch.target.inputs, train=True, key=body_key
+                    mine, batch.target.inputs, train=True, key=other_key
                 )
-            feature = feature_loss(Seen(meta.params, inputs, features, other))
-            value, report = value + lam * feature, {"feature_loss": feature}
-        return value, Aux({**report, **metrics.summary(outputs, targets)}, buffers)
+            seen = Seen(meta.params, inputs, features, other, weights)
+            feature = feature_loss(seen)
+            value, report = value + lam * feature, {**report, "feature_loss": feature}
+        return value, Aux(report, buffers)
 
     return Objective(init, gradient_of(loss))
 
 
 def as_learner(
-    objective: Objective, model: Model, tx: optax.GradientTransformation, *, steps: int
+    objective: Objective,
+    model: Model,
+    tx: optax.GradientTransformation,
+    *,
+    steps: int,
+    criterion: Criterion | Callable = criteria.classification,
 ) -> MetaLearner:
     """Fine-tuning on the support set, as a learner that `evaluate` can judge.
 
@@ -151,6 +166,7 @@ def as_learner(
       model: the network that predicts, `with_head(extractor, head)` for `fine_tune`.
       tx: the optimiser; partitions, schedules and unfreezing as you like.
       steps: K >= 0, each on the whole support set.
+      criterion: what the queries are judged by.
 
     Returns:
       A `MetaLearner` whose `fast` is a `Meta`.
@@ -164,21 +180,29 @@ def as_learner(
     >>> model = jm.models.with_head(body, head)
     >>> learner = as_learner(objective, model, optax.sgd(0.01), steps=20)
     """
-    if steps < 0:
-        raise ValueError(f"steps: got {steps}, wants an integer >= 0")
+    at_least(0, steps=steps)
+    tx = optax.with_extra_args_support(tx)
+
+    def init(key, episode):
+        return objective.init(key, episode.support)
 
     def adapt(meta, support, key):
         def step(carry, k):
-            meta, state = carry
+            meta, before = carry
             at = jax.random.fold_in(key, k)
-            (_, aux), grads = objective.value_and_grad(meta, support, at)
-            updates, state = tx.update(grads, state, meta.params)
+            (value, aux), grads = objective.value_and_grad(meta, support, at)
+            updates, state = tx.update(
+                grads, before, meta.params, value=value, grad=grads
+            )
             params = optax.apply_updates(meta.params, updates)
-            buffers = meta.buffers if aux.buffers is None else aux.buffers
+            buffers = hold_buffers(before, meta, aux.buffers)
             return (Meta(params, buffers), state), None
 
         start = (meta, tx.init(meta.params))
         return lax.scan(step, start, jax.numpy.arange(steps))[0][0]
+
+    def predict(meta, fast, inputs, weights=None):
+        return call(model, fast, inputs, weights=weights)[0]
 
     def loss(meta, episode, key):
         held = lax.stop_gradient(meta)
@@ -187,12 +211,7 @@ def as_learner(
         rise = optax.tree.vdot(grads, optax.tree.sub(meta.params, held.params))
         return value + rise, aux
 
-    return MetaLearner(
-        lambda key, episode: objective.init(key, episode.support),
-        adapt,
-        lambda meta, fast, inputs: model.apply(fast, inputs)[0],
-        loss,
-    )
+    return learner_of(init, adapt, predict, loss, criteria.as_criterion(criterion))
 
 
 def _labelled(batch: Batch | DomainPair) -> Batch:

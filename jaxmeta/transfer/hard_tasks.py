@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import Partial
 
+from jaxmeta.checks import at_least
 from jaxmeta.core import (
     Array,
     Batch,
@@ -21,7 +22,8 @@ from jaxmeta.core import (
     MetaLearner,
     Objective,
 )
-from jaxmeta.data.arrays import Dataset
+from jaxmeta.data.arrays import Dataset, unit_range
+from jaxmeta.functional.rows import clean_rows, example_weights
 from jaxmeta.tasks.sampling import choose
 
 ClassTask = Callable[[Key, Array], Episode]
@@ -49,9 +51,7 @@ def class_task(data: Dataset, shots: int, queries: int) -> Partial:
     >>> bool(task(jax.random.key(0), jnp.array([1, 0])).support.inputs[0, 0] >= 3)
     True
     """
-    for name, value in (("shots", shots), ("queries", queries)):
-        if value < 1:
-            raise ValueError(f"{name}: got {value}, wants an integer >= 1")
+    at_least(1, shots=shots, queries=queries)
     fewest = int(np.asarray(data.counts).min())
     if fewest < shots + queries:
         raise ValueError(
@@ -74,8 +74,7 @@ class _ClassTask:
         rows = rows + starts[classes][:, None]  # [ways, shots + queries]
         x = inputs.reshape(len(inputs), -1)[rows]
         x = x.reshape(*rows.shape, *inputs.shape[1:])
-        if x.dtype == jnp.uint8:
-            x = x.astype(jnp.float32) / 255
+        x = unit_range(x)
 
         def batch(x):
             targets = jnp.repeat(jnp.eye(len(classes)), x.shape[1], axis=0)
@@ -135,8 +134,7 @@ def hard_tasks(
     """
     if not 1 <= ways <= classes:
         raise ValueError(f"ways: got {ways}, wants an integer in [1, {classes}]")
-    if period < 2:
-        raise ValueError(f"period: got {period}, wants an integer >= 2")
+    at_least(2, period=period)
 
     def episode(pool, key):
         class_key, key = jax.random.split(key)
@@ -165,9 +163,11 @@ def hard_tasks(
 
         def failing(args):
             episode, chosen, key = args
+            query = episode.query
             fast = learner.adapt(inner, episode.support, key)
-            outputs = learner.predict(inner, fast, episode.query.inputs)
-            return chosen[failing_class(outputs, episode.query.targets)]
+            given = {} if query.weights is None else {"weights": query.weights}
+            outputs = learner.predict(inner, fast, query.inputs, **given)
+            return chosen[failing_class(outputs, query.targets, query.weights)]
 
         def add(pool):
             keys = jax.random.split(judge_key, chosen.shape[0])
@@ -192,12 +192,15 @@ def learner_meta(meta: Meta) -> Meta:
     return meta._replace(buffers=meta.buffers["model"])
 
 
-def failing_class(outputs: Array, targets: Array) -> Array:
+def failing_class(
+    outputs: Array, targets: Array, weights: Array | None = None
+) -> Array:
     """The class with the lowest accuracy; among equals, with the highest mean loss.
 
     Args:
       outputs: logits `[n, c]`.
-      targets: one-hot `[n, c]`; rows of zeros are padding.
+      targets: one-hot `[n, c]`.
+      weights: `[n]`, or `None` for all 1.
 
     Returns:
       An integer; a class without examples is never it.
@@ -206,11 +209,15 @@ def failing_class(outputs: Array, targets: Array) -> Array:
     >>> int(failing_class(outputs, jnp.eye(2)))
     1
     """
-    count = targets.sum(0)
+    if weights is not None:
+        outputs, targets = clean_rows((outputs, targets), weights)
+        weights = example_weights(weights).astype(targets.dtype)
+    mine = targets if weights is None else weights[:, None] * targets
+    count = mine.sum(0)
     each = jnp.where(count > 0, count, 1.0)
     hit = (outputs.argmax(-1) == targets.argmax(-1)).astype(outputs.dtype)
-    accuracy = hit @ targets / each
-    nll = -jnp.sum(targets * jax.nn.log_softmax(outputs), -1) @ targets / each
+    accuracy = hit @ mine / each
+    nll = -jnp.sum(targets * jax.nn.log_softmax(outputs), -1) @ mine / each
     accuracy = jnp.where(count > 0, accuracy, jnp.inf)
     worst = accuracy <= accuracy.min()
     return jnp.argmax(jnp.where(worst, nll, -jnp.inf))

@@ -12,36 +12,40 @@ from jaxmeta.functional.density_ratio import kliep as kliep
 from jaxmeta.functional.density_ratio import kliep_score as kliep_score
 from jaxmeta.functional.density_ratio import kmm as kmm
 from jaxmeta.functional.logistic import fit_logistic
+from jaxmeta.functional.rows import weights_of
+from jaxmeta.losses import weighted_mean
 
 
 def weighted(batch: Batch, weights: Array) -> Batch:
-    """Puts weights on examples, in a form that every objective here understands.
+    """Puts weights on examples: every loss here is their weighted mean.
 
         sum_i w_i l_i / sum_i w_i
 
-    Cross-entropies sum over one-hot rows and divide by their total: a row times w weighs
-    its example by w, and the risk normalises itself. Weights are scaled to a mean of 1.
+    They are scaled to a mean of 1. Weights that the batch has already (0 for padding)
+    are multiplied, and the mean is then over what they count.
 
     Args:
-      batch: `n` examples with one-hot targets.
+      batch: `n` examples.
       weights: `[n]`, not negative.
 
     Returns:
-      A `Batch` with the same inputs.
+      The `Batch`, with weights.
 
     Raises:
       ValueError: for another number of weights than of examples.
 
     >>> batch = weighted(Batch(jnp.zeros((2, 1)), jnp.eye(2)), jnp.array([1.0, 3.0]))
-    >>> batch.targets.tolist()
-    [[0.5, 0.0], [0.0, 1.5]]
+    >>> batch.weights.tolist()
+    [0.5, 1.5]
     """
     if weights.shape != batch.targets.shape[:1]:
         raise ValueError(
             f"weights: got shape {weights.shape}, wants {batch.targets.shape[:1]}"
         )
-    scale = (weights / jnp.mean(weights)).astype(batch.targets.dtype)
-    return batch._replace(targets=scale[:, None] * batch.targets)
+    had = weights_of(batch)
+    # a ratio may be NaN where an example is padding
+    found = jnp.where(had > 0, jnp.asarray(weights, had.dtype), 0)
+    return batch._replace(weights=had * found / weighted_mean(found, had))
 
 
 def effective_sample_size(weights: Array) -> Scalar:

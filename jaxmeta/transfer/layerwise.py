@@ -5,16 +5,18 @@ https://arxiv.org/abs/1801.06146; Yosinski et al. 2014, How transferable are fea
 deep neural networks?, https://arxiv.org/abs/1411.1792.
 """
 
+import functools
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from dataclasses import dataclass, replace
 
 import jax
 import jax.numpy as jnp
 import optax
 
 from jaxmeta import tree
+from jaxmeta.checks import at_least, positive
 from jaxmeta.core import Array, PyTree
-from jaxmeta.transfer.freeze import within
+from jaxmeta.transfer.freeze import Holding, within
 
 
 def discriminative(
@@ -44,8 +46,7 @@ def discriminative(
     >>> jax.tree.map(float, tx.update(params, tx.init(params), params)[0])
     {'body': -0.5, 'head': -1.0}
     """
-    if not factor > 0:
-        raise ValueError(f"factor: got {factor}, wants a positive number")
+    positive(factor=factor)
 
     def scale(updates, params=None):
         del params
@@ -56,24 +57,41 @@ def discriminative(
     return optax.chain(tx, _checked(layers), optax.stateless(scale))
 
 
-class UnfreezingState(NamedTuple):
-    """The step, and the optimiser's state of each layer, the last layer's first."""
+@functools.partial(
+    jax.tree_util.register_dataclass,
+    data_fields=("step", "inner"),
+    meta_fields=("layers", "every"),
+)
+@dataclass(frozen=True)
+class UnfreezingState(Holding):
+    """The step, the optimiser's state of each layer, and the parameters in it.
+
+    The last layer comes first.
+    """
 
     step: Array
     inner: tuple[PyTree, ...]
+    layers: tuple[tuple[str, ...], ...]
+    every: int
+
+    def held(self) -> dict[str, bool | Array]:
+        asleep = [self.step < i * self.every for i in range(len(self.layers))]
+        return {
+            path: asleep[i] for i, inside in enumerate(self.layers) for path in inside
+        }
 
 
 def gradual_unfreezing(
     tx: optax.GradientTransformation, layers: Sequence[str], *, every: int
-) -> optax.GradientTransformation:
+) -> optax.GradientTransformationExtraArgs:
     """Wakes the layers one after another, the last one first.
 
         layer l learns from step (L - l) every on,   l = 1..L           (section 3.3)
 
     The first `every` steps train the last layer alone, the next ones the last two, and
     so on. A layer that sleeps is not touched, nor is its optimiser's state; its moments
-    and schedule begin when it wakes. Which norms are frozen cannot change within a
-    program: use `inference_mode` or let them learn from the start.
+    and schedule begin when it wakes. The running averages of its norms begin to move
+    then, too (see `freeze`).
 
     Args:
       tx: the optimiser; each layer has its own copy.
@@ -94,9 +112,9 @@ def gradual_unfreezing(
     >>> jax.tree.map(float, tx.update(params, tx.init(params), params)[0])
     {'body': 0.0, 'head': -1.0}
     """
-    if every < 1:
-        raise ValueError(f"every: got {every}, wants an integer >= 1")
+    at_least(1, every=every)
     names = tuple(reversed(layers))
+    tx = optax.with_extra_args_support(tx)
 
     def part(params, name):
         return None if params is None else tree.partition(params, within(name))[0]
@@ -104,20 +122,23 @@ def gradual_unfreezing(
     def init(params):
         _depths(params, layers)
         inner = tuple(tx.init(part(params, name)) for name in names)
-        return UnfreezingState(jnp.zeros((), jnp.int32), inner)
+        inside = tuple(
+            tuple(tree.leaves(tree.paths(part(params, name)))) for name in names
+        )
+        return UnfreezingState(jnp.zeros((), jnp.int32), inner, inside, every)
 
-    def update(updates, state, params=None):
+    def update(updates, state, params=None, **extra):
         found, inner = jax.tree.map(lambda x: None, updates), []
         for i, name in enumerate(names):
             mine = part(updates, name)
-            new, after = tx.update(mine, state.inner[i], part(params, name))
+            new, after = tx.update(mine, state.inner[i], part(params, name), **extra)
             awake = state.step >= i * every
             inner.append(_where(awake, after, state.inner[i]))
             still = jax.tree.map(jnp.zeros_like, new)
             found = tree.combine(found, _where(awake, new, still))
-        return found, UnfreezingState(state.step + 1, tuple(inner))
+        return found, replace(state, step=state.step + 1, inner=tuple(inner))
 
-    return optax.GradientTransformation(init, update)
+    return optax.GradientTransformationExtraArgs(init, update)
 
 
 def slanted_triangular(
@@ -147,8 +168,7 @@ def slanted_triangular(
     >>> [round(float(rate(t)), 3) for t in (0, 10, 100)]
     [0.1, 3.2, 0.1]
     """
-    if steps < 1:
-        raise ValueError(f"steps: got {steps}, wants an integer >= 1")
+    at_least(1, steps=steps)
     if not 0 < cut < 1:
         raise ValueError(f"cut: got {cut}, wants a number in (0, 1)")
     if not ratio >= 1:

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jaxmeta.checks import one_of
 from jaxmeta.core import Array, Key, PyTree
 from jaxmeta.transfer.multitask_simplex import nonzero, quadratic, shortest, steepest
 
@@ -135,8 +136,7 @@ def pcgrad(*, reduction: Literal["sum", "mean"] = "sum") -> Aggregate:
     >>> pcgrad()(jnp.array([[1.0, 0.0], [-1.0, 1.0]])).tolist()
     [0.5, 1.5]
     """
-    if reduction not in ("sum", "mean"):
-        raise ValueError(f'reduction: got {reduction!r}, wants "sum" or "mean"')
+    one_of(("sum", "mean"), reduction=reduction)
 
     def weights(m, key):
         tasks = len(m)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxmeta import tree
+from jaxmeta.checks import not_negative, one_of
 from jaxmeta.core import Array, Meta, PyTree, Scalar
 
 
@@ -37,7 +38,8 @@ def uncertainty(
         sum_k exp(-s_k) L_k / 2 + s_k / 2    regression, s = log sigma^2    (eq. 7)
 
     Where s is optimal, every weighted loss is 1/2. As a loss goes to 0 the objective has
-    no lower bound, so s is clipped.
+    no lower bound, so s stops at a limit: it does not move further out, and back inside
+    as soon as its loss asks for that.
 
     Args:
       kind: of all tasks.
@@ -57,8 +59,7 @@ def uncertainty(
     >>> method.weigh(method.init(2), jnp.ones(2), {})[0].tolist()
     [1.0, 1.0]
     """
-    if kind not in ("classification", "regression"):
-        raise ValueError(f'kind: got {kind!r}, wants "classification" or "regression"')
+    one_of(("classification", "regression"), kind=kind)
     if limit < abs(start):
         raise ValueError(f"limit: got {limit}, wants at least |start| = {abs(start)}")
     scale = 1.0 if kind == "classification" else 0.5
@@ -68,10 +69,18 @@ def uncertainty(
 
     def weigh(meta: Meta, losses: Array, jacobian: PyTree):
         del jacobian
-        s = jnp.clip(meta.params["log_variance"], -limit, limit)
+        raw, losses = meta.params["log_variance"], lax.stop_gradient(losses)
+        inside = jnp.clip(raw, -limit, limit)
+        # a clip's own gradient is 0 from its end on, also where the way leads back
+        s = raw + lax.stop_gradient(inside - raw)
         weights = scale * jnp.exp(-s)
-        objective = jnp.sum(weights * lax.stop_gradient(losses) + s / 2)
-        return weights, objective, meta.buffers
+        terms = weights * losses + s / 2
+        slope = 0.5 - scale * jnp.exp(-inside) * losses
+        outwards = jnp.where(raw > 0, slope < 0, slope > 0) & (jnp.abs(raw) >= limit)
+        terms = jnp.where(outwards, lax.stop_gradient(terms), terms)
+        # and what an outer optimiser's momentum carried too far comes back
+        far = jnp.square(raw - inside) / 2
+        return weights, jnp.sum(terms + far), meta.buffers
 
     return Weighting(init, weigh)
 
@@ -107,8 +116,7 @@ def gradnorm(
     >>> method.weigh(method.init(2), jnp.ones(2), jnp.eye(2))[0].tolist()
     [1.0, 1.0]
     """
-    if alpha < 0:
-        raise ValueError(f"alpha: got {alpha}, wants a number >= 0")
+    not_negative(alpha=alpha)
 
     def init(tasks: int) -> Meta:
         return Meta({"logits": jnp.zeros(tasks)}, {"first": jnp.zeros(tasks)})

@@ -16,21 +16,28 @@ import numpy as np
 from jaxmeta import losses
 from jaxmeta.core import Array, Batch, Scalar
 from jaxmeta.functional.distances import unit
+from jaxmeta.functional.rows import clean, clean_rows
 
 
-def source_risk(outputs: Array, targets: Array) -> Scalar:
+def source_risk(outputs: Array, targets: Array, rows: Array | None = None) -> Scalar:
     """Minus the cross-entropy on held-out source examples.
 
-    Blind to the shift: it prefers what learned the source best.
+    Blind to the shift: it prefers what learned the source best. `rows`, `[n]`, are
+    weights of examples, 0 for padding.
 
     >>> round(float(source_risk(jnp.zeros((2, 4)), jnp.eye(2, 4))), 4)
     -1.3863
     """
-    return -losses.cross_entropy(outputs, targets)
+    return -losses.cross_entropy(outputs, targets, rows)
 
 
 def importance_weighted_risk(
-    outputs: Array, targets: Array, weights: Array, *, control: bool = True
+    outputs: Array,
+    targets: Array,
+    weights: Array,
+    *,
+    control: bool = True,
+    rows: Array | None = None,
 ) -> Scalar:
     """Minus the importance-weighted cross-entropy on held-out source examples.
 
@@ -44,6 +51,8 @@ def importance_weighted_risk(
       targets: one-hot `[n, c]`.
       weights: w `[n]`, of the same examples, from a ratio fitted on others.
       control: use the control variate.
+      rows: `[n]`: how much each example counts in the means, 0 for padding; `None`: all
+        count 1.
 
     Returns:
       A scalar; larger is better.
@@ -55,14 +64,19 @@ def importance_weighted_risk(
     >>> round(float(importance_weighted_risk(jnp.zeros((2, 2)), jnp.eye(2), w)), 4)
     -1.3863
     """
+    outputs, targets, weights = clean_rows((outputs, targets, weights), rows)
+
+    def mean(x):
+        return losses.weighted_mean(x, rows)
+
     log_p = jax.nn.log_softmax(outputs)
     weighted = -weights * jnp.sum(targets * log_p, -1)
-    risk = jnp.mean(weighted)
+    risk = mean(weighted)
     if control:
-        spread = weights - jnp.mean(weights)
-        variance = jnp.mean(jnp.square(spread))
-        eta = -jnp.mean(weighted * spread) / jnp.where(variance > 0, variance, 1.0)
-        risk = risk + eta * (jnp.mean(weights) - 1)
+        spread = weights - mean(weights)
+        variance = mean(jnp.square(spread))
+        eta = -mean(weighted * spread) / jnp.where(variance > 0, variance, 1.0)
+        risk = risk + eta * (mean(weights) - 1)
     return -risk
 
 
@@ -116,7 +130,8 @@ def neighbourhood_density(features: Array, *, temperature: float = 0.05) -> Scal
     similar = f @ f.T / temperature
     alone = jnp.eye(len(features), dtype=bool)
     p = jax.nn.softmax(jnp.where(alone, -jnp.inf, similar))
-    return jnp.mean(_entropy(p))
+    # a direction that is NaN is no direction zero
+    return jnp.where(jnp.any(jnp.isnan(features)), jnp.nan, jnp.mean(_entropy(p)))
 
 
 def judge(
@@ -139,15 +154,16 @@ def judge(
     >>> sorted(judge(batch, jnp.eye(2), jnp.eye(2)))
     ['certainty', 'information', 'neighbourhood_density', 'source_risk']
     """
+    held_out, rows = clean(held_out), held_out.weights
     scores = {
-        "source_risk": source_risk(of_source, held_out.targets),
+        "source_risk": source_risk(of_source, held_out.targets, rows),
         "certainty": certainty(of_target),
         "information": information(of_target),
         "neighbourhood_density": neighbourhood_density(jax.nn.softmax(of_target)),
     }
     if weights is not None:
         scores["importance_weighted"] = importance_weighted_risk(
-            of_source, held_out.targets, weights
+            of_source, held_out.targets, weights, rows=rows
         )
     return scores
 
@@ -195,4 +211,5 @@ def select(candidates: Sequence[Mapping[str, float | Array]], by: str) -> Select
 
 
 def _entropy(p: Array) -> Array:
-    return jnp.sum(jax.scipy.special.entr(p), -1)
+    each = jax.scipy.special.entr(p)  # -inf of what is no probability, NaN too
+    return jnp.sum(jnp.where(jnp.isnan(p), jnp.nan, each), -1)

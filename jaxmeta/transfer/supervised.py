@@ -8,36 +8,28 @@ import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import Partial
 
-from jaxmeta import losses, metrics
-from jaxmeta.core import Array, Aux, Batch, Key, Meta, Model, Objective, Scalar
-from jaxmeta.data.arrays import Dataset
+from jaxmeta import criteria
+from jaxmeta.core import Array, Aux, Batch, Criterion, Key, Meta, Model, Objective
+from jaxmeta.data.arrays import Dataset, unit_range
+from jaxmeta.functional.rows import clean
+from jaxmeta.models.call import call
 
 
 def supervised(
-    model: Model,
-    *,
-    smoothing: float = 0.0,
-    task_loss: Callable[[Array, Array], Scalar] = losses.cross_entropy,
+    model: Model, *, criterion: Criterion | Callable = criteria.classification
 ) -> Objective:
     """The pretraining objective: one network, many classes, minibatches.
 
-        min_theta  E L(f(x), (1 - s) y + s / c)
+        min_theta  E L(f(x), y)
 
     Norms work on the statistics of the minibatch, and their running averages move.
 
     Args:
       model: the network with its classifier, `conv4(964, norm="batch_running")` say.
-      smoothing: s in [0, 1), of the labels; 0.1 is common.
-      task_loss: L, `(outputs, targets) -> scalar`.
+      criterion: L, see `jaxmeta.criteria`; `criteria.label_smoothing(0.1)` is common.
 
     Returns:
       An `Objective` whose batch is a `Batch`; `examples` draws it.
-
-    Raises:
-      ValueError: if `smoothing` is out of range.
-
-    References:
-      Szegedy et al. 2016, arXiv:1512.00567, section 7, for the smoothing.
 
     >>> import optax, jaxmeta as jm
     >>> data = jm.data.from_counts(np.zeros((4, 2), "float32"), [2, 2], ("a", "b"))
@@ -47,15 +39,19 @@ def supervised(
     >>> state = trainer.init(jax.random.key(1), batch)
     >>> state, _ = jm.fit(trainer, draw, state, jax.random.key(2), steps=2, batch=8)
     """
-    smooth = smoother(smoothing)
+    criterion = criteria.as_criterion(criterion)
 
     def loss(meta: Meta, batch: Batch, key: Key):
-        outputs, buffers = model.apply(meta, batch.inputs, train=True, key=key)
-        report = metrics.summary(outputs, batch.targets)
-        return task_loss(outputs, smooth(batch.targets)), Aux(report, buffers)
+        batch = clean(batch)
+        weights = batch.weights
+        outputs, buffers = call(
+            model, meta, batch.inputs, weights=weights, train=True, key=key
+        )
+        against = (outputs, batch.targets, weights)
+        return criterion.loss(*against), Aux(criterion.metrics(*against), buffers)
 
     return Objective(
-        lambda key, batch: model.init(key, batch.inputs), gradient_of(loss)
+        lambda key, batch: model.init(key, clean(batch).inputs), gradient_of(loss)
     )
 
 
@@ -69,24 +65,6 @@ def gradient_of(loss: Callable) -> Callable:
         return jax.value_and_grad(of_params, has_aux=True)(meta.params)
 
     return value_and_grad
-
-
-def smoother(smoothing: float) -> Callable[[Array], Array]:
-    """Takes a share of each label and spreads it evenly; padding stays zero.
-
-    >>> smoother(0.5)(jnp.array([[1.0, 0.0], [0.0, 0.0]])).tolist()
-    [[0.75, 0.25], [0.0, 0.0]]
-    """
-    if not 0 <= smoothing < 1:
-        raise ValueError(f"smoothing: got {smoothing}, wants a number in [0, 1)")
-
-    def smooth(targets: Array) -> Array:
-        if not smoothing:
-            return targets
-        even = targets.sum(-1, keepdims=True) / targets.shape[-1]
-        return (1 - smoothing) * targets + smoothing * even
-
-    return smooth
 
 
 def examples(
@@ -111,7 +89,7 @@ def examples(
     >>> from jaxmeta.data import from_counts
     >>> data = from_counts(np.zeros((3, 8, 8, 1), np.uint8), [2, 1], ("a", "b"))
     >>> jax.tree.map(jnp.shape, examples(data)(jax.random.key(0)))
-    Batch(inputs=(8, 8, 1), targets=(2,))
+    Batch(inputs=(8, 8, 1), targets=(2,), weights=None)
     """
     if not len(data.inputs):
         raise ValueError("data: got no examples, wants at least 1")
@@ -131,7 +109,6 @@ class _Example:
         # the last class to start at or before the row; empty ones start there, too
         label = jnp.searchsorted(starts, row, side="right") - 1
         x = inputs.reshape(len(inputs), -1)[row].reshape(inputs.shape[1:])
-        if x.dtype == jnp.uint8:
-            x = x.astype(jnp.float32) / 255
+        x = unit_range(x)
         x = x if self.augment is None else self.augment(key, x)
         return Batch(x, jax.nn.one_hot(label, len(starts), dtype=jnp.float32))

@@ -101,7 +101,7 @@ def test_cifar_errors(cifar, tmp_path):
     files = cifar_files()
     names = b"\n".join([b"axolotl", *files["fine_label_names.txt"].split()[1:]])
     for change, message in [
-        ({"train.bin": files["train.bin"][:-1]}, "bytes, want a multiple of 3074"),
+        ({"train.bin": files["train.bin"][:-1]}, "bytes, wants a multiple of 3074"),
         ({"test.bin": b"\xff" * 3074}, "labels out of range"),
         ({"fine_label_names.txt": b"a b"}, "names 2 classes"),
         ({"fine_label_names.txt": names}, "lack 1 of the 64 .* first 'apple'"),
@@ -152,7 +152,7 @@ def test_csv_names_stay_in_their_folder(tmp_path):
     with pytest.raises(DataError, match=r"val\.csv, line 2: got .*x\.png"):
         mini_imagenet(tmp_path, cache=False)
     (tmp_path / "val.csv").write_text("filename,label\nx.png,n01855672\n")
-    with pytest.raises(DataError, match="val has 1 classes, want the 16"):
+    with pytest.raises(DataError, match="val has 1 classes, wants the 16"):
         mini_imagenet(tmp_path, cache=False)
 
 
@@ -182,7 +182,7 @@ def test_cub_by_turns(tmp_path):
     assert splits.test.names == tuple(names[3::4])
     (tmp_path / "CUB_200_2011/images/200.bird/a.png").unlink()
     (tmp_path / "CUB_200_2011/images/200.bird").rmdir()
-    with pytest.raises(DataError, match="has 199 classes, want 200"):
+    with pytest.raises(DataError, match="has 199 classes, wants 200"):
         cub(tmp_path)
 
 

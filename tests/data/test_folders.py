@@ -3,7 +3,13 @@
 import numpy as np
 import pytest
 
-from jaxmeta.data import DataError, image_folder, image_folder_splits
+from jaxmeta.data import (
+    DataError,
+    from_counts,
+    image_folder,
+    image_folder_splits,
+    split_classes,
+)
 
 from .files import encoded
 
@@ -38,7 +44,7 @@ def test_splits(tmp_path):
     splits = image_folder_splits(tmp_path)
     assert [part.names for part in splits] == [("a", "b"), ("c",), ("d",)]
     write(tmp_path, "test/a/1.png")
-    with pytest.raises(DataError, match="class 'a' is in both train and test"):
+    with pytest.raises(DataError, match="got class 'a' in both train and test"):
         image_folder_splits(tmp_path)
     with pytest.raises(DataError, match=r"class 'test': no images .* is it a split\?"):
         image_folder(tmp_path)
@@ -52,9 +58,47 @@ def test_errors(tmp_path):
     write(tmp_path, "a/1.png")
     (tmp_path / "b").mkdir()
     with pytest.raises(
-        DataError, match=r"class 'b': no images in .*b, want PNG or JPEG"
+        DataError, match=r"class 'b': no images in .*b, wants PNG or JPEG"
     ):
         image_folder(tmp_path)
     (tmp_path / "b" / "1.webp").write_bytes(b"")
-    with pytest.raises(DataError, match=r"1\.webp: is \.webp, want PNG or JPEG"):
+    with pytest.raises(DataError, match=r"1\.webp: is \.webp, wants PNG or JPEG"):
         image_folder(tmp_path)
+
+
+def letters(n):
+    names = [f"c{i:02}" for i in range(n)]
+    return from_counts(np.arange(n), [1] * n, names[::-1])
+
+
+def test_few_classes_alternate_between_training_and_test():
+    for n in range(4, 25):
+        train, val, test = split_classes(letters(n))
+        assert train.names == val.names == tuple(sorted(letters(n).names)[::2])
+        assert set(test.names) == set(letters(n).names) - set(train.names)
+        # a class keeps its example, whatever the order of the data set
+        assert train.inputs.tolist() == [n - 1 - int(c[1:]) for c in train.names]
+    assert [len(part.names) for part in split_classes(letters(12))] == [6, 6, 6]
+
+
+def test_many_classes_are_three_to_one_to_one():
+    for n in (25, 26, 29, 30):
+        splits = split_classes(letters(n))
+        names = sorted(letters(n).names)
+        assert splits.val.names == tuple(names[3::5])
+        assert splits.test.names == tuple(names[4::5])
+        assert len(splits.train.names) == n - n // 5 - len(names[3::5])
+    with pytest.raises(DataError, match="classes: got 3, wants 4 or more"):
+        split_classes(letters(3))
+
+
+def test_folders_of_the_same_classes_say_what_to_do(tmp_path):
+    write(tmp_path, *(f"{part}/a/1.png" for part in ("train", "val", "test")))
+    message = (
+        r"splits: got class 'a' in both train and val \(1 in common\), wants each class "
+        r"in one of them: .* not on new examples of the same\. Move each class folder .*"
+        r"or read one of them, such as .*train, as a folder of its own"
+    )
+    with pytest.raises(DataError, match=message) as error:
+        image_folder_splits(tmp_path)
+    assert "\n" not in str(error.value)

@@ -114,7 +114,7 @@ def test_a_bad_file_is_named_in_one_line(tmp_path, kind):
 def test_bad_arguments(tmp_path):
     with pytest.raises(DataError, match=r"none\.png: is missing"):
         load_images([tmp_path / "none.png"])
-    with pytest.raises(DataError, match="size: got 0, want 1 to 4096"):
+    with pytest.raises(DataError, match="size: got 0, wants 1 to 4096"):
         load_images([], size=0)
-    with pytest.raises(DataError, match="mode: got 'HSV', want 'L' or 'RGB'"):
+    with pytest.raises(DataError, match="mode: got 'HSV', wants 'L' or 'RGB'"):
         load_images([], mode="HSV")

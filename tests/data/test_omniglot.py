@@ -179,15 +179,15 @@ def large(root):
     [
         (lambda root: (root / "images_background.zip").unlink(),
          r"has neither images_background\.zip nor images_background/"),
-        (truncated, r"images_evaluation\.zip is damaged .* want a whole zip file"),
+        (truncated, r"images_evaluation\.zip is damaged .* wants a whole zip file"),
         (flipped, r"images_evaluation\.zip is damaged \(Bad CRC-32"),
         (broken, r"images_background\.zip:.*Oak/character02/0002_07\.png: is broken"),
-        (one_drawing_short, "has 19 drawings of Oak/character02, want 20"),
+        (one_drawing_short, "has 19 drawings of Oak/character02, wants 20"),
         (lambda root: (root / "images_background.zip").replace(
             root / "images_evaluation.zip"), "has neither images_background"),
         (large, r"0002_07\.png has more than 1 MiB"),
         (lambda root: replace(root / "images_background.zip", lambda *_: None),
-         "has 0 drawings of Ash/character01, want 20; it has 0 characters, want 5"),
+         "has 0 drawings of Ash/character01, wants 20; it has 0 characters, wants 5"),
     ],
 )  # fmt: skip
 def test_damage_is_named_in_one_line(tiny, damage, message):
@@ -212,7 +212,7 @@ def test_no_flipped_bit_is_an_untyped_error(tiny):
 
 def test_bad_arguments(tmp_path):
     with pytest.raises(
-        DataError, match="split: got 'lake', want 'vinyals' or 'official'"
+        DataError, match="split: got 'lake', wants 'vinyals' or 'official'"
     ):
         omniglot(tmp_path, split="lake")
     with pytest.raises(DataError, match="size: got -1"):

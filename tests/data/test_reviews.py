@@ -66,10 +66,10 @@ def test_words_are_kept_by_document_frequency(root):
     "text, message",
     [
         ("1 0:1 9:2\n0 1:1\n", "columns 0 to 9"),
-        ("1 0:1 x:2\n0 1:1\n", "want a svmlight file"),
-        ("1 0:1 2\n0 1:1\n", "want lines of"),
-        ("", "want lines of"),
-        ("1 0.5:1\n0 1:1\n", "want integers"),
+        ("1 0:1 x:2\n0 1:1\n", "wants a svmlight file"),
+        ("1 0:1 2\n0 1:1\n", "wants lines of"),
+        ("", "wants lines of"),
+        ("1 0.5:1\n0 1:1\n", "wants integers"),
     ],
 )
 def test_what_is_broken_is_said(tmp_path, text, message):
@@ -89,10 +89,10 @@ def test_damaged_archive(tmp_path):
 def test_missing_domains(root, tmp_path):
     with pytest.raises(DataError, match="domain 'cd': got books, dvd"):
         amazon_reviews(root, ["cd"], total=5)
-    with pytest.raises(DataError, match="want one a domain"):
+    with pytest.raises(DataError, match="wants one a domain"):
         amazon_reviews(root / "nothing", total=5)
     write(root, "cd_train", np.ones((3, 5)), np.zeros(3))
-    with pytest.raises(DataError, match="want two of them"):
+    with pytest.raises(DataError, match="wants two of them"):
         amazon_reviews(root, ["cd"], total=5)
 
 

@@ -118,14 +118,14 @@ def test_slices_sizes_and_tensors(written):
 def test_what_cannot_be_read_is_said(written):
     root = written[0]
     for name, split, options, message in [
-        ("tiny/drawn", "val", {}, "split: got 'val', want one of .*test.*"),
-        ("tiny/drawn", "train", {"label": "no"}, "label: got 'no', want one of"),
+        ("tiny/drawn", "val", {}, "split: got 'val', wants one of .*test.*"),
+        ("tiny/drawn", "train", {"label": "no"}, "label: got 'no', wants one of"),
         ("tiny/drawn", "train", {"label": "id"}, "label: 'id' of tiny/drawn is a "),
         ("tiny/drawn", "train", {"inputs": "no"}, "inputs: got 'no'"),
-        ("tiny/coloured", "train", {}, "size: got none, want one"),
+        ("tiny/coloured", "train", {}, "size: got none, wants one"),
         ("tiny/bare", "train", {"size": 3}, "inputs: 'image' of tiny/bare is"),
         ("nowhere_to_be_found", "train", {}, "'nowhere_to_be_found' is no set"),
-        ("mnist", "train", {}, "'mnist' is not prepared in .* want the files of"),
+        ("mnist", "train", {}, "'mnist' is not prepared in .* wants the files of"),
     ]:
         with pytest.raises(DataError, match=message) as caught:
             tfds(name, split, data_dir=root, cache=False, **options)
@@ -144,6 +144,6 @@ def test_a_damaged_image_is_named(written, monkeypatch):
     bad = [{**e, "image": e["image"][:40]} for e in good]
     monkeypatch.setattr(type(builder), "as_data_source", lambda *a, **k: bad)
     with pytest.raises(
-        DataError, match=r"image tiny/drawn/test\[0\]: .*, want a whole"
+        DataError, match=r"image tiny/drawn/test\[0\]: .*, wants a whole"
     ):
         tfds("tiny/drawn", "test", data_dir=written[0], cache=False)

@@ -34,9 +34,11 @@ def test_vote_sums_to_one_and_keeps_logarithms_where_sums_underflow():
 
 
 def test_vote_ignores_padding_and_absent_classes_are_impossible():
-    padded = np.concatenate([TARGETS, np.zeros((2, 3))])
+    padded = np.concatenate([TARGETS, np.full((2, 3), np.nan)])
     scores = np.concatenate([SCORES, np.full((4, 2), 50.0)], 1)
-    np.testing.assert_allclose(vote(scores, padded), vote(SCORES, TARGETS), rtol=1e-14)
+    weights = np.repeat([1.0, 0.0], [6, 2])
+    cut = vote(SCORES, TARGETS)
+    np.testing.assert_allclose(vote(scores, padded, weights), cut, rtol=1e-14)
     absent = vote(SCORES, np.pad(TARGETS, ((0, 0), (0, 1))))
     np.testing.assert_array_equal(jnp.exp(absent[:, 3]), 0.0)
     assert np.all(np.isfinite(0.0 * absent))
@@ -57,10 +59,12 @@ def test_attend_reads_what_is_not_masked():
     values, mask = RNG.normal(size=(6, 5)), np.array([1, 0, 1, 1, 0, 1.0])
     kept = mask > 0
     expected = attend(SCORES[:, kept], values[kept])
-    np.testing.assert_allclose(attend(SCORES, values, mask=mask), expected, rtol=1e-12)
+    np.testing.assert_allclose(
+        attend(SCORES, values, weights=mask), expected, rtol=1e-12
+    )
     by_hand = np.exp(SCORES) @ values / np.exp(SCORES).sum(1, keepdims=True)
     np.testing.assert_allclose(attend(SCORES, values), by_hand, rtol=1e-12)
-    np.testing.assert_array_equal(attend(SCORES, values, mask=np.zeros(6)), 0.0)
+    np.testing.assert_array_equal(attend(SCORES, values, weights=np.zeros(6)), 0.0)
 
 
 def test_cosine_of_a_zero_vector_and_its_slope():

@@ -47,6 +47,22 @@ def test_pooled(x64):
         np.testing.assert_allclose(found, wanted, rtol=1e-12, atol=1e-12)
 
 
+def test_weights(x64):
+    """Those of the two one after the other, whatever rows of weight 0 hold."""
+    x, w, s, b = problem()
+    weights = jnp.array([0.5, 0.0, 2.0])
+    y, *wanted = batch_norm(conv(x, w), s, b, weights=weights)
+    x = x.at[1].set(jnp.nan)
+    got, *found = conv_batch_norm(x, w, s, b, weights=weights)
+    np.testing.assert_allclose(got[::2], y[::2], rtol=1e-12, atol=1e-12)
+    assert np.isfinite(got).all()
+    for a, c in zip(found, wanted, strict=True):
+        np.testing.assert_allclose(a, c, rtol=1e-12, atol=1e-12)
+    assert all(
+        np.isfinite(a).all() for a in conv_batch_norm(x, w, s, b, weights=weights * 0)
+    )
+
+
 @pytest.mark.parametrize("blocks", [1, 3])
 def test_pooled_in_blocks_with_derivatives_to_second_order(x64, monkeypatch, blocks):
     monkeypatch.setattr(conv_norm, "CACHE", 2**22 if blocks == 1 else 1)

@@ -115,7 +115,7 @@ def test_logistic_regression_is_that_of_scikit_learn():
     y = (x[:, 0] + 0.5 * RANDOM.normal(size=40) > 0).astype(int)
     weights = RANDOM.uniform(0.5, 2.0, 40)
     l2 = 0.05
-    ours = fit_logistic(x, np.eye(2)[y] * weights[:, None], l2=l2, tolerance=1e-9)
+    ours = fit_logistic(x, np.eye(2)[y], weights, l2=l2, tolerance=1e-9)
     # softmax over two columns halves the penalty of their difference
     other = LogisticRegression(C=2 / (l2 * weights.sum()), tol=1e-10, max_iter=1000)
     other.fit(x, y, weights)

@@ -90,6 +90,62 @@ def test_pooled_before_is_pooled_after(x64):
     np.testing.assert_array_equal(zero, jnp.broadcast_to(b, zero.shape))
 
 
+@pytest.mark.parametrize("pool", [None, max_pool])
+def test_weights_are_copies_to_the_second_derivative(x64, pool):
+    """And rows of weight 0 are no rows: NaN is not seen, not even by a gradient."""
+    weights = np.array([0.0, 2.0, 1.0, 3.0, 0.0])
+    times, x = weights.astype(int), np.array(draw(5, 4, 4, 2))
+    x[0], x[-1] = np.nan, 1e300
+    s, b = jnp.array([1.5, -0.5]), draw(2, seed=2)
+
+    def loss(weights):
+        def value(x, s, b):
+            y, mean, var = batch_norm(x, s, b, pool=pool, weights=weights)
+            w = jnp.ones(len(x)) if weights is None else weights
+            each = w @ jnp.sin(y).reshape(len(x), -1).sum(1)
+            return each + jnp.sum(jnp.cos(mean) + jnp.sin(var))
+
+        return value
+
+    def derivatives(weights, x):
+        slope = jax.grad(loss(weights), range(3))
+        along = (jnp.zeros_like(x), s, b)
+        return jax.jit(lambda *args: jax.jvp(slope, args, along))(x, s, b)
+
+    found = derivatives(jnp.array(weights), jnp.array(x))
+    copies = jnp.array(np.repeat(x, times, 0))
+    wanted = derivatives(None, copies)
+    for (dx, *rest), (cx, *others) in zip(found, wanted, strict=True):
+        np.testing.assert_array_equal(dx[times == 0], 0)
+        # what a row gets is shared by its copies
+        shared = np.repeat(dx / np.maximum(times, 1)[:, None, None, None], times, 0)
+        np.testing.assert_allclose(shared, cx, rtol=1e-11, atol=1e-12)
+        for a, c in zip(rest, others, strict=True):
+            np.testing.assert_allclose(a, c, rtol=1e-11, atol=1e-12)
+
+
+def test_fractional_weights_and_none(x64):
+    x = np.array([[1.0], [3.0], [np.nan]])
+    s, b = jnp.ones(1), jnp.zeros(1)
+    _, mean, var = batch_norm(x, s, b, weights=jnp.array([0.75, 0.25, 0.0]))
+    np.testing.assert_allclose([mean[0], var[0]], [1.5, 0.75], rtol=1e-15)
+    y, mean, var = batch_norm(x, s, b, weights=jnp.zeros(3))
+    assert np.isfinite(y).all() and mean == 0 and var == 0
+    with pytest.raises(ValueError, match=r"weights: got shape \(2,\), wants \(3,\)"):
+        batch_norm(x, s, b, weights=jnp.ones(2))
+
+
+def test_float32_far_from_zero_with_weights():
+    """Padding first, and a first row of next to no weight: no shift by either of them."""
+    x = (1e4 + np.random.RandomState(0).randn(9, 6, 6, 2)).astype(np.float32)
+    x[0], x[1] = -1e30, 0.0
+    weights = np.array([0.0, 1e-12, *[1.0] * 7], np.float32)
+    y, _, var = batch_norm(x, jnp.ones(2), jnp.zeros(2), weights=jnp.array(weights))
+    wide = x[2:].astype(np.float64)
+    np.testing.assert_allclose(y[2:], textbook(wide, (0, 1, 2), 1, 0), atol=2e-4)
+    np.testing.assert_allclose(var, wide.var((0, 1, 2)), rtol=1e-3)
+
+
 def test_statistics_carry_gradients(x64):
     x = draw(3, 2, 2, 2)
 

@@ -79,11 +79,13 @@ def test_classification_by_hand(x64):
 
 def test_padding_and_one_member_are_the_cross_entropy(x64):
     logits = jax.random.normal(KEY, (4, 3))
-    targets = jnp.eye(4, 3)  # the last row is padding
-    p = pr.categorical(logits)
-    want = losses.cross_entropy(logits, targets)
-    np.testing.assert_allclose(pr.nll(p, targets), want, rtol=1e-12)
-    np.testing.assert_allclose(losses.nll(pr.point(p), targets), want, rtol=1e-12)
+    targets = jnp.eye(4, 3).at[3].set(jnp.nan)
+    weights = jnp.array([1.0, 1.0, 1.0, 0.0])
+    p = pr.categorical(logits.at[3].set(jnp.nan))
+    want = losses.cross_entropy(logits[:3], targets[:3])
+    np.testing.assert_allclose(pr.nll(p, targets, weights), want, rtol=1e-12)
+    cut = losses.nll(pr.point(p)[:3], targets[:3])
+    np.testing.assert_allclose(cut, want, rtol=1e-12)
 
 
 def test_certainty_has_no_entropy_and_no_nan():

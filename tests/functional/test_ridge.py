@@ -39,11 +39,13 @@ def test_ridge_gradients(form):
 
 
 def test_ridge_ignores_zero_rows():
-    x, y = (np.concatenate([a, np.zeros((3, a.shape[1]))]) for a in (X, Y))
-    for form in ("primal", "dual"):
-        np.testing.assert_allclose(
-            ridge(x, y, 0.3, form=form), ridge(X, Y, 0.3), atol=1e-12
-        )
+    for fill in (0.0, np.nan):
+        x, y = (np.concatenate([a, np.full((3, a.shape[1]), fill)]) for a in (X, Y))
+        weights = None if fill == 0 else np.repeat([1.0, 0.0], [5, 3])
+        for form in ("primal", "dual"):
+            np.testing.assert_allclose(
+                ridge(x, y, 0.3, weights, form=form), ridge(X, Y, 0.3), atol=1e-12
+            )
 
 
 def test_unknown_form():

@@ -32,7 +32,7 @@ def test_repulsion_is_the_kernels_gradient(particles):
                 e = step * np.eye(3)[d]
                 up, down = kernel(x[j] + e, x[i]), kernel(x[j] - e, x[i])
                 want[i, d] += (up - down) / (2 * step)
-    k, push = svgd.rbf(particles, h)
+    k, push = svgd.kernel_and_push(particles, h / 2)  # h = 2 sigma^2
     np.testing.assert_allclose(push, want, atol=1e-9)
     np.testing.assert_allclose(k, [[kernel(a, b) for b in x] for a in x], rtol=1e-12)
 
@@ -40,7 +40,7 @@ def test_repulsion_is_the_kernels_gradient(particles):
 def test_direction_is_the_papers(particles):
     """-phi*(x_i) of eq. 8, with loops and with automatic derivatives of the kernel."""
     grads = jnp.cos(particles)
-    h = svgd.bandwidth(particles)
+    h = 2 * svgd.particle_bandwidth(particles)
 
     def kernel(a, b):
         return jnp.exp(-jnp.sum((a - b) ** 2) / h)
@@ -61,9 +61,9 @@ def test_direction_is_the_papers(particles):
 def test_bandwidth_is_the_median_of_distances_squared(particles):
     x = np.asarray(particles)
     pairs = [np.linalg.norm(x[i] - x[j]) for i in range(5) for j in range(i)]
-    want = np.median(pairs) ** 2 / np.log(5)
-    np.testing.assert_allclose(svgd.bandwidth(particles), want, rtol=1e-12)
-    assert svgd.bandwidth(particles[:1]) == 1.0
+    want = np.median(pairs) ** 2 / np.log(5) / 2  # sigma^2 = h / 2
+    np.testing.assert_allclose(svgd.particle_bandwidth(particles), want, rtol=1e-12)
+    assert svgd.particle_bandwidth(particles[:1]) == 1.0
 
 
 def test_derivatives(particles):

@@ -98,9 +98,10 @@ def test_gradient_with_a_singular_gram_matrix():
 
 
 def test_padding_gets_nothing():
-    x = np.concatenate([X, np.zeros((2, D))])
-    t = np.concatenate([T, np.zeros((2, WAYS))])
-    a = svm_dual(x @ x.T, t, C=0.1)
+    x = np.concatenate([X, np.full((2, D), np.nan)])
+    t = np.concatenate([T, np.eye(2, WAYS)])
+    weights = np.repeat([1.0, 0.0], [len(T), 2])
+    a = svm_dual(x @ x.T, t, weights, C=0.1)
     np.testing.assert_allclose(a[:-2], svm_dual(K, T, C=0.1), atol=1e-12)
     np.testing.assert_array_equal(a[-2:], 0.0)
 

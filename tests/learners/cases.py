@@ -35,10 +35,10 @@ def body():
 class Noisy(nnx.Module):
     """A layer with all that can go wrong: running averages, and units that drop out."""
 
-    def __init__(self, inputs, outputs, *, rngs):
+    def __init__(self, inputs, outputs, drop, *, rngs):
         self.layer1 = nnx.Linear(inputs, 16, rngs=rngs)
         self.norm1 = nnx.BatchNorm(16, momentum=0.9, rngs=rngs)
-        self.drop = nnx.Dropout(0.2, rngs=rngs)
+        self.drop = nnx.Dropout(drop, rngs=rngs)
         self.head = None if outputs is None else nnx.Linear(16, outputs, rngs=rngs)
 
     def __call__(self, x):
@@ -47,14 +47,15 @@ class Noisy(nnx.Module):
         return x if self.head is None else self.head(x)
 
 
-def noisy_head(ways=3):
-    return from_nnx_for(
-        lambda rngs, x: Noisy(math.prod(x.shape[1:]), ways, rngs=rngs)
-    )
+def nets(drop):
+    """`(head, body)` with running averages, and dropout of that rate."""
 
+    def head(ways=3):
+        return from_nnx_for(
+            lambda rngs, x: Noisy(math.prod(x.shape[1:]), ways, drop, rngs=rngs)
+        )
 
-def noisy_body():
-    return noisy_head(None)
+    return head, lambda: head(None)
 
 
 CASES: dict[str, Case] = {
@@ -62,25 +63,37 @@ CASES: dict[str, Case] = {
     "anil": Case(lambda head, body: jm.anil(head(), optax.sgd(0.3), steps=2)),
     "boil": Case(lambda head, body: jm.boil(head(), optax.sgd(0.3), steps=2)),
     "meta_sgd": Case(lambda head, body: jm.meta_sgd(head(), init_rate=0.3, steps=2)),
-    "meta_curvature": Case(lambda head, body: jm.meta_curvature(head(), optax.sgd(0.3), steps=2)),
+    "meta_curvature": Case(
+        lambda head, body: jm.meta_curvature(head(), optax.sgd(0.3), steps=2)
+    ),
     "maml_plus_plus": Case(
         lambda head, body: jm.maml_plus_plus(
             head(), steps=2, init_rate=0.3, epoch=4, first_order_epochs=2
         )
     ),
     "cavia": Case(
-        lambda head, body: jm.cavia(head(), optax.sgd(1.0), context=32, film="layer1", steps=3),
+        lambda head, body: jm.cavia(
+            head(), optax.sgd(1.0), context=32, film="layer1", steps=3
+        ),
         # the classes must be told apart through the context alone
         checks=dict(train_steps=150),
     ),
-    "imaml": Case(lambda head, body: jm.imaml(head(), optax.sgd(0.2), steps=8, lam=1.0)),
-    "proto_maml": Case(lambda head, body: jm.proto_maml(body(), optax.sgd(0.05), steps=2)),
-    "meta_transfer": Case(lambda head, body: jm.meta_transfer(body(), optax.sgd(0.3), steps=2)),
+    "imaml": Case(
+        lambda head, body: jm.imaml(head(), optax.sgd(0.2), steps=8, lam=1.0)
+    ),
+    "proto_maml": Case(
+        lambda head, body: jm.proto_maml(body(), optax.sgd(0.05), steps=2)
+    ),
+    "meta_transfer": Case(
+        lambda head, body: jm.meta_transfer(body(), optax.sgd(0.3), steps=2)
+    ),
     "reptile": Case(
         lambda head, body: jm.reptile(head(), optax.sgd(0.3), steps=4),
         checks=dict(tx=optax.sgd(0.5)),
     ),
-    "protonet": Case(lambda head, body: jm.protonet(body()), checks=dict(metric_learner=True)),
+    "protonet": Case(
+        lambda head, body: jm.protonet(body()), checks=dict(metric_learner=True)
+    ),
     "matching_network": Case(
         lambda head, body: jm.matching_network(body()), checks=dict(metric_learner=True)
     ),
@@ -88,7 +101,9 @@ CASES: dict[str, Case] = {
         lambda head, body: jm.relation_network(body()), checks=dict(metric_learner=True)
     ),
     "r2d2": Case(lambda head, body: jm.r2d2(body()), checks=dict(metric_learner=True)),
-    "metaoptnet": Case(lambda head, body: jm.metaoptnet(body()), checks=dict(metric_learner=True)),
+    "metaoptnet": Case(
+        lambda head, body: jm.metaoptnet(body()), checks=dict(metric_learner=True)
+    ),
     "baseline_plus_plus": Case(
         lambda head, body: jm.baseline_plus_plus(body(), steps=10),
         checks=dict(metric_learner=True),
@@ -102,7 +117,9 @@ CASES: dict[str, Case] = {
         checks=dict(classification=False),
     ),
     "mann": Case(
-        lambda head, body: jm.mann(jm.models.flat(), hidden=16, slots=12, width=8, heads=1),
+        lambda head, body: jm.mann(
+            jm.models.flat(), hidden=16, slots=12, width=8, heads=1
+        ),
         # learning to bind labels takes longer than learning to compare
         task=probe(2, 3, 3, noise=1, loudness=1.0),
         checks=dict(set_learner=False, weighs_rows=False, train_steps=300),
@@ -113,10 +130,14 @@ CASES: dict[str, Case] = {
         checks=dict(set_learner=False, weighs_rows=False, train_steps=200),
     ),
     "lstm_meta_learner": Case(
-        lambda head, body: jm.lstm_meta_learner(head(), steps=2, hidden=4, input_bias=(-1.0, 0.0))
+        lambda head, body: jm.lstm_meta_learner(
+            head(), steps=2, hidden=4, input_bias=(-1.0, 0.0)
+        )
     ),
     "platipus": Case(
-        lambda head, body: jm.platipus(head(), optax.sgd(0.3), steps=1, kl_weight=1e-4, samples=3)
+        lambda head, body: jm.platipus(
+            head(), optax.sgd(0.3), steps=1, kl_weight=1e-4, samples=3
+        )
     ),
     "bmaml": Case(
         lambda head, body: jm.bmaml(head(), optax.sgd(1.0), particles=3, steps=1),
@@ -144,4 +165,15 @@ NOISY: dict[str, Case] = {
         build=lambda head, body: jm.mann(body(), hidden=16, slots=12, width=8, heads=1)
     ),
 }
-"""The same learners, to be built with `noisy_head` and `noisy_body`."""
+"""The same learners, to be built with `nets(drop)`."""
+
+CANNOT_FAIL = {
+    "no_second_compilation": "metric learners without a head of their own: no state of "
+    "theirs could change its type",
+    "padding_is_invisible": "reptile's loss as to the query, which it never sees: its "
+    "metrics alone can break the law there",
+    "weights_are_copies": "reptile, likewise; mann and snail do not claim it",
+    "same_key_same_value": "learners that draw nothing, on nets without dropout",
+    "nan_is_no_score": "mann on raw pixels as to the embedding, which has no parameters",
+}
+"""Laws that no mistake could break, and on which learners: there they show nothing."""

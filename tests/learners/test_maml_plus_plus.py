@@ -100,7 +100,11 @@ def test_the_order_and_the_weights_follow_the_outer_step():
 
 def test_the_outer_step_counts_in_fit():
     learner = jm.maml(
-        net(), optax.sgd(0.3), steps=1, order=lambda t: t >= 2, criterion=jm.criteria.regression
+        net(),
+        optax.sgd(0.3),
+        steps=1,
+        order=lambda t: t >= 2,
+        criterion=jm.criteria.regression,
     )
     trainer = jm.make_trainer(jm.episodic(learner), optax.sgd(0.1))
     episodes = jax.tree.map(lambda x: jnp.stack([x] * 3), task())

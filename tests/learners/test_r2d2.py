@@ -76,9 +76,11 @@ def test_logistic_sibling_is_stationary_in_each_class():
 def test_padding_is_invisible_to_the_sibling():
     learner = lrd2(linear())
     meta, task = ready(learner)
-    x, t = task.support
+    x, t, _ = task.support
     padded = jm.Batch(
-        jnp.concatenate([x, x[:2] + 1]), jnp.concatenate([t, jnp.zeros_like(t[:2])])
+        jnp.concatenate([x, x[:2] * jnp.nan]),
+        jnp.concatenate([t, t[:2]]),
+        jnp.repeat(jnp.array([1.0, 0.0]), jnp.array([len(x), 2])),
     )
     np.testing.assert_allclose(
         learner.adapt(meta, padded, KEY),

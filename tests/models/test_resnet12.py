@@ -82,6 +82,7 @@ def test_square_is_cut_to_the_map():
         (dict(drop_rate=1.0), "drop_rate"),
         (dict(drop_block=0), "drop_block"),
         (dict(norm="nope"), "norm"),
+        (dict(pool="max"), "pool: got 'max'"),
     ],
 )
 def test_errors_name_the_field(options, match):

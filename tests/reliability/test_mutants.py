@@ -88,7 +88,7 @@ def test_all_tasks_bad_is_no_number_and_no_step():
     import optax
 
     learner = jm.maml(jm.models.mlp(1, hidden=(2,)), optax.sgd(1e38), steps=2,
-                      task_loss=jm.losses.mse)  # fmt: skip
+                      criterion=jm.criteria.regression)  # fmt: skip
     objective = jm.train.skip_nonfinite(learner)
     trainer = jm.train.hold_nonfinite(
         jm.make_trainer(objective, optax.adam(0.1)), advance=True

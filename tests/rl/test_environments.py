@@ -3,8 +3,10 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
+import jaxmeta as jm
 from jaxmeta import rl
 
 KEY = jax.random.key(0)
@@ -131,6 +133,98 @@ def test_adapters_end_where_the_environment_ends():
         played = rl.rollout(env, act, task, KEY, episodes=2)
         assert played.rewards.tolist() == [[1, 1, 1, 0, 0]] * 2
         assert played.last.tolist() == [[3], [3]]
+
+
+class Noisy(Counter):
+    """Everything that happens is the luck of the key it is given."""
+
+    def initial(self, rng, params=None):
+        return jax.random.uniform(rng)
+
+    def observation(self, state, rng, params=None):
+        return jnp.stack([state, jax.random.uniform(rng)])
+
+    def transition(self, state, action, rng, params=None):
+        return jax.random.uniform(rng)
+
+    def reward(self, state, action, next_state, rng, params=None):
+        return jax.random.uniform(rng)
+
+
+def test_what_is_seen_has_luck_of_its_own():
+    env = rl.from_func_env(Noisy(), horizon=2)
+    seen, state = env.reset(KEY, 3.0)
+    assert seen[0] != seen[1]
+    seen, _, reward, _ = env.step(KEY, state, 0.0, 3.0)
+    assert len({float(seen[0]), float(seen[1]), float(reward)}) == 3
+
+
+def blocks(horizon=4):
+    """A dictionary is seen, an integer is paid: the block that was asked for."""
+
+    def seen(state, task):
+        return {"picture": jnp.full((2, 2), state, float), "time": state}
+
+    def reset(key, task):
+        del key
+        return seen(jnp.array(0), task), jnp.array(0)
+
+    def step(key, state, action, task):
+        del key
+        state = state + 1
+        # no floating point anywhere: 3 for the right one, and an end that is a number
+        return seen(state, task), state, 3 * (action == task).astype(int), state == 3
+
+    return rl.Env(reset, step, lambda key: jax.random.randint(key, (), 0, 2), horizon)
+
+
+def network():
+    """A policy's network that takes the dictionary as it is."""
+
+    def features(x):
+        flat = [v.reshape(len(v), -1).astype(float) for v in jax.tree.leaves(x)]
+        return jnp.concatenate(flat, 1)
+
+    head = jm.models.linear_head(2)
+    return jm.Model(
+        lambda key, x: head.init(key, features(x)),
+        lambda meta, x, **_: head.apply(meta, features(x)),
+    )
+
+
+@pytest.mark.parametrize("name", ["maml_pg", "rl2"])
+def test_dictionaries_are_seen_and_integers_paid(name):
+    env, family = blocks(), rl.categorical(2)
+    agent = {
+        "maml_pg": lambda: rl.maml_pg(
+            env, rl.policy(network(), family), optax.sgd(0.1), episodes=3
+        ),
+        "rl2": lambda: rl.rl2(env, family, hidden=2),
+    }[name]()
+    tasks = jnp.array([0, 1])
+    trainer = jm.make_trainer(rl.policy_gradient(agent), optax.adam(0.1))
+    state = trainer.init(KEY, tasks)
+    _, metrics = jax.jit(trainer.step)(state, tasks, KEY)
+    assert jnp.isfinite(metrics["loss"]) and 0 <= metrics["return"] <= 9
+    found = agent.play(state.meta, agent.adapt(state.meta, 0, KEY), 0, KEY, 2)
+    assert jnp.issubdtype(found.rewards.dtype, jnp.floating)
+    # three steps are paid, the fourth is masked and the picture stays
+    np.testing.assert_array_equal(
+        found.rewards, 3.0 * (found.actions == 0) * jnp.array([1, 1, 1, 0])
+    )
+    np.testing.assert_array_equal(found.observations["time"], [[0, 1, 2, 3]] * 2)
+    np.testing.assert_array_equal(found.last["picture"], jnp.full((2, 2, 2), 3.0))
+
+
+def test_returns_of_integers():
+    paid = jnp.array([1, 0, 2])
+    found = rl.discounted(paid, 0.5)
+    np.testing.assert_allclose(found, [1.5, 1.0, 2.0])
+    ones = jnp.ones(3, int)
+    advantages = rl.generalised_advantages(
+        paid, 0 * ones, ones, discount=0.5, trace=1.0
+    )
+    np.testing.assert_allclose(advantages, found)
 
 
 def test_gymnasium_cart_pole():

@@ -134,6 +134,68 @@ def test_rl2_plays_what_it_replays():
     assert values.shape == (1, 12)
 
 
+def _lstm(cell, head, inputs):
+    """The textbook's cell in NumPy, a step at a time: logits of a sequence."""
+    kernel, bias = (np.asarray(cell[name]) for name in ("kernel", "bias"))
+    h = c = np.zeros(kernel.shape[1] // 4)
+    out = []
+    for x in inputs:
+        gates = np.concatenate([x, h]) @ kernel + bias
+        i, f, g, o = np.split(gates, 4)
+        sig = lambda z: 1 / (1 + np.exp(-z))  # noqa: E731
+        c = sig(f + 1) * c + sig(i) * np.tanh(g)
+        h = sig(o) * np.tanh(c)
+        out.append(h @ np.asarray(head["kernel"]) + np.asarray(head["bias"]))
+    return np.stack(out)
+
+
+def test_rl2_replays_what_it_was_told_when_it_acted():
+    """What came before, the end of an episode too, is told one step later."""
+    env = rl.tabular(3, 2, horizon=3)
+    agent = rl.rl2(env, rl.categorical(2), hidden=3, episodes=2)
+    task = env.tasks(KEY)
+    meta = agent.init(jax.random.key(1), task)
+    found = jax.jit(agent.collect)(meta, task, KEY)
+    trial, told, inputs = found.past, np.zeros(4), []
+    for episode in range(2):
+        for t in range(3):
+            inputs.append(np.append(trial.observations[episode, t], told))
+            took = np.eye(2)[trial.actions[episode, t]]
+            told = np.append(took, [trial.rewards[episode, t], float(t == 2)])
+    want = _lstm(meta.params["cell"], meta.params["policy"], inputs)
+    assert np.ptp(want, 0).min() > 1e-3
+    dist, _ = agent.replay(meta, found)
+    np.testing.assert_allclose(dist[0], want, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(found.dist[0], want, rtol=1e-9, atol=1e-12)
+
+
+def test_parameters_that_are_nan_score_nan():
+    env = rl.bandit(2, pulls=3)  # an arm is pulled whatever the logits are
+    policy = rl.policy(jm.models.linear_head(2), rl.categorical(2))
+    for at in (
+        lambda k: rl.maml_pg(env, policy, optax.sgd(0.1), steps=k, episodes=2),
+        lambda k: rl.rl2(env, rl.categorical(2), hidden=2, adapt_episodes=k),
+        # at first they are numbers; adapted they are not
+        lambda k: rl.maml_pg(env, policy, optax.sgd(np.nan), steps=k, episodes=2),
+    ):
+        meta = at(0).init(KEY, env.tasks(KEY))
+        good = rl.adaptation_curve(at, meta, env.tasks, KEY, steps=(0, 1), count=2)
+        assert np.isfinite(good.scores[0]).all()
+        spoilt = jax.tree.map(lambda x: x.at[..., 0].set(jnp.nan), meta)
+        curve = rl.adaptation_curve(at, spoilt, env.tasks, KEY, steps=(0,), count=2)
+        assert np.isnan(curve.scores).all() and np.isnan(curve.mean).all()
+    assert np.isnan(good.scores[1]).all()
+
+
+def test_an_inner_adam_is_refused_at_init():
+    policy = rl.policy(jm.models.linear_head(2), rl.categorical(2))
+    inner = optax.masked(optax.adam(0.1), {"family": False, "model": True})
+    agent = rl.maml_pg(small.ENV, policy, inner)
+    with pytest.raises(ValueError, match=r"inner: .* not finite"):
+        agent.init(KEY, small.problem()[0])
+    rl.maml_pg(small.ENV, policy, inner, order="first").init(KEY, small.problem()[0])
+
+
 def test_adapting_helps_on_goal_bandits():
     env = rl.bandit(3, pulls=10, goal=(0.1, 0.9))
     policy = rl.policy(jm.models.linear_head(3), rl.categorical(3))

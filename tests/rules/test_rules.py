@@ -190,6 +190,74 @@ def test_an_infinite_derivative_is_refused_with_the_reason(name):
     jm.maml(jm.models.mlp(1), SPOILT[name](), order="first")
 
 
+# zero biases, and names and shapes that masks go by
+TREE = {
+    "body": {"kernel": jnp.ones((3, 3, 1, 4)), "bias": jnp.zeros(4)},
+    "head": {"kernel": jnp.ones((5, 2)), "bias": jnp.zeros(2)},
+}
+HEAD = jax.tree_util.tree_map_with_path(lambda path, _: path[0].key == "head", TREE)
+LABELS = {"body": "sgd", "head": "adam"}
+
+
+def _partition(adam):
+    return optax.partition({"sgd": optax.sgd(0.1), "adam": adam}, LABELS)
+
+
+WRAPPED = {
+    "masked": lambda tx: optax.masked(tx, HEAD),
+    "masked by shape": lambda tx: optax.masked(
+        tx, lambda p: jax.tree.map(lambda x: x.ndim > 1, p)
+    ),
+    "partition": _partition,
+    "chain": lambda tx: optax.chain(optax.identity(), optax.masked(tx, HEAD)),
+    "named chain": lambda tx: optax.named_chain(("all", _partition(tx))),
+    "apply if finite": lambda tx: optax.apply_if_finite(optax.masked(tx, HEAD), 3),
+    "several steps": lambda tx: optax.MultiSteps(_partition(tx), 3),
+    "freeze": lambda tx: jm.transfer.freeze(tx, jm.transfer.within("body")),
+    "curvature": lambda tx: jm.rules.meta_curvature(optax.masked(tx, HEAD)),
+    "rule": lambda tx: jm.rules.frozen(jm.rules.chain(optax.masked(tx, HEAD))),
+    "learned state": lambda tx: jm.rules.learn_state(_partition(tx)),
+    "kept shapes": lambda tx: optax.chain(
+        optax.masked(tx, HEAD),
+        optax.stateless(lambda u, p: jax.tree.map(jnp.add, u, TREE)),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WRAPPED)
+def test_what_goes_by_name_is_judged_on_the_real_parameters(name):
+    check = jm.rules.check_differentiable
+    spoilt = WRAPPED[name](optax.adam(0.1))
+    with pytest.raises(ValueError, match=r"inner: .* at a zero gradient is not finite"):
+        check(spoilt, TREE, steps=3)
+    check(WRAPPED[name](jm.rules.adam(0.1)), TREE, steps=3)
+
+
+def test_hyper_parameters_that_are_injected_or_scheduled():
+    check, shapes = jm.rules.check_differentiable, jax.eval_shape(lambda: TREE)
+    schedule = optax.cosine_decay_schedule(0.1, 10)
+    for rate in (0.1, schedule):
+        for spoilt in (
+            optax.masked(optax.inject_hyperparams(optax.adam)(rate), HEAD),
+            _partition(optax.adamw(rate)),
+        ):
+            with pytest.raises(ValueError, match="not finite"):
+                check(spoilt, shapes)
+            # where the parameters are traced, too
+            with pytest.raises(ValueError, match="not finite"):
+                jax.jit(lambda p, tx=spoilt: check(tx, p))(TREE)
+        fine = optax.inject_hyperparams(optax.adam)(rate, eps_root=1e-8)
+        check(optax.masked(fine, HEAD), shapes)
+
+
+def test_a_parameter_that_is_zero_counts():
+    # the derivative in the parameter, infinite at a bias that starts at zero
+    root = optax.stateless(lambda u, p: jax.tree.map(lambda x: jnp.sqrt(jnp.abs(x)), p))
+    with pytest.raises(ValueError, match="not finite"):
+        jm.rules.check_differentiable(root, TREE)
+    jm.rules.check_differentiable(root, TREE["head"]["kernel"])
+
+
 @pytest.mark.parametrize("name", FINE)
 def test_a_finite_derivative_is_accepted(name):
     jm.maml(jm.models.mlp(1), FINE[name]())

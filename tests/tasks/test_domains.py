@@ -29,7 +29,7 @@ def draws(task, n=200):
 def test_pair_draws_evenly_and_keeps_labels():
     source, target = labelled(DATA["books"]), unlabelled(DATA["dvd"])
     pairs = draws(domain_pair(source, target), 2000)
-    x, y = pairs.source
+    x, y = pairs.source.inputs, pairs.source.targets
     assert jnp.all(x[:, 0] == 0) and jnp.all(pairs.target.inputs[:, 0] == 1)
     assert jnp.all(y.argmax(-1) == x[:, 1])
     for part in (x, pairs.target.inputs):
@@ -82,7 +82,9 @@ def test_domains_are_checked():
         domains(DATA, 2, 1, 1, pairs=[])
     with pytest.raises(ValueError, match="ways: got 3, wants at most 2"):
         domains(DATA, 3, 1, 1)
-    with pytest.raises(ValueError, match="4 examples in a class of 'books', wants 5"):
+    with pytest.raises(
+        ValueError, match="4 examples in a class of 'books', wants at least 5"
+    ):
         domains(DATA, 2, 2, 3)
     other = DATA["dvd"]._replace(names=("no", "yes"))
     with pytest.raises(ValueError, match="got classes"):

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
+from jaxmeta.core import Batch
 from jaxmeta.data import from_classes, from_counts
 from jaxmeta.tasks import few_shot, glyphs, sinusoid
 
@@ -175,15 +176,15 @@ def test_in_float64_mode(x64):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"ways": 7}, r"ways must be <= 6, the number of classes, got 7"),
-        ({"ways": 0}, r"ways must be an integer >= 1, got 0"),
-        ({"shots": -1}, r"shots must be an integer >= 1, got -1"),
-        ({"queries": 1.5}, r"queries must be an integer >= 1, got 1\.5"),
+        ({"ways": 7}, r"ways: got 7, wants at most 6, the number of classes"),
+        ({"ways": 0}, r"ways: got 0, wants an integer >= 1"),
+        ({"shots": -1}, r"shots: got -1, wants an integer >= 1"),
+        ({"queries": 1.5}, r"queries: got 1\.5, wants an integer >= 1"),
         (
             {"queries": 5},
-            r"class 'a' has 6 examples, needs 7 = 2 shots \+ 5 queries \(2 such classes\)",
+            r"class 'a': got 6 examples \(2 such classes\), wants at least 7 = 2 shots \+ 5 q",
         ),
-        ({"rotations": True}, r"rotations needs square images .* got examples \[1\]"),
+        ({"rotations": True}, r"rotations: got examples \[1\], wants square images"),
     ],
 )
 def test_what_cannot_be_is_refused_at_once(change, message):
@@ -201,5 +202,16 @@ def test_what_cannot_be_is_refused_at_once(change, message):
     ],
 )
 def test_other_builders_refuse_too(build):
-    with pytest.raises(ValueError, match="must be an integer >= 1, got 0"):
+    with pytest.raises(ValueError, match="got 0, wants an integer >= 1"):
         build()
+
+
+@pytest.mark.parametrize("labels", [np.array([1, 0]), jnp.array([1, 0])])
+def test_labels_that_are_constants_of_a_program_are_looked_at(labels):
+    def batch(x, ways):
+        return Batch.of_labels(x, labels, ways).targets
+
+    targets = jax.jit(batch, static_argnums=1)(np.zeros((2, 3)), 2)
+    np.testing.assert_array_equal(targets, [[0, 1], [1, 0]])
+    with pytest.raises(ValueError, match="labels: got 0 to 1, wants 0 to 0"):
+        jax.jit(batch, static_argnums=1)(np.zeros((2, 3)), 1)

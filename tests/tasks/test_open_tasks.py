@@ -1,5 +1,7 @@
 """Tasks that a support set leaves open, and tasks with few labels."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,7 +16,8 @@ KEY = jax.random.key(0)
 def test_sines_and_lines_in_equal_parts():
     keys = jax.random.split(KEY, 2000)
     task = jm.tasks.sine_or_line(shots=20, queries=1, noise=0.0)
-    x, y = jax.jit(jax.vmap(task))(keys).support
+    support = jax.jit(jax.vmap(task))(keys).support
+    x, y = support.inputs, support.targets
 
     def left_over(features):
         """Squared error of the best fit of each task by the features."""
@@ -83,6 +86,52 @@ def test_ambiguous_images_lie_side_by_side():
     assert episode.query.inputs.shape == (8, 8, 16, 1)
 
 
+PLAIN = {
+    "ambiguous": jm.tasks.ambiguous(four_ways),
+    "ambiguous of a lambda": jm.tasks.ambiguous(lambda key: four_ways(key)),
+    "semi_supervised": jm.tasks.semi_supervised(four_ways, 1, 2, labelled_tasks=0.5),
+    "augmented": jm.tasks.augmented(four_ways, lambda key, x: x),
+    "padded": jm.tasks.padded(four_ways, support=20),
+    "varying": jm.tasks.varying(four_ways, support=(1, 5)),
+    "mixture": jm.tasks.mixture([four_ways, four_ways]),
+    "all of them": jm.tasks.semi_supervised(
+        jm.tasks.ambiguous(jm.tasks.mixture([four_ways])), 1, 2
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_a_plain_function_is_a_task(name):
+    """As an argument of a jitted function, as the trainer and `evaluate` pass it."""
+    found = jax.eval_shape(jax.jit(lambda task, key: task(key)), PLAIN[name], KEY)
+    assert isinstance(found, Episode)
+
+
+@pytest.mark.parametrize("part", ["support", "query"])
+def test_rows_that_lie_otherwise_are_refused(part):
+    def with_part(change, key):
+        episode = four_ways(key)
+        return episode._replace(**{part: change(getattr(episode, part))})
+
+    def seven(batch):
+        return jax.tree.map(lambda x: x[:7], batch)
+
+    def weighted(batch):
+        return batch._replace(weights=jnp.ones(len(batch.targets)))
+
+    for change, message in (
+        (seven, r"targets \[7, 4\], wants \[ways \* m, ways\], class by class"),
+        (weighted, "got examples with weights, wants a task without padding"),
+    ):
+        task = functools.partial(with_part, change)
+        for wrapped in (
+            jm.tasks.ambiguous(task),
+            jm.tasks.semi_supervised(task, 1, 1),
+        ):
+            with pytest.raises(ValueError, match=message):
+                wrapped(KEY)
+
+
 def test_semi_supervised_keeps_the_first_of_each_class():
     episode = jm.tasks.semi_supervised(four_ways, 1, 2)(KEY)
     few, rest = episode.support.inputs
@@ -95,10 +144,11 @@ def test_semi_supervised_keeps_the_first_of_each_class():
 def test_some_tasks_have_labels():
     task = jm.tasks.semi_supervised(four_ways, 1, 2, labelled_tasks=0.25)
     episodes = jax.vmap(task)(jax.random.split(KEY, 1000))
-    labelled = episodes.support.targets.sum((1, 2))
+    labelled = episodes.support.weights.sum(1)
     assert set(np.unique(labelled)) == {0.0, 4.0}
     assert abs((labelled > 0).mean() - 0.25) < 4 * np.sqrt(0.1875 / 1000)
-    np.testing.assert_array_equal(labelled > 0, episodes.query.targets.any((1, 2)))
+    np.testing.assert_array_equal(labelled > 0, episodes.query.weights.all(1))
+    np.testing.assert_array_equal(episodes.support.targets, [np.eye(4)] * 1000)
     assert episodes.support.inputs.unlabelled.shape == (1000, 12, 2)
     with pytest.raises(ValueError, match="shots: got 4"):
         jm.tasks.semi_supervised(four_ways, 4, 2)(KEY)

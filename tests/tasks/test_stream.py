@@ -100,12 +100,35 @@ def test_it_feeds_the_same_trainer():
 @pytest.mark.parametrize(
     ("labels", "sizes", "message"),
     [
-        (LABELS[:3], (3, 2, 4), r"labels must be \[32\], .* got \[3\]"),
-        (LABELS, (5, 2, 4), "ways must be <= 4, the number of classes, got 5"),
-        (LABELS, (2, 5, 4), r"a class has 8 examples, needs 9 = 5 shots \+ 4 queries"),
-        (LABELS, (2, 0, 4), "shots must be an integer >= 1, got 0"),
+        (LABELS[:3], (3, 2, 4), r"labels: got int64\[3\], wants integers \[32\]"),
+        (LABELS / 2, (3, 2, 4), "labels: got float64"),
+        (np.where(LABELS == 3, np.nan, 1.0), (3, 2, 4), "labels: got float64"),
+        (LABELS.astype(str), (3, 2, 4), "return_inverse=True"),
+        (LABELS, (5, 2, 4), "ways: got 5, wants at most 4, the number of classes"),
+        (
+            LABELS,
+            (2, 5, 4),
+            r"labels: got a class with 8 examples, wants at least 9 = 5 shots \+ 4 queries",
+        ),
+        (LABELS, (2, 0, 4), "shots: got 0, wants an integer >= 1"),
     ],
 )
 def test_what_cannot_be_is_refused(labels, sizes, message):
     with pytest.raises(ValueError, match=message):
         stream(ROWS, labels, *sizes, steps=1, batch=1)
+
+
+def test_a_stream_is_evaluated():
+    """Its items are batches of episodes; an iterator gives the same."""
+    centres = np.eye(4, dtype=np.float32)[np.arange(32) % 4]
+    data = stream(centres, np.arange(32) % 4, 3, 1, 2, steps=3, batch=4)
+    learner = jm.protonet(jm.models.mlp(None, hidden=(4,)))
+    meta = learner.init(jax.random.key(0), jax.tree.map(lambda x: x[0], data[0]))
+    whole = jm.evaluate(learner, meta, data, jax.random.key(0), episodes=12)
+    assert whole.episodes == 12 and whole.mean > 0.9 and whole.per_class is None
+    assert data[0].support.weights is None
+    iterator = iter(data.to_iter_dataset())
+    again = jm.evaluate(
+        learner, meta, iterator, jax.random.key(0), episodes=12, batched=True
+    )
+    np.testing.assert_array_equal(again.scores, whole.scores)

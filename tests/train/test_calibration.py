@@ -100,11 +100,12 @@ def test_classes_without_an_example_get_no_probability():
 
 def test_ece_by_hand():
     p = jnp.array([[0.9, 0.1], [0.8, 0.2], [0.35, 0.65], [0.5, 0.5]])
-    targets = jnp.array([[1.0, 0.0], [0.0, 1.0], [0.0, 1.0], [0.0, 0.0]])  # 3 real
+    targets = jnp.array([[1.0, 0.0], [0.0, 1.0], [0.0, 1.0], [0.0, 1.0]])
+    real = jnp.array([1.0, 1.0, 1.0, 0.0])
     # bins of 0.2: {0.9, 0.8} with one hit of two, {0.65} with one of one
     want = 2 / 3 * abs(0.5 - 0.85) + 1 / 3 * abs(1 - 0.65)
-    np.testing.assert_allclose(metrics.ece(p, targets, bins=5), want, rtol=1e-6)
-    table = metrics.calibration_bins(p, targets, 5)
+    np.testing.assert_allclose(metrics.ece(p, targets, 5, real), want, rtol=1e-6)
+    table = metrics.calibration_bins(p, targets, 5, real)
     np.testing.assert_allclose(table[:, 0], [0, 0, 0, 1, 2])
     with pytest.raises(ValueError, match="bins: got 0"):
         metrics.ece(p, targets, bins=0)

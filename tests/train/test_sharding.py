@@ -155,3 +155,97 @@ def test_devices_that_do_not_divide_the_tasks_are_refused(found):
     assert (
         found["refusal"] == "mesh: got 4 devices for 3 tasks, wants a divisor of them"
     )
+
+
+EXPLICIT = """
+import json
+import jax
+
+jax.config.update("jax_num_cpu_devices", 2)
+jax.config.update("jax_enable_x64", True)
+import jax.numpy as jnp
+import optax
+from jax import lax
+
+import jaxmeta as jm
+from jaxmeta.functional.convolution import avg_pool, conv, max_pool
+
+mesh = jax.make_mesh((2,), ("tasks",), axis_types=(jax.sharding.AxisType.Explicit,))
+key = jax.random.key(0)
+x = jax.random.normal(key, (2, 4, 6, 6, 3))
+w = jax.random.normal(key, (2, 3, 3, 3, 2))
+
+
+def plain(x, w):
+    return lax.conv_general_dilated(
+        x, w, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
+
+
+def gap(a, b):
+    each = jax.tree.map(lambda x, y: float(jnp.max(jnp.abs(x - y))), a, b)
+    return max(jax.tree.leaves(each))
+
+
+def twice(f):
+    # the kernel's gradient, differentiated again: what MAML asks for
+    def slope(x, w):
+        return jax.grad(lambda w: jnp.sum(jnp.sin(f(x, w))))(w)
+
+    return jax.grad(lambda x, w: jnp.sum(jnp.cos(slope(x, w))), (0, 1))
+
+
+def through(f):
+    net = lambda x, w: jnp.sum(max_pool(f(x, w)) ** 2 + avg_pool(f(x, w)))
+    return jax.grad(net, (0, 1))
+
+
+want = jax.jit(lambda: (jax.vmap(twice(plain))(x, w), through(plain)(x[0], w[0])))()
+net = jm.models.conv4(3, filters=2, blocks=1)
+learner = jm.maml(net, optax.sgd(0.1), steps=1)
+images = jm.Batch(x[:, :3], jnp.stack([jnp.eye(3)] * 2))
+episodes = jm.Episode(images, images)
+meta = learner.init(key, jax.tree.map(lambda x: x[0], episodes))
+meta = jax.tree.map(lambda x: x.astype(jnp.float64), meta)
+alone = jax.jit(jm.episodic(learner).value_and_grad)(meta, episodes, key)
+norms = {}
+# with one channel, convolution and norm are one pass
+for norm, channels in (("batch", 1), ("batch", 3), ("group", 1), ("layer", 1)):
+    model = jm.models.conv4(None, filters=2, blocks=1, norm=norm)
+    some = x[0, ..., :channels]
+    held = model.init(key, some)
+    norms[norm, channels] = model, held, some, jax.jit(model.apply)(held, some)[0]
+
+over = jax.NamedSharding(mesh, jax.P("tasks"))
+spread = jax.device_put((x, w), over)
+rows = jax.device_put(x[0], over)
+found = {"before": gap(jax.jit(jax.vmap(twice(conv)))(*spread), want[0])}  # no set_mesh
+with jax.set_mesh(mesh):
+    found["whole"] = gap(jax.jit(jax.vmap(twice(conv)))(x, w), want[0])
+    found["tasks"] = gap(jax.jit(jax.vmap(twice(conv)))(*spread), want[0])
+    found["rows"] = gap(jax.jit(through(conv))(rows, w[0]), want[1])
+    found["kept"] = str(jax.typeof(conv(rows, w[0])).sharding.spec)
+    for model, held, some, outputs in norms.values():
+        got = jax.jit(model.apply)(held, jax.device_put(some, over))[0]
+        found["norms"] = max(found.get("norms", 0.0), gap(got, outputs))
+    objective = jm.episodic(learner, mesh=mesh)
+    several = jax.device_put(episodes, over)
+    found["episodic"] = gap(jax.jit(objective.value_and_grad)(meta, several, key), alone)
+    objective = jm.episodic(learner, mesh=jm.train.task_mesh())  # the same one, Auto
+    found["auto"] = gap(jax.jit(objective.value_and_grad)(meta, episodes, key), alone)
+objective = jm.episodic(learner, mesh=mesh)
+found["unset"] = gap(jax.jit(objective.value_and_grad)(meta, episodes, key), alone)
+print(json.dumps(found))
+"""
+
+
+def test_explicit_axes_change_nothing():
+    """`jax.make_mesh` makes Explicit axes, in which every type carries a sharding."""
+    done = subprocess.run(
+        [sys.executable, "-c", EXPLICIT], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    # images that lie apart stay apart
+    assert found.pop("kept").startswith("P('tasks'")
+    assert max(found.values()) < 1e-10, found

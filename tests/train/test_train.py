@@ -125,6 +125,50 @@ def test_sgd_on_a_plain_loss():
     assert state.meta.buffers == 7.0 and float(metrics["m"]) == 2.0
 
 
+def _quadratic(metrics=lambda batch: {}):
+    def loss(meta, batch, key):
+        return jnp.mean((batch - meta.params) ** 2), jm.Aux(metrics(batch))
+
+    return jm.from_loss(lambda key, batch: jm.Meta(jnp.zeros(())), loss)
+
+
+def test_transforms_that_look_at_the_loss_are_given_it():
+    seen = {}
+
+    def update(updates, state, params=None, *, value, grad, **extra):
+        seen.update(value=value, grad=grad)
+        return updates, state
+
+    spy = optax.GradientTransformationExtraArgs(lambda p: optax.EmptyState(), update)
+    trainer = jm.make_trainer(_quadratic(), optax.chain(spy, optax.sgd(0.1)))
+    trainer.step(trainer.init(KEY, jnp.ones(2)), 3 * jnp.ones(2), KEY)
+    assert float(seen["value"]) == 9.0 and float(seen["grad"]) == -6.0
+
+    plateau = optax.contrib.reduce_on_plateau(
+        factor=0.5, patience=2, accumulation_size=1
+    )
+    trainer = jm.make_trainer(_quadratic(), optax.chain(optax.sgd(0.0), plateau))
+    state = trainer.init(KEY, jnp.ones(2))
+    for _ in range(4):  # nothing gets better at a rate of 0
+        state, _ = trainer.step(state, jnp.ones(2), KEY)
+    assert float(state.opt_state[1].scale) == 0.5
+
+    search = jm.make_trainer(
+        _quadratic(), optax.scale_by_backtracking_linesearch(max_backtracking_steps=3)
+    )
+    with pytest.raises(ValueError, match="tx: got a line search, wants a transform"):
+        search.step(search.init(KEY, jnp.ones(2)), jnp.ones(2), KEY)
+
+
+def test_the_loss_that_is_reported_is_the_trainers():
+    objective = _quadratic(lambda b: {"m": b[0], "loss": -b[0], "grad_norm": -b[0]})
+    trainer = jm.make_trainer(objective, optax.sgd(0.1))
+    state = trainer.init(KEY, jnp.ones(2))
+    _, metrics = trainer.step(state, 3 * jnp.ones(2), KEY)
+    assert list(metrics) == ["loss", "grad_norm", "m"]
+    assert [float(x) for x in metrics.values()] == [9.0, 6.0, 3.0]
+
+
 @pytest.mark.parametrize("field", ["steps", "batch"])
 def test_fit_refuses_nothing_to_do(learner, field):
     trainer = jm.make_trainer(jm.episodic(learner), optax.adam(1e-2))
@@ -161,7 +205,10 @@ def test_evaluate(learner, meta):
 
 def test_evaluate_measures_regression_by_mse():
     learner = jm.maml(
-        jm.models.mlp(1, hidden=(8,)), optax.sgd(0.01), steps=1, criterion=jm.criteria.regression
+        jm.models.mlp(1, hidden=(8,)),
+        optax.sgd(0.01),
+        steps=1,
+        criterion=jm.criteria.regression,
     )
     task = jm.tasks.sinusoid()
     result = jm.evaluate(learner, learner.init(KEY, task(KEY)), task, KEY, episodes=4)

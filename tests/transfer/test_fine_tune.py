@@ -158,6 +158,23 @@ def test_statistics_are_those_of_the_labelled_batch():
     assert aux.buffers["block1"]["norm"]["mean"].any()
 
 
+def test_unlabelled_examples_have_noise_of_their_own():
+    noise = jm.Model(
+        lambda key, x: jm.Meta({"w": jnp.ones(())}),
+        lambda meta, x, *, train=False, key=None: (
+            meta.params["w"] * jax.random.normal(key if train else KEY, (1, 4)), ()
+        ),
+    )  # fmt: skip
+
+    def apart(seen):
+        return jnp.sum(jnp.square(seen.features - seen.other))
+
+    one = DomainPair(jm.Batch(X[:1], BATCH.targets[:1]), Unlabelled(OTHER[:1]))
+    objective = transfer.fine_tune(noise, HEAD, lam=1.0, feature_loss=apart)
+    (_, aux), _ = objective.value_and_grad(objective.init(KEY, one), one, KEY)
+    assert aux.metrics["feature_loss"] > 1e-3  # one key for both: exactly zero
+
+
 def test_as_a_learner_it_is_the_training_loop_by_hand():
     objective = transfer.fine_tune(BODY, HEAD, lam=0.1, feature_loss=TERMS["l2_sp"])
     model, tx = jm.models.with_head(BODY, HEAD), optax.sgd(0.2, momentum=0.9)
@@ -240,8 +257,12 @@ def test_errors_name_the_field():
         grads(moved(), BATCH, lam=1.0, feature_loss=TERMS["gap"])
     with pytest.raises(ValueError, match="head: got -1"):
         transfer.l2_sp(OLD.params, head=-1.0)
-    with pytest.raises(ValueError, match=r"smoothing: got 1\.0"):
-        transfer.supervised(BODY, smoothing=1.0)
+    weighted = BATCH._replace(weights=jnp.ones(5))
+    with pytest.raises(ValueError, match="weights: got some, and the gap takes two"):
+        grads(moved(), DomainPair(weighted, PAIR.target), lam=1.0,
+              feature_loss=TERMS["gap"])  # fmt: skip
+    with pytest.raises(TypeError, match="criterion: got 'accuracy'"):
+        transfer.supervised(BODY, criterion="accuracy")
     with pytest.raises(ValueError, match="steps: got -1"):
         transfer.as_learner(
             transfer.fine_tune(BODY, HEAD), BODY, optax.sgd(1), steps=-1

@@ -33,9 +33,14 @@ def test_weighted_targets_are_a_weighted_risk():
         Batch(jnp.zeros((5, 1)), jnp.asarray(y)), jnp.asarray(w)
     )
     each = -np.sum(y * jax.nn.log_softmax(outputs), -1)
-    ours = losses.cross_entropy(jnp.asarray(outputs), batch.targets)
+    ours = losses.cross_entropy(jnp.asarray(outputs), batch.targets, batch.weights)
     np.testing.assert_allclose(ours, np.sum(w * each) / np.sum(w), rtol=1e-12)
-    np.testing.assert_allclose(batch.targets.sum(), 5.0)
+    np.testing.assert_allclose(batch.weights.sum(), 5.0)
+    # on top of the weights that a batch has: padding stays out, whatever its ratio
+    padded = batch._replace(weights=jnp.array([1, 1, 0, 2, 0.0]))
+    again = importance.weighted(padded, jnp.asarray(w).at[2].set(jnp.nan)).weights
+    want = np.array([w[0], w[1], 0, 2 * w[3], 0])
+    np.testing.assert_allclose(again, want * 4 / want.sum(), rtol=1e-12)
     with pytest.raises(ValueError, match="weights: got shape"):
         importance.weighted(batch, jnp.ones(4))
 

@@ -172,10 +172,36 @@ def test_uncertainty_at_its_optimum_weighs_every_loss_a_half(x64, kind, optimum)
     np.testing.assert_allclose(weights * losses, 0.5, 1e-12)
     away = jax.grad(objective)(s + 0.3)
     assert (away > 0).all()
-    # a vanishing loss does not send it to minus infinity
+    # a vanishing loss does not send it to minus infinity, and it comes back
     tiny = transfer.uncertainty(kind=kind, limit=2.0)
     low = tiny.weigh(jm.Meta({"log_variance": jnp.full(3, -50.0)}), 0 * losses, {})
     assert np.all(low[0] <= np.exp(2.0) + 1e-9) and low[1] >= -3
+
+
+@pytest.mark.parametrize("tx", [optax.sgd(0.1), optax.adam(0.3)], ids=["sgd", "adam"])
+def test_uncertainty_comes_back_from_its_limit(x64, tx):
+    method = transfer.uncertainty(limit=2.0)
+
+    @jax.jit
+    def run(s, losses):
+        def step(carry, _):
+            s, state = carry
+            grad = jax.grad(
+                lambda s: method.weigh(jm.Meta({"log_variance": s}), losses, {})[1]
+            )(s)
+            updates, state = tx.update(grad, state)
+            return (s + updates, state), s
+
+        return jax.lax.scan(step, (s, tx.init(s)), None, length=400)[1]
+
+    ends = jnp.array([0.0, 20.0])  # nothing to learn, and too much
+    out = run(jnp.zeros(2), ends)
+    np.testing.assert_allclose(out[-1], [-2.0, 2.0], atol=0.3)
+    assert np.abs(out).max() < 4  # no run-up beyond that it would have to walk back
+    # at the limit, and far beyond it: losses of 1 want log 2
+    for start in (jnp.array([-2.0, 2.0]), jnp.array([-9.0, 9.0])):
+        back = run(start, jnp.ones(2))
+        np.testing.assert_allclose(back[-1], np.log(2), atol=1e-2)
 
 
 def test_gradnorm_weights_add_up_and_balance(x64):
@@ -368,6 +394,50 @@ def test_running_averages_of_many_inputs_are_the_mean_of_the_tasks():
         lambda got, a, b: np.testing.assert_allclose(got, (a + b) / 2, 1e-5, 1e-6),
         aux.buffers["trunk"], *each,
     )  # fmt: skip
+
+
+def test_a_key_goes_to_what_is_called_a_key():
+    seen = {}
+
+    def keyed(jacobian, *, scale=2.0, key):
+        seen["key"], seen["scale"] = key, scale
+        return transfer.equal_weights()(jacobian)
+
+    def scaled(jacobian, scale=2.0):
+        seen["scale"] = scale
+        return transfer.equal_weights()(jacobian)
+
+    for aggregate in (keyed, scaled):
+        objective = transfer.multitask(TRUNK, HEADS, aggregate)
+        objective.value_and_grad(objective.init(KEY, ONE), ONE, KEY)
+        assert seen.pop("scale") == 2.0
+    assert jnp.issubdtype(seen["key"].dtype, jax.dtypes.prng_key)
+    with pytest.raises(
+        ValueError, match="aggregate: got a function that needs 'scale'"
+    ):
+        transfer.multitask(TRUNK, HEADS, lambda jacobian, scale: jacobian)
+
+
+def test_every_part_of_a_branched_network_has_noise_of_its_own():
+    noise = jm.Model(
+        lambda key, x: jm.Meta({"w": jnp.zeros(())}),
+        lambda meta, x, *, train=False, key=None: (
+            x + meta.params["w"] + (jax.random.normal(key, (1,)) if train else 0), ()
+        ),
+    )  # fmt: skip
+    model = transfer.branched(noise, {"a": noise, "b": noise})
+    x = jnp.zeros((1, 1))
+    meta = model.init(KEY, x)
+    found, _ = model.apply(meta, x, train=True, key=KEY)
+    alone, _ = noise.apply(jm.Meta({"w": 0.0}), x, train=True, key=KEY)
+    assert found["a"] != found["b"] and found["a"] != 2 * alone
+    # in training, the same network: outputs are what the regression is of
+    none = {"a": x, "b": x}
+    objective = transfer.multitask(
+        noise, {"a": noise, "b": noise}, criterion=jm.criteria.regression
+    )
+    (_, aux), _ = objective.value_and_grad(meta, jm.Batch(x, none), KEY)
+    assert aux.metrics["mse/a"] != aux.metrics["mse/b"]
 
 
 def test_messages():

@@ -45,15 +45,16 @@ def test_bytes_are_scaled_and_then_augmented():
 def test_supervised_is_cross_entropy_with_the_statistics_of_the_batch():
     model = jm.models.conv4(3, filters=2, blocks=1, norm="batch_running")
     x = jax.random.normal(KEY, (4, 4, 4, 1))
-    targets = jnp.eye(3)[jnp.array([0, 1, 2, 1])].at[3].set(0)  # a row of padding
+    targets = jnp.eye(3)[jnp.array([0, 1, 2, 1])]
     batch = jm.Batch(x, targets)
-    objective = transfer.supervised(model, smoothing=0.3)
+    smooth = jm.criteria.label_smoothing(0.3)
+    objective = transfer.supervised(model, criterion=smooth)
     meta = objective.init(KEY, batch)
     (value, aux), grads = objective.value_and_grad(meta, batch, KEY)
     outputs, buffers = model.apply(meta, x, train=True)
-    log_p = np.asarray(jax.nn.log_softmax(outputs))[:3]
-    soft = 0.7 * np.eye(3) + 0.1
-    np.testing.assert_allclose(value, -(soft * log_p).sum() / 3, rtol=1e-5)
+    log_p = np.asarray(jax.nn.log_softmax(outputs))
+    soft = 0.7 * np.asarray(targets) + 0.1
+    np.testing.assert_allclose(value, -(soft * log_p).sum() / 4, rtol=1e-5)
     jax.tree.map(np.testing.assert_array_equal, aux.buffers, buffers)
     assert jax.tree.structure(grads) == jax.tree.structure(meta.params)
 
@@ -118,9 +119,15 @@ def test_the_failing_class():
     assert int(failing_class(wrong, targets)) == 1
     # all right: the least sure of them
     assert int(failing_class(right.at[5].multiply(0.2), targets)) == 2
-    # a class that is not there has not failed
-    absent = targets.at[4:].set(0)
-    assert int(failing_class(wrong, absent)) == 1
+    # a class that is not there has not failed, whatever its padding holds
+    there = jnp.arange(6) < 4
+    assert int(failing_class(wrong, targets, there.astype(float))) == 1
+    padded = targets.at[4:].set(jnp.nan), there.astype(float)
+    assert int(failing_class(wrong.at[4:].set(jnp.nan), *padded)) == 1
+    # and a weight is as many copies: class 1 has more that it is sure of
+    some = targets[:4] * jnp.array([1.9, 1.9, 5.0, 1.0])[:, None]
+    assert int(failing_class(some, targets[:4])) == 1
+    assert int(failing_class(some, targets[:4], jnp.array([1.0, 1, 2, 1]))) == 0
 
 
 def test_given_classes_are_drawn_in_their_order_without_a_repeat():
