@@ -79,7 +79,9 @@ def test_every_inner_step_has_a_key_of_its_own(name):
         def apply(meta, inputs, *, train=False, key=None, weights=None, **at):
             if train and key is not None:
                 data = jax.random.key_data(key)
-                jax.debug.callback(lambda k: seen.append(tuple(k.ravel().tolist())), data)
+                jax.debug.callback(
+                    lambda k: seen.append(tuple(k.ravel().tolist())), data
+                )
             return call(
                 model, meta, inputs, weights=weights, train=train, key=key, **at
             )
