@@ -14,13 +14,14 @@ from jaxmeta.learners.probabilistic import classifier, regressor
 KEY = jax.random.key(0)
 
 
-def knows(predict):
+def knows(predict, criterion=jm.criteria.classification):
     """A learner with nothing to learn."""
     return jm.MetaLearner(
         lambda key, episode: jm.Meta({}),
         lambda meta, support, key: (),
         lambda meta, fast, inputs: predict(inputs),
         lambda meta, episode, key: (jnp.zeros(()), jm.Aux({})),
+        criterion,
     )
 
 
@@ -68,7 +69,7 @@ def noisy(key):
 @pytest.mark.parametrize(("noise", "covered"), [(0.5, 0.9), (0.2, 0.4894), (2.0, 1.0)])
 def test_coverage_of_a_regressor(noise, covered):
     """Phi(1.645 * noise / 0.5) in the middle."""
-    learner = knows(lambda x: x)
+    learner = knows(lambda x: x, jm.criteria.regression)
     found = jm.evaluate(
         learner,
         jm.Meta({}),
@@ -85,8 +86,10 @@ def test_coverage_of_a_regressor(noise, covered):
 
 
 def test_without_a_belief_nothing_is_said():
-    found = jm.evaluate(knows(lambda x: x), jm.Meta({}), noisy, KEY, episodes=2)
-    assert found[6:] == (None,) * 5
+    learner = knows(lambda x: x, jm.criteria.regression)
+    found = jm.evaluate(learner, jm.Meta({}), noisy, KEY, episodes=2)
+    for name in ("nll", "nlls", "entropy", "ece", "coverage"):
+        assert getattr(found, name) is None
 
 
 def test_classes_without_an_example_get_no_probability():
