@@ -31,13 +31,20 @@ def test_the_head_stays_and_the_body_moves():
     assert all(g.any() for g in jax.tree.leaves(grads["head"]))
 
 
-def test_without_a_head_it_is_maml():
+def test_where_everything_is_the_head_anil_is_maml():
     plain = jm.maml(net(), sgd, steps=2)
     meta = begin(plain)
     expected = value_and_grad(plain, meta)
-    everything = jm.boil(net(), sgd, steps=2, head=lambda path: False)
-    same(value_and_grad(everything, meta), expected)
     same(value_and_grad(jm.anil(net(), sgd, steps=2, head=bool), meta), expected)
+
+
+def test_without_a_head_boil_is_refused():
+    """It would be MAML, and nobody would know."""
+    learner = jm.boil(net(), sgd, steps=2, head=lambda path: False)
+    meta = jm.maml(net(), sgd).init(KEY, task())
+    for run in (learner.loss, lambda meta, episode, key: learner.init(key, episode)):
+        with pytest.raises(ValueError, match="head: selects none of the parameters"):
+            run(meta, task(), KEY)
 
 
 def test_a_head_that_is_everything_is_refused():
