@@ -16,7 +16,7 @@ from jaxmeta.checks import one_of
 from jaxmeta.core import Array, Aux, Criterion, Meta, MetaLearner, Model, PyTree
 from jaxmeta.functional.causal import attention_weights
 from jaxmeta.functional.gaussian import Gaussian, coverage, gaussian_nll
-from jaxmeta.functional.rows import clean_rows, joined
+from jaxmeta.functional.rows import clean_rows, joined, parted
 from jaxmeta.learners.embedding import judged
 from jaxmeta.learners.padded import learner_of
 from jaxmeta.losses import weighted_mean
@@ -189,9 +189,9 @@ def neural_process(
         both, n = joined(support, query), support.targets.shape[0]
         x = _rows(both.inputs)
         looks = look(run, x, both.weights)  # one pass: statistics are shared
-        fast = encode(run, support, None if looks is None else looks[:n])
+        fast = encode(run, support, None if looks is None else parted(looks, n)[0])
         belief = believe(run, fast, x, looks, both.weights)
-        asked = jax.tree.map(lambda a: a[n:], belief)
+        asked = jax.tree.map(lambda a: parted(a, n)[1], belief)
         nll = gaussian_nll(asked, query.targets, query.weights)
         report = {
             **judged(criterion, asked.mean, support, query)[1],
