@@ -31,26 +31,33 @@ DROPPING = (  # laws that dropout makes harder
 )
 AVERAGING = (  # and those that running averages do: dropout would hide what they look at
     "outputs_have_target_shape",
-    "vmap_is_a_loop",
-    "jit_is_eager",
     "support_order_is_irrelevant",
     "padding_is_invisible",
     "classes_are_exchangeable",
     "queries_are_independent",
     "weights_are_copies",
 )
+SLOW = ("vmap_is_a_loop", "jit_is_eager")  # said by the first row, too
 
 
+@pytest.mark.parametrize(
+    "more", [(), pytest.param(SLOW, marks=pytest.mark.slow)], ids=["fast", "whole"]
+)
 @pytest.mark.parametrize("name", NOISY)
 @pytest.mark.filterwarnings("ignore:.*statistics:UserWarning")
 @pytest.mark.usefixtures("x64")
-def test_contract_with_dropout_and_running_averages(name):
+def test_contract_with_dropout_and_running_averages(name, more):
     """The second row: an encoder with Dropout and running averages."""
     case = NOISY[name]
-    for drop, laws in ((0.2, DROPPING), (0.0, AVERAGING)):
+
+    def check(drop, laws):
         laws = [law for law in laws if applies(law, case.checks)]
         checks = {**case.checks, "dropout": drop > 0, "episodes": 3}
         check_learner(case.build(*nets(drop)), case.task, laws=laws, **checks)
+
+    with jax.enable_x64(False):  # as a user builds it: Flax's averages are float32
+        check(0.2, DROPPING)
+    check(0.0, AVERAGING + more)
 
 
 def applies(law, checks):
