@@ -75,7 +75,7 @@ def predicted(job, meta, task, key, episodes: int) -> tuple[np.ndarray, np.ndarr
         sampling, adapting = jax.random.split(key)
         episode = task(sampling)
         fast = job.tester.adapt(meta, episode.support, adapting)
-        x, y = episode.query
+        x, y = episode.query[:2]
         if job.predictive is None:
             return job.tester.predict(meta, fast, x)[None], y
         return job.predictive(meta, fast, x).members, y

@@ -204,8 +204,8 @@ def _curve(before: MetaLearner, after: MetaLearner, meta, task, key) -> figures.
         )
 
     episode, *outputs = run(meta, key)
-    x, truth = (np.asarray(a)[:, 0] for a in episode.query)
+    x, truth = (np.asarray(a)[:, 0] for a in episode.query[:2])
     order = np.argsort(x)
     said = (np.asarray(out)[order, 0] for out in outputs)
-    given = tuple(np.asarray(a)[:, 0] for a in episode.support)
+    given = tuple(np.asarray(a)[:, 0] for a in episode.support[:2])
     return figures.Curves(given, x[order], truth[order], *said)

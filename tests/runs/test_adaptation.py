@@ -65,11 +65,12 @@ def test_every_method_builds(learner, root):
     abstract_state(build(dataclasses.replace(RECIPE, learner=learner, data=root)))
 
 
-def test_weights_ride_in_the_targets(root):
+def test_importance_is_a_weight(root):
     recipe = dataclasses.replace(RECIPE, learner="importance_weighting", data=root)
     source = make_tasks(recipe)[0].args[0]
-    weights = np.asarray(source.targets).sum(-1)
+    weights = np.asarray(source.weights)
     assert weights.std() > 0
+    np.testing.assert_array_equal(np.asarray(source.targets).sum(-1), 1.0)
     np.testing.assert_allclose(weights.mean(), 1.0, rtol=1e-5)
 
 
