@@ -172,17 +172,28 @@ def as_criterion(criterion: Criterion | Callable[..., Scalar] | None) -> Criteri
         )
     name = getattr(criterion, "__name__", "loss")
     name = name if name.isidentifier() else "loss"
-    weighted = _takes_weights(criterion)
+    given, weighted = _arguments(criterion)
+    if given < 2:
+        raise TypeError(
+            f"criterion: got {name}, a function of {given} argument, wants one of "
+            "(outputs, targets, weights), or a Criterion: what it returns?"
+        )
 
     def loss(outputs, targets, weights=None):
-        if weighted:
-            return criterion(outputs, targets, weights)
-        if weights is not None:
+        if weights is not None and not weighted:
             raise ValueError(
                 f"weights: got some, and {name} takes (outputs, targets) alone: wants a "
                 "function of (outputs, targets, weights)"
             )
-        return criterion(outputs, targets)
+        more = {"by position": (weights,), "no": ()}.get(weighted or "no", ())
+        named = {"weights": weights} if weighted == "by name" else {}
+        value = criterion(outputs, targets, *more, **named)
+        if jnp.shape(value):
+            raise ValueError(
+                f"criterion: {name} gave shape {list(jnp.shape(value))}, wants a scalar, "
+                "the mean over examples"
+            )
+        return value
 
     def report(outputs, targets, weights=None):
         return {name: loss(outputs, targets, weights)}
@@ -190,12 +201,25 @@ def as_criterion(criterion: Criterion | Callable[..., Scalar] | None) -> Criteri
     return Criterion(loss, report)
 
 
-def _takes_weights(function: Callable) -> bool:
+def _arguments(function: Callable) -> tuple[int, str | None]:
+    """How many arguments a function takes by position, and how it takes weights.
+
+    By name, or as a third argument that has no default: what has one is an option.
+    """
     try:
-        found = inspect.signature(function).parameters.values()
+        found = inspect.signature(function).parameters
     except (TypeError, ValueError):  # a builtin without a signature
-        return False
-    positional = [
-        p for p in found if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
+        return 2, None
+    places = [
+        p
+        for p in found.values()
+        if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
     ]
-    return len(positional) >= 3 or any(p.kind == p.VAR_POSITIONAL for p in found)
+    if any(p.kind == p.VAR_POSITIONAL for p in found.values()):
+        return max(len(places), 2), "by position"
+    if "weights" in found:
+        by_name = found["weights"].kind != inspect.Parameter.POSITIONAL_ONLY
+        return max(len(places), 2), "by name" if by_name else "by position"
+    if len(places) >= 3 and places[2].default is inspect.Parameter.empty:
+        return len(places), "by position"
+    return len(places), None

@@ -49,17 +49,28 @@ def weighted_mean(values: Array, weights: Array | None = None) -> Array:
     """
     if weights is None:
         return values.mean(0)
+    check_weights(weights, len(values))
     w = weights.astype(values.dtype).reshape(-1, *(1,) * (values.ndim - 1))
     total = w.sum()
-    # a task of padding alone has loss zero, not 0/0
-    return jnp.sum(jnp.where(w > 0, w * values, 0), 0) / jnp.where(total > 0, total, 1)
+    # a task of padding alone has loss zero, not 0/0; a weight of NaN is no padding
+    kept = jnp.sum(jnp.where(w == 0, 0, w * values), 0)
+    return kept / jnp.where(total == 0, 1, total)
+
+
+def check_weights(weights: Array, n: int) -> None:
+    """Refuses weights that are not one for each of `n` examples."""
+    if weights.shape != (n,):
+        raise ValueError(
+            f"weights: got shape {list(weights.shape)}, wants [{n}], one for each example"
+        )
 
 
 def real_only(outputs: Array, weights: Array | None) -> Array:
     """Outputs with zeros in the rows of weight 0, so that no gradient is 0 times NaN."""
     if weights is None:
         return outputs
-    return jnp.where(weights.reshape(-1, *(1,) * (outputs.ndim - 1)) > 0, outputs, 0)
+    check_weights(weights, len(outputs))
+    return jnp.where(weights.reshape(-1, *(1,) * (outputs.ndim - 1)) == 0, 0, outputs)
 
 
 def lowest(dtype) -> float:

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jaxmeta.checks import at_least
 from jaxmeta.core import Array, Batch, Key, PyTree
 
 
@@ -136,13 +137,13 @@ def joined_weights(first: Batch, second: Batch) -> Array | None:
 
 def rows_at(batch: Batch, rows: Array) -> Batch:
     """Some of the examples, by number."""
-    return jax.tree.map(lambda x: x[rows], batch)
+    return jax.tree.map(lambda x: jnp.asarray(x)[rows], batch)
 
 
 def check_minibatch(size: int | None) -> None:
     """Refuses a size of inner minibatches that is no integer above zero."""
-    if size is not None and size < 1:
-        raise ValueError(f"inner_batch: got {size}, wants an integer >= 1 or None")
+    if size is not None:
+        at_least(1, inner_batch=size)
 
 
 def minibatch(batch: Batch, size: int, key: Key) -> Batch:
@@ -181,11 +182,8 @@ _dropped = contextvars.ContextVar("weights_dropped", default=False)
 
 
 def takes_weights(function: Callable) -> bool:
-    """Whether a function declares that it takes `weights` by name."""
-    parameters = inspect.signature(function).parameters
-    return "weights" in parameters or any(
-        p.kind == p.VAR_KEYWORD for p in parameters.values()
-    )
+    """Whether a function declares that it takes `weights`: by that name, not by `**`."""
+    return "weights" in inspect.signature(function).parameters
 
 
 @contextlib.contextmanager

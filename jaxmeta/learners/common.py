@@ -78,6 +78,15 @@ class Part(NamedTuple):
     gather: Callable[[PyTree, PyTree], PyTree] | None = None
 
 
+class Only(NamedTuple):
+    """An `adapt_only` that is the head alone."""
+
+    head: Callable[[str], bool]
+
+    def __call__(self, path: str) -> bool:
+        return bool(self.head(path))
+
+
 class AllBut(NamedTuple):
     """An `adapt_only` that leaves a part out, which must be there."""
 
@@ -94,7 +103,8 @@ def choose(
     chosen, rest = tree.partition(params, adapt_only or (lambda path: True))
     names = sorted(tree.leaves(tree.paths(params)))
     if not tree.leaves(chosen):
-        raise ValueError(f"adapt_only: selects none of the parameters {names}")
+        field = "head" if isinstance(adapt_only, Only) else "adapt_only"
+        raise ValueError(f"{field}: selects none of the parameters {names}")
     if isinstance(adapt_only, AllBut) and not tree.leaves(rest):
         raise ValueError(
             f"head: selects none of the parameters {names}, and all would adapt: give "
@@ -257,4 +267,4 @@ def unrolled(
             buffers = {"model": buffers, "step": jnp.round(now) + 1}
         return value, Aux(report, buffers)
 
-    return learner_of(init, adapt, predict, loss, criterion)
+    return learner_of(init, adapt, predict, loss, criterion, places=True)

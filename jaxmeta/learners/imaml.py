@@ -153,4 +153,4 @@ def imaml(
         value, found = judged(criterion, outputs, support, query)
         return value, Aux(report | found, buffers)
 
-    return learner_of(init, adapt, predict, loss, criterion)
+    return learner_of(init, adapt, predict, loss, criterion, places=True)

@@ -174,4 +174,4 @@ def lstm_meta_learner(
         value, report = judged(criterion, outputs, support, query)
         return value, Aux(report)
 
-    return learner_of(init, adapt, predict, loss, criterion)
+    return learner_of(init, adapt, predict, loss, criterion, places=True)

@@ -15,6 +15,7 @@ from jaxmeta import criteria, tree
 from jaxmeta.core import Criterion, Meta, MetaLearner, Model, Rule
 from jaxmeta.learners.common import (
     AllBut,
+    Only,
     Order,
     Part,
     QueryWeights,
@@ -157,7 +158,7 @@ def anil(
     return maml(
         model,
         inner,
-        adapt_only=head,
+        adapt_only=Only(head),
         steps=steps,
         order=order,
         memory=memory,

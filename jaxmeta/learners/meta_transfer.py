@@ -137,7 +137,7 @@ def meta_transfer(
         value, aux = classifier().loss(_top(meta), embedded, key)
         return value, aux._replace(buffers=None)  # the extractor stays what it is
 
-    return learner_of(init, adapt, predict, loss, criterion)
+    return learner_of(init, adapt, predict, loss, criterion, places=True)
 
 
 def _body(meta: Meta) -> Meta:

@@ -2,13 +2,16 @@
 
 import functools
 
+import jax
 import jax.numpy as jnp
 
-from jaxmeta.core import Batch, Criterion, Episode, MetaLearner
+from jaxmeta.core import Array, Batch, Criterion, Episode, MetaLearner
 from jaxmeta.functional.rows import clean, clean_rows
 
 
-def learner_of(init, adapt, predict, loss, criterion: Criterion) -> MetaLearner:
+def learner_of(
+    init, adapt, predict, loss, criterion: Criterion, *, places: bool = False
+) -> MetaLearner:
     """A `MetaLearner` that never sees what rows of weight 0 hold, nor labels by number.
 
     Args:
@@ -17,15 +20,20 @@ def learner_of(init, adapt, predict, loss, criterion: Criterion) -> MetaLearner:
       predict: likewise, and it takes `weights=None`.
       loss: likewise.
       criterion: what the learner's queries are judged by.
+      places: whether targets may have more axes than `[n, c]`: those of a learner that
+        compares whole examples may not.
 
     Returns:
       A `MetaLearner`. Its functions raise `TypeError` for targets that are no floating
-      point.
+      point, and `ValueError` for targets or weights of a shape that does not fit.
     """
+
+    def ready(batch: Batch) -> Batch:
+        return clean(checked(batch, places))
 
     @functools.wraps(adapt)
     def clean_adapt(meta, support, key):
-        return adapt(meta, _ready(support), key)
+        return adapt(meta, ready(support), key)
 
     @functools.wraps(predict)
     def clean_predict(meta, fast, inputs, *, weights=None):
@@ -35,20 +43,42 @@ def learner_of(init, adapt, predict, loss, criterion: Criterion) -> MetaLearner:
 
     @functools.wraps(loss)
     def clean_loss(meta, episode, key):
-        return loss(meta, Episode(*map(_ready, episode)), key)
+        return loss(meta, Episode(*map(ready, episode)), key)
 
     @functools.wraps(init)
     def clean_init(key, episode):
-        return init(key, Episode(*map(_ready, episode)))
+        return init(key, Episode(*map(ready, episode)))
 
     return MetaLearner(clean_init, clean_adapt, clean_predict, clean_loss, criterion)
 
 
-def _ready(batch: Batch) -> Batch:
-    dtype = jnp.result_type(batch.targets)
+def checked(batch: Batch, places: bool) -> Batch:
+    """The batch, if its targets and weights are such as a learner can use."""
+    dtype, shape = jnp.result_type(batch.targets), jnp.shape(batch.targets)
     if not jnp.issubdtype(dtype, jnp.floating):
+        rows = "Batch.of_labels(inputs, labels, ways) makes them of class numbers"
+        how = rows if len(shape) < 2 else f"{rows}, .astype(float) of one-hot rows"
         raise TypeError(
-            f"targets: got {dtype} {list(jnp.shape(batch.targets))}, wants floating-point "
-            "rows: Batch.of_labels(inputs, labels, ways) makes them of class numbers"
+            f"targets: got {dtype} {list(shape)}, wants floating-point rows: {how}"
         )
-    return clean(batch)
+    if len(shape) < 2 or (len(shape) > 2 and not places):
+        raise ValueError(
+            f"targets: got shape {list(shape)}, wants [n, c]"
+            + ": this learner knows one answer an example" * (len(shape) > 2)
+        )
+    if batch.weights is None:
+        return batch
+    weights = jnp.asarray(batch.weights)
+    fits = 0 < weights.ndim < len(shape) and weights.shape == shape[: weights.ndim]
+    if not fits or (weights.ndim > 1 and not places):
+        raise ValueError(
+            f"weights: got shape {list(weights.shape)}, wants [{shape[0]}], one for each "
+            "example"
+        )
+    _check_values(weights)
+    return batch._replace(weights=weights)
+
+
+def _check_values(weights: Array) -> None:
+    if not isinstance(weights, jax.core.Tracer) and bool(jnp.any(~(weights >= 0))):
+        raise ValueError(f"weights: got {weights.min()}, wants numbers >= 0")

@@ -138,7 +138,7 @@ def reptile(
             buffers = {"model": buffers, "inner": _frozen(state)}
         return value, Aux(judged(criterion, outputs, support, query)[1], buffers)
 
-    return learner_of(init, adapt, predict, loss, criterion)
+    return learner_of(init, adapt, predict, loss, criterion, places=True)
 
 
 def _frozen(state: PyTree) -> PyTree:

@@ -9,6 +9,7 @@ from jaxmeta.models.layers import BatchNorm
 
 TRAINING = ("train", "training", "is_training")
 INFERENCE = ("deterministic", "use_running_average")
+ALIKE = ("train", "eval", "infer", "test", "mode", "determin")
 
 
 def flags(call: Any) -> tuple[str, ...]:
@@ -46,10 +47,16 @@ def check_told(module: nnx.Module) -> None:
     or is itself switched by `train()` and `eval()`.
 
     Raises:
-      ValueError: if it does neither.
+      ValueError: if it does neither, or takes what looks like a flag of another name.
     """
     parts = dict(nnx.iter_modules(module))
     for path, part in parts.items():
+        if strange := _strange(part):
+            raise ValueError(
+                f"{'/'.join(map(str, path)) or type(part).__name__}: takes {strange}= and "
+                "has dropout or batch statistics, and nobody sets it: name it one of "
+                f"{', '.join((*TRAINING, *INFERENCE))}"
+            )
         names = nnx_flags(part)
         if not path or not names or not _differs(part):
             continue
@@ -60,6 +67,17 @@ def check_told(module: nnx.Module) -> None:
                 f"statistics, but {type(module).__name__} around it takes no such flag: "
                 f"let its __call__ take {names[0]}= and hand it down"
             )
+
+
+def _strange(part: nnx.Module) -> str | None:
+    """An argument that reads like a flag for the mode, of a name that is none."""
+    known = {*TRAINING, *INFERENCE}
+    if type(part).__module__.startswith(("flax.", "jaxmeta.")) or not _differs(part):
+        return None
+    for name in inspect.signature(type(part).__call__).parameters:
+        if name not in known and any(word in name.lower() for word in ALIKE):
+            return name
+    return None
 
 
 def _switched(module: nnx.Module) -> bool:

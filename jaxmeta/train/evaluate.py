@@ -173,6 +173,9 @@ class _Programs:
             report = criterion.metrics(outputs, query.targets, query.weights)
             # known once traced: a compiled program sorts the names
             self.headline = next(iter(report))
+            if query.weights is not None:  # nothing was asked: there is no score
+                asked = jnp.any(query.weights != 0)
+                report = {k: jnp.where(asked, x, jnp.nan) for k, x in report.items()}
             found = {"score": report[self.headline], "metrics": report}
             if predictive is not None:
                 belief = predictive(meta, fast, query.inputs)
@@ -257,6 +260,11 @@ def evaluate(
     at_least(2, episodes=episodes)
     if chunk is not None:
         at_least(1, chunk=chunk)
+    if isinstance(task, Episode) or not (callable(task) or isinstance(task, Iterable)):
+        raise TypeError(
+            f"task: got {type(task).__name__}, wants a task (key -> Episode) or an "
+            "iterable of Episodes"
+        )
     criterion = as_criterion(learner.criterion if criterion is None else criterion)
     devices = 1 if mesh is None else mesh.size
     keys = jax.vmap(lambda t: jax.random.fold_in(key, t))(jnp.arange(episodes))
@@ -284,7 +292,7 @@ def evaluate(
         # a task of our own is a pytree whose images are arguments of the program; any
         # other callable is compiled in
         task = task if isinstance(task, Partial) else Partial(task)
-        first, names = _draw(task, pairs[0][0]), class_names(task)
+        first, names = _is_episode(_draw(task, pairs[0][0])), class_names(task)
         made = programs(first)
         found = spread(made.drawn, (meta, task), pairs, episodes)
     else:
@@ -327,17 +335,23 @@ def _batches(
     if batched:
         singles = (
             jax.tree.map(lambda x, i=i: x[i], batch)
-            for batch in items
+            for batch in map(_is_episode, items)
             for i in range(len(batch.query.targets))
         )
     else:
-        singles = iter(items)
+        singles = map(_is_episode, items)
     at = 0
     for _, group in itertools.groupby(itertools.islice(singles, episodes), _shapes):
         group = iter(group)
         while some := list(itertools.islice(group, AT_ONCE)):
             yield at, jax.tree.map(lambda *x: np.stack(x), *some)
             at += len(some)
+
+
+def _is_episode(item: Episode) -> Episode:
+    if not isinstance(item, Episode):
+        raise TypeError(f"task: gave {type(item).__name__}, wants Episodes")
+    return item
 
 
 def _shapes(episode: Episode):
