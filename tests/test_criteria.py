@@ -163,6 +163,102 @@ def test_a_loss_function_is_a_criterion():
     assert criteria.as_criterion(None) is criteria.classification
 
 
+def test_an_option_of_a_loss_is_no_place_for_weights():
+    """`optax.softmax_cross_entropy(z, t, axis=-1)` was once given weights for an axis."""
+
+    def scaled(outputs, targets, scale=2.0):
+        return scale * jnp.mean(outputs - targets)
+
+    found = criteria.as_criterion(scaled).loss(jnp.ones(3), jnp.zeros(3), None)
+    assert found == 2.0
+    rows = criteria.as_criterion(lambda outputs, targets: outputs - targets)
+    with pytest.raises(
+        ValueError, match=r"criterion: loss gave shape \[3\], wants a scalar"
+    ):
+        rows.loss(jnp.ones(3), jnp.zeros(3), None)
+    with pytest.raises(TypeError, match="label_smoothing, a function of 1 argument"):
+        criteria.as_criterion(criteria.label_smoothing)
+
+
+EPISODE = jm.testing.probe(2, 2, 2)(jax.random.key(0))
+
+
+@pytest.mark.parametrize(
+    ("part", "change", "error", "match"),
+    [
+        (
+            "query",
+            dict(weights=np.ones(3)),
+            ValueError,
+            r"got shape \[3\], wants \[4\]",
+        ),
+        (
+            "support",
+            dict(weights=np.ones((4, 1))),
+            ValueError,
+            r"\[4, 1\], wants \[4\]",
+        ),
+        (
+            "support",
+            dict(weights=np.float32(1)),
+            ValueError,
+            r"shape \[\], wants \[4\]",
+        ),
+        (
+            "query",
+            dict(weights=-np.ones(4)),
+            ValueError,
+            "got -1.0, wants numbers >= 0",
+        ),
+        (
+            "query",
+            dict(weights=np.full(4, np.nan)),
+            ValueError,
+            "got nan, wants numbers",
+        ),
+        (
+            "query",
+            dict(targets=np.ones((4, 3, 2))),
+            ValueError,
+            r"\[4, 3, 2\], wants \[n, c\]",
+        ),
+        ("query", dict(targets=np.ones(4)), ValueError, r"\[4\], wants \[n, c\]"),
+        (
+            "support",
+            dict(targets=np.eye(4, 2, dtype=int)),
+            TypeError,
+            r"astype.*one-hot rows",
+        ),
+        (
+            "support",
+            dict(targets=np.arange(4)),
+            TypeError,
+            r"got int.* of_labels|got int.*of_labels",
+        ),
+    ],
+)
+def test_batches_that_cannot_be_used_are_refused(part, change, error, match):
+    learner = jm.protonet(jm.models.flat())
+    broken = getattr(EPISODE, part)._replace(**change)
+    with pytest.raises(error, match=match):
+        learner.loss(jm.Meta({}), EPISODE._replace(**{part: broken}), jax.random.key(0))
+
+
+def test_weights_behind_keywords_are_not_lost():
+    """A wrapper that takes `**options` and drops them hides the weights from the norm."""
+    base = jm.models.conv4(None, filters=2, blocks=1)
+
+    def apply(meta, inputs, *, train=False, key=None, **options):
+        return base.apply(meta, inputs, train=train, key=key)
+
+    episode = jm.tasks.glyphs(2, 1, 1, size=8)(jax.random.key(0))
+    learner = jm.protonet(jm.Model(base.init, apply))
+    meta = learner.init(jax.random.key(1), episode)
+    weighed = episode._replace(support=episode.support._replace(weights=jnp.ones(2)))
+    with pytest.raises(ValueError, match="block1/norm mixes examples"):
+        learner.loss(meta, weighed, jax.random.key(2))
+
+
 def test_labels_by_number():
     batch = Batch.of_labels(jnp.zeros((3, 2)), np.array([2, 0, 1]), 3)
     np.testing.assert_array_equal(batch.targets, np.eye(3)[[2, 0, 1]])

@@ -12,6 +12,7 @@ from jax import lax
 
 from jaxmeta.checks import at_least
 from jaxmeta.core import Array, Batch, Key, PyTree
+from jaxmeta.losses import check_weights
 
 
 class Semi(NamedTuple):
@@ -62,6 +63,7 @@ def clean_rows(rows: PyTree, weights: Array | None) -> PyTree:
         if isinstance(x, Semi):
             return x._replace(labelled=jax.tree.map(one, x.labelled))
         x = jnp.asarray(x)
+        check_weights(real, x.shape[0])
         copy = jnp.where(some, x[first], jnp.zeros_like(x[0]))
         return jnp.where(spread(real, x), x, copy)
 

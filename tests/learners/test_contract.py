@@ -45,6 +45,8 @@ SLOW = ("vmap_is_a_loop", "jit_is_eager")  # said by the first row, too
 )
 @pytest.mark.parametrize("name", NOISY)
 @pytest.mark.filterwarnings("ignore:.*statistics:UserWarning")
+# Flax's averages are float32, whatever is averaged
+@pytest.mark.filterwarnings("ignore:scatter inputs have incompatible:FutureWarning")
 @pytest.mark.usefixtures("x64")
 def test_contract_with_dropout_and_running_averages(name, more):
     """The second row: an encoder with Dropout and running averages."""

@@ -188,6 +188,23 @@ def test_learners_built_alike_share_programs_and_leave_none_behind():
     assert gone() is None, "the learner outlives its user"
 
 
+def test_an_episode_without_a_query_that_counts_has_no_score():
+    learner, task = jm.protonet(BODY), probe()
+    meta, some = learner.init(KEY, task(KEY)), task(KEY)
+    none = some._replace(query=some.query._replace(weights=jnp.zeros(12)))
+    assert np.isnan(jm.evaluate(learner, meta, [none, none], KEY).mean)
+
+
+@pytest.mark.parametrize(
+    "task", [probe()(KEY), [(1, 2)], lambda key: probe()(key).query]
+)
+def test_what_gives_no_episodes_is_refused(task):
+    learner = jm.protonet(BODY)
+    meta = learner.init(KEY, probe()(KEY))
+    with pytest.raises(TypeError, match=r"task: g(ot|ave) .*wants"):
+        jm.evaluate(learner, meta, task, KEY, episodes=2)
+
+
 @pytest.mark.parametrize(
     ("options", "match"),
     [
