@@ -154,6 +154,13 @@ def meta_gan_process(
         )
         return images.reshape(fakes, *inputs.shape[1:])
 
+    def among(logits: Array, support: Batch) -> Array:
+        """Logits of the classes that a task has; of all, where it says nothing of them."""
+        found = own.criterion.prepare(logits, support)
+        if support.weights is None:
+            return found
+        return jnp.where(jnp.any(support.weights > 0), found, logits)
+
     def unsupervised(fake: Array, asked, support) -> Unsupervised | None:
         """What a loss on `asked` is given beside L_sup: -lam_gan L_unsup."""
         if not lam_gan:
@@ -162,10 +169,9 @@ def meta_gan_process(
 
         def term(logits, batch, judge):
             def seen(x):
-                return own.criterion.prepare(judge(x), support)
+                return among(judge(x), support)
 
-            logits = own.criterion.prepare(logits, support)
-            real = log_real_of(logits, unlabelled, batch, seen)
+            real = log_real_of(among(logits, support), unlabelled, batch, seen)
             return -lam_gan * (real + jnp.mean(log_fake(seen(fake))))
 
         return term
@@ -215,14 +221,12 @@ def meta_gan_process(
         if not lam_gan:
             return value, Aux(report, kept)
 
-        def among(logits):
-            return own.criterion.prepare(logits, plain.support)
-
         def judge(classifier, x):
             at, adapted = classifier
             # one classifier whoever looks, dropout included: the reuse is meant
             same = jax.random.clone(judging)
-            return among(own.logits(Meta(at, d.buffers), adapted, x, True, same))
+            z = own.logits(Meta(at, d.buffers), adapted, x, True, same)
+            return among(z, plain.support)
 
         noise = drawn(support, remaking)  # the same for both players: one game
 
@@ -238,7 +242,10 @@ def meta_gan_process(
 
         classifier = (d.params, fast)
         real = log_real_of(
-            among(logits), unlabelled_of(query), query, lambda x: judge(classifier, x)
+            among(logits, plain.support),
+            unlabelled_of(query),
+            query,
+            lambda x: judge(classifier, x),
         )
         unsup = -real
         if saturating:
