@@ -109,7 +109,7 @@ def parted(rows: Array, n: int) -> tuple[Array, Array]:
     """The first `n` rows and the others: what `joined` has put together.
 
     Not two slices: the derivative of a slice is padded with zeros, and XLA for CPUs
-    (jaxlib 0.10.2 to 0.12.0) ends the process where it fuses the product that made the
+    (jaxlib 0.10.2 to 0.12.0.1) ends the process where it fuses the product that made the
     derivative, the padding and a sum (tests/learners/test_xla_crash.py). The derivative
     of a split is a concatenation, which is not fused with them. The barrier keeps it
     one where a part has no derivative: XLA turns a concatenation with zeros to padding.

@@ -20,14 +20,14 @@ it lives.
     #26 ynn_invoke_runtime
     #27 xla::cpu::YnnFusionThunk::YnnExecutable::Invoke
 
-Where: jaxlib 0.10.2 (Python 3.11 and 3.13) and 0.12.0.1, x86-64, AMD EPYC (family 25,
-model 17, AVX-512). Not in 0.4.38 to 0.10.0, which make no such fusions. 0.10.1, 0.11.0
-and 0.11.1 make the fusion and live, here. `--xla_cpu_max_isa=AVX2` dies as well, and so
-do `--xla_backend_optimization_level=0` and `--xla_disable_hlo_passes=fusion`.
+Where: jaxlib 0.10.2 (Python 3.11 and 3.13), 0.11.2, 0.12.0 and 0.12.0.1, on x86-64 (AMD
+EPYC, family 25, model 17, with AVX-512). 0.4.38 to 0.10.0 make no such fusion; 0.10.1,
+0.11.0 and 0.11.1 make it and lived at these sizes. `--xla_cpu_max_isa=AVX2` dies too, and
+so do `--xla_backend_optimization_level=0` and `--xla_disable_hlo_passes=fusion`.
 
-Goes away by: XLA_FLAGS=--xla_cpu_experimental_ynn_fusion_type= (empty: no such
-fusions), or --xla_cpu_use_fusion_emitters=false. `lax.optimization_barrier` between
-product and padding does nothing: XLA for CPUs drops barriers before it fuses.
+Goes away by XLA_FLAGS=--xla_cpu_experimental_ynn_fusion_type= (empty: no such fusions).
+`lax.optimization_barrier` between product and padding does nothing: XLA for CPUs drops
+barriers before it makes these fusions.
 
 How learners met it: features of support and query, encoded at once, were cut apart by
 slices. The derivative of a slice is padding, that of the class means is a product, and
