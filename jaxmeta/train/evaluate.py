@@ -126,14 +126,15 @@ def predictions(
 
 def _predicted(learner, criterion, meta, fast, episode: Episode) -> Array:
     query = episode.query
-    outputs = _predict(learner, meta, fast, query.inputs, query.weights)
+    outputs = _say(learner.predict, meta, fast, query.inputs, query.weights)
     return criterion.prepare(outputs, episode.support)
 
 
-def _predict(learner, meta, fast, inputs, weights) -> Array:
-    if weights is not None and takes_weights(learner.predict):
-        return learner.predict(meta, fast, inputs, weights=weights)
-    return learner.predict(meta, fast, inputs)
+def _say(predict: Callable, meta, fast, inputs, weights):
+    """`predict`, or what a learner believes, told the weights if it takes them."""
+    if weights is not None and takes_weights(predict):
+        return predict(meta, fast, inputs, weights=weights)
+    return predict(meta, fast, inputs)
 
 
 def query_dependence(
@@ -156,8 +157,8 @@ def query_dependence(
     fast = learner.adapt(meta, episode.support, key)
     query = clean(episode.query)  # so that the first row is one that counts
     alone = jax.tree.map(lambda x: jnp.broadcast_to(x[:1], x.shape), query.inputs)
-    apart = _predict(learner, meta, fast, alone, query.weights)[0]
-    together = _predict(learner, meta, fast, query.inputs, query.weights)[0]
+    apart = _say(learner.predict, meta, fast, alone, query.weights)[0]
+    together = _say(learner.predict, meta, fast, query.inputs, query.weights)[0]
     scale = jnp.maximum(1.0, jnp.max(jnp.abs(together)))
     return jnp.max(jnp.abs(apart - together)) / scale
 
@@ -178,7 +179,7 @@ class _Programs:
                 report = {k: jnp.where(asked, x, jnp.nan) for k, x in report.items()}
             found = {"score": report[self.headline], "metrics": report}
             if predictive is not None:
-                belief = predictive(meta, fast, query.inputs)
+                belief = _say(predictive, meta, fast, query.inputs, query.weights)
                 found["belief"] = statistics(belief, episode)
             return found, outputs
 
