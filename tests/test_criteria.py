@@ -8,6 +8,7 @@ import pytest
 import jaxmeta as jm
 from jaxmeta import criteria, losses, metrics
 from jaxmeta.core import Batch
+from jaxmeta.functional.rows import clean, weights_of
 
 RNG = np.random.default_rng(0)
 ONE_HOT = jnp.eye(4)[jnp.array([0, 1, 2, 3, 1, 0])]
@@ -90,6 +91,15 @@ def test_other_metrics_are_weighted_and_keep_nan():
     np.testing.assert_allclose(seen, want)
 
 
+def test_accuracy_by_instance_is_a_weighted_mean():
+    targets = jnp.eye(2)[jnp.array([0, 1, 0, 1])]
+    outputs = jnp.eye(2)[jnp.array([0, 0, 0, 0])]  # right, wrong, right, wrong
+    found = metrics.accuracy_by_instance(
+        outputs, targets, 2, jnp.array([3.0, 1.0, 0.5, 1.5])
+    )
+    np.testing.assert_allclose(found, [3 / 4, 0.5 / 2], rtol=1e-6)
+
+
 @pytest.mark.parametrize("smoothed", [False, True, "by the user"])
 @pytest.mark.usefixtures("x64")
 def test_absent_classes_are_as_if_they_were_not_there(smoothed):
@@ -135,6 +145,13 @@ def test_weights_of_places():
     found = criterion.metrics(outputs, MAPS, weights)["accuracy"]
     hit = np.asarray(outputs.argmax(-1) == MAPS.argmax(-1))
     np.testing.assert_allclose(found, hit[np.asarray(weights) > 0].mean(), rtol=1e-6)
+
+
+def test_an_example_counts_as_much_as_its_best_place():
+    weights = jnp.array([[0.0, 2.0], [0.0, 0.0], [1.0, 1.0]])
+    batch = Batch(jnp.array([3.0, jnp.nan, 5.0]), jnp.ones((3, 2, 4)), weights)
+    np.testing.assert_array_equal(weights_of(batch), [2.0, 0.0, 1.0])
+    np.testing.assert_array_equal(clean(batch).inputs, [3.0, 3.0, 5.0])
 
 
 @pytest.mark.parametrize(

@@ -51,13 +51,15 @@ def test_running_mean_is_that_of_the_features_seen():
     seen = []
     for seed in (1, 2, 3):
         task = episode(seed)
-        x, t = task.query
+        x, t, _ = task.query
         padded = jm.Batch(
-            jnp.concatenate([x, x + 7]), jnp.concatenate([t, jnp.zeros_like(t)])
+            jnp.concatenate([x, x + 7]),
+            jnp.concatenate([t, t]),
+            jnp.zeros(2 * len(x)).at[: len(x)].set(1.0).at[0].set(2.0),
         )
         aux = run(meta, task._replace(query=padded), KEY)[1]
         meta = meta._replace(buffers=aux.buffers)
-        both = np.concatenate([task.support.inputs, task.query.inputs])
+        both = np.concatenate([task.support.inputs, x[:1], x])  # one counts twice
         seen.append((both @ meta.params["w"]).mean(0))
         if seed == 1:  # a start at zero leaves no trace
             first = meta.buffers["sum"] / meta.buffers["weight"]

@@ -233,6 +233,35 @@ def test_what_goes_by_name_is_judged_on_the_real_parameters(name):
     check(WRAPPED[name](jm.rules.adam(0.1)), TREE, steps=3)
 
 
+JUDGING = {  # builders that know the parameters no sooner than at init
+    "maml": jm.maml,
+    "platipus": jm.platipus,
+    "bmaml": functools.partial(jm.bmaml, particles=2),
+    "meta_gan": functools.partial(
+        jm.meta_gan,
+        generator=jm.models.mlp(8, hidden=()),
+        encoder=jm.models.mlp(None),
+        latent=2,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", JUDGING)
+def test_learners_judge_the_parameters_that_they_move(name):
+    episode = jm.testing.probe()(jax.random.key(0))
+    biases = {"head": {"kernel": False, "bias": True}}
+
+    def init(tx, **options):
+        learner = JUDGING[name](jm.models.mlp(3, hidden=()), tx, **options)
+        return jax.eval_shape(learner.init, jax.random.key(1), episode)
+
+    spoilt = optax.masked(optax.adam(0.1), biases)
+    with pytest.raises(ValueError, match=r"inner: .* not finite"):
+        init(spoilt)
+    init(spoilt, order="first")
+    init(optax.masked(optax.adam(0.1, eps_root=1e-8), biases))
+
+
 def test_hyper_parameters_that_are_injected_or_scheduled():
     check, shapes = jm.rules.check_differentiable, jax.eval_shape(lambda: TREE)
     schedule = optax.cosine_decay_schedule(0.1, 10)

@@ -10,8 +10,8 @@ from PIL import Image
 
 from jaxmeta import tasks
 from jaxmeta.runs import ConfigError
-from jaxmeta.runs.adapt import adapt
-from jaxmeta.runs.folder import RunFolder, create
+from jaxmeta.runs.adapt import _load, adapt
+from jaxmeta.runs.folder import RunFolder, create, read_config
 
 from .conftest import TINY
 
@@ -66,6 +66,19 @@ def test_dark_or_light_paper_is_all_the_same(finished, drawings):
         finished[0], drawings / "dark/support", drawings / "dark/query", say=str
     )
     assert [p.label for p in light] == [p.label for p in dark]
+
+
+def test_pixels_have_the_scale_of_the_training_images(finished, drawings):
+    """Batch statistics do not tell one scale from another, so nor do the labels."""
+    recipe = read_config(finished[0])
+    support, query = (
+        sorted((drawings / part / "a").iterdir()) for part in ("support", "query")
+    )
+    for invert in (None, True, False):
+        asked = [(path, "a") for path in query]
+        for x in _load(recipe, {"a": support}, asked, invert, str):
+            assert x.dtype == np.float32
+            assert 0 <= x.min() < 0.5 < x.max() <= 1
 
 
 def test_flat_query_has_no_accuracy(finished, drawings):

@@ -75,6 +75,17 @@ def test_a_task_is_judged_by_its_criterion(
         assert (found.metric, found.mean, found.ci95) == (metric, score, 0.0)
 
 
+def test_the_headline_is_the_first_metric_not_the_first_by_name():
+    def report(outputs, targets, weights=None):
+        return {"right": jnp.ones(()), "also": jnp.zeros(())}
+
+    learner = oracle(criterion=jm.criteria.regression._replace(metrics=report))
+    task = asks((8, 2), jax.random.normal)
+    found = jm.evaluate(learner, jm.Meta({}), task, KEY, episodes=2)
+    assert (found.metric, found.mean) == ("right", 1.0)
+    assert found.metrics == {"right": 1.0, "also": 0.0}
+
+
 def test_nan_parameters_are_no_score():
     learner, task = jm.protonet(BODY), probe()
     meta = learner.init(KEY, task(KEY))
@@ -105,6 +116,16 @@ def test_episodes_from_the_host_are_those_of_the_task():
     assert jm.evaluate(learner, meta, items, KEY, episodes=3).episodes == 3
     with pytest.raises(ValueError, match="task: got 1 episodes, wants 2 or more"):
         jm.evaluate(learner, meta, items[:1], KEY)
+
+
+def test_padded_queries_are_no_part_of_batch_statistics():
+    task = jm.tasks.glyphs(3, 2, 3, size=8)
+    more = jm.tasks.padded(task, query=15)
+    net = jm.models.conv4(None, filters=2, blocks=1, norm="batch")
+    learner = jm.protonet(net, criterion=jm.losses.cross_entropy)
+    meta = learner.init(KEY, task(KEY))
+    want, found = (jm.evaluate(learner, meta, t, KEY, episodes=3) for t in (task, more))
+    np.testing.assert_allclose(found.scores, want.scores, rtol=1e-5)
 
 
 def test_a_stream_is_evaluated():
