@@ -11,6 +11,7 @@ import pytest
 
 import jaxmeta as jm
 from jaxmeta.core import Batch, Episode
+from jaxmeta.learners.probabilistic import classifier
 from jaxmeta.testing import probe
 
 KEY = jax.random.key(0)
@@ -124,8 +125,11 @@ def test_padded_queries_are_no_part_of_batch_statistics():
     net = jm.models.conv4(None, filters=2, blocks=1, norm="batch")
     learner = jm.protonet(net, criterion=jm.losses.cross_entropy)
     meta = learner.init(KEY, task(KEY))
-    want, found = (jm.evaluate(learner, meta, t, KEY, episodes=3) for t in (task, more))
+    believes = dict(predictive=classifier(learner).predictive, episodes=3)
+    want, found = (jm.evaluate(learner, meta, t, KEY, **believes) for t in (task, more))
     np.testing.assert_allclose(found.scores, want.scores, rtol=1e-5)
+    np.testing.assert_allclose(found.nlls, want.nlls, rtol=1e-5)
+    np.testing.assert_allclose(found.ece, want.ece, rtol=1e-4)
 
 
 def test_a_stream_is_evaluated():
