@@ -6,11 +6,11 @@ from jaxmeta.train.estimators import antithetic as antithetic
 from jaxmeta.train.estimators import compare_estimators as compare_estimators
 from jaxmeta.train.estimators import estimators as estimators
 from jaxmeta.train.estimators import evolution_strategies as evolution_strategies
-from jaxmeta.train.evaluate import Evaluation as Evaluation
 from jaxmeta.train.evaluate import evaluate as evaluate
-from jaxmeta.train.evaluate import interval as interval
 from jaxmeta.train.evaluate import predictions as predictions
 from jaxmeta.train.evaluate import query_dependence as query_dependence
+from jaxmeta.train.evaluation import Evaluation as Evaluation
+from jaxmeta.train.evaluation import interval as interval
 from jaxmeta.train.halving import Halving as Halving
 from jaxmeta.train.halving import successive_halving as successive_halving
 from jaxmeta.train.inner import InnerStep as InnerStep
