@@ -184,8 +184,16 @@ _dropped = contextvars.ContextVar("weights_dropped", default=False)
 
 
 def takes_weights(function: Callable) -> bool:
-    """Whether a function declares that it takes `weights`: by that name, not by `**`."""
-    return "weights" in inspect.signature(function).parameters
+    """Whether a function takes `weights`, by that name or among `**` others."""
+    return "weights" in inspect.signature(function).parameters or takes_any(function)
+
+
+def takes_any(function: Callable) -> bool:
+    """Whether a function takes any keyword: it may hand them on, or drop them."""
+    found = inspect.signature(function).parameters
+    return "weights" not in found and any(
+        p.kind == p.VAR_KEYWORD for p in found.values()
+    )
 
 
 @contextlib.contextmanager

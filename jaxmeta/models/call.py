@@ -1,12 +1,18 @@
 """How learners run a network on a batch whose examples have weights."""
 
+import contextlib
 from typing import Any
 
 import flax.linen as nn
 from flax import nnx
 
 from jaxmeta.core import Array, Key, Meta, Model, PyTree
-from jaxmeta.functional.rows import example_weights, takes_weights, weights_dropped
+from jaxmeta.functional.rows import (
+    example_weights,
+    takes_any,
+    takes_weights,
+    weights_dropped,
+)
 
 
 def call(
@@ -23,7 +29,8 @@ def call(
 
     A model whose `apply` takes `weights` is given them. One that does not is taken at
     its word that its examples do not mix; should a layer inside take statistics of the
-    batch all the same, it refuses (`functional.rows.check_not_dropped`).
+    batch all the same, it refuses (`functional.rows.check_not_dropped`). So it does
+    where an `apply` that takes any keyword does not hand them on.
 
     Args:
       model: a `Model`, or a `PerStep` one.
@@ -43,11 +50,9 @@ def call(
     if weights is None:
         return model.apply(meta, inputs, train=train, key=key, **options)
     if takes_weights(model.apply):
-        weights = example_weights(weights)
-        return model.apply(
-            meta, inputs, train=train, key=key, weights=weights, **options
-        )
-    with weights_dropped():
+        options["weights"] = example_weights(weights)
+    declared = takes_weights(model.apply) and not takes_any(model.apply)
+    with contextlib.nullcontext() if declared else weights_dropped():
         return model.apply(meta, inputs, train=train, key=key, **options)
 
 
