@@ -173,7 +173,8 @@ CANNOT_FAIL = {
     "padding_is_invisible": "reptile's loss as to the query, which it never sees: its "
     "metrics alone can break the law there",
     "weights_are_copies": "reptile, likewise; mann and snail do not claim it",
-    "same_key_same_value": "learners that draw nothing, on nets without dropout",
+    "same_key_same_value": "learners that draw nothing, on nets without dropout; and "
+    "meta_transfer, whose extractor is frozen and never drops out",
     "nan_is_no_score": "mann on raw pixels as to the embedding, which has no parameters",
 }
 """Laws that no mistake could break, and on which learners: there they show nothing."""

@@ -54,7 +54,8 @@ def test_contract_with_dropout_and_running_averages(name, more):
 
     def check(drop, laws):
         laws = [law for law in laws if applies(law, case.checks)]
-        checks = {**case.checks, "dropout": drop > 0, "episodes": 3}
+        drops = drop > 0 and name != "meta_transfer"  # which runs it at inference alone
+        checks = {**case.checks, "dropout": drops, "episodes": 3}
         check_learner(case.build(*nets(drop)), case.task, laws=laws, **checks)
 
     with jax.enable_x64(False):  # as a user builds it: Flax's averages are float32
