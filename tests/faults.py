@@ -18,6 +18,7 @@ from flax import linen, nnx
 
 import jaxmeta as jm
 from jaxmeta.core import Batch, Episode
+from tests.learners.cases import CASES, body, head
 
 KEY = jax.random.key(0)
 
@@ -300,6 +301,21 @@ def linen_flag():
 
 
 # 8. Recompiled
+
+
+@fault(
+    8,
+    "traces of jit(trainer.step) over three steps: learners that are traced twice",
+    "r2d2 2, metaoptnet 2, platipus 2, bmaml 2",
+    lambda x: x == "none of 25",
+)
+def every_learner():
+    counts = {
+        name: count_traces(case.build(head, body), case.task)
+        for name, case in CASES.items()
+    }
+    again = [f"{name} {n}" for name, n in counts.items() if n != 1]
+    return f"{', '.join(again) or 'none'} of {len(counts)}"
 
 
 @fault(
