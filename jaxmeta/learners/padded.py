@@ -4,6 +4,7 @@ import functools
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxmeta.core import Array, Batch, Criterion, Episode, MetaLearner
 from jaxmeta.functional.rows import clean, clean_rows
@@ -75,10 +76,13 @@ def checked(batch: Batch, places: bool) -> Batch:
             f"weights: got shape {list(weights.shape)}, wants [{shape[0]}], one for each "
             "example"
         )
-    _check_values(weights)
+    _check_values(batch.weights)
     return batch._replace(weights=weights)
 
 
 def _check_values(weights: Array) -> None:
-    if not isinstance(weights, jax.core.Tracer) and bool(jnp.any(~(weights >= 0))):
-        raise ValueError(f"weights: got {weights.min()}, wants numbers >= 0")
+    if isinstance(weights, jax.core.Tracer):
+        return
+    known = np.asarray(weights)  # by NumPy: constants of a compiled function, too
+    if not np.all(known >= 0):
+        raise ValueError(f"weights: got {known.min()}, wants numbers >= 0")

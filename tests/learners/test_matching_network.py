@@ -86,9 +86,10 @@ def test_context_matters_and_its_order_follows_the_key(context):
 
 def test_context_passes_padding_by(context):
     run, meta, task = context
-    x, t = task.support
+    x, t = task.support[:2]
+    weights = jnp.concatenate([jnp.ones(len(t)), jnp.zeros(2)])
     padded = jm.Batch(
-        jnp.concatenate([x, x[:2] + 1]), jnp.concatenate([t, jnp.zeros_like(t[:2])])
+        jnp.concatenate([x, x[:2] + 1]), jnp.concatenate([t, t[:2]]), weights
     )
     key = jax.random.key(6)
     got = run(meta, task._replace(support=padded), key)
