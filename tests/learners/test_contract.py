@@ -44,7 +44,6 @@ SLOW = ("vmap_is_a_loop", "jit_is_eager")  # said by the first row, too
     "more", [(), pytest.param(SLOW, marks=pytest.mark.slow)], ids=["fast", "whole"]
 )
 @pytest.mark.parametrize("name", NOISY)
-@pytest.mark.filterwarnings("ignore:.*statistics:UserWarning")
 # Flax's averages are float32, whatever is averaged
 @pytest.mark.filterwarnings("ignore:scatter inputs have incompatible:FutureWarning")
 @pytest.mark.usefixtures("x64")
