@@ -75,7 +75,7 @@ def downloads() -> Score:
         for kind, says in {
             "status/404": "404",
             "html": "page",
-            "long": f"want {len(CONTENT)}",
+            "long": f"wants {len(CONTENT)}",
             "wrong": SHA256,
         }.items():
             path, url = root / kind.replace("/", "-"), f"{address}/{kind}"
