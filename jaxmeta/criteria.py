@@ -185,7 +185,7 @@ def as_criterion(criterion: Criterion | Callable[..., Scalar] | None) -> Criteri
                 f"weights: got some, and {name} takes (outputs, targets) alone: wants a "
                 "function of (outputs, targets, weights)"
             )
-        more = {"by position": (weights,), "no": ()}.get(weighted or "no", ())
+        more = (weights,) if weighted == "by position" else ()
         named = {"weights": weights} if weighted == "by name" else {}
         value = criterion(outputs, targets, *more, **named)
         if jnp.shape(value):

@@ -1,7 +1,8 @@
 """Faults of 0.1, each with the value it had then and the value now: `python -m tests.faults`.
 
-The values of 0.1 were printed by that version on the same inputs. A line ends in "mended"
-where the value now is the right one, which a test of the suite also holds.
+What 0.1 said is as it was reported, sometimes of a larger input of the same kind: it is
+not computed here. A line ends in "mended" where the value now is the right one, which a
+test of the suite also holds.
 """
 
 import contextlib
@@ -29,7 +30,7 @@ class Fault(NamedTuple):
     Attributes:
       kind: its number in the list of kinds.
       what: the input in a few words.
-      before: what 0.1 said.
+      before: what 0.1 said, as reported.
       now: computes what is said now.
       right: whether that is right.
     """
