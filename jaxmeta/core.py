@@ -5,7 +5,7 @@ axis, a parameter, or a `jit`: `jax.vmap` adds the axis, the trainer adds the re
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import jax
 import numpy as np
@@ -118,11 +118,14 @@ class Criterion(NamedTuple):
         headline. Where an output that counts is NaN, so are they.
       prepare: `(outputs, support) -> outputs`: what the support set rules out, such as
         classes that it has no example of.
+      best: whether more of the headline is better, "max" as of an accuracy, or less,
+        "min" as of an error: what chooses parameters by validation goes by it.
     """
 
     loss: Callable[..., Scalar]
     metrics: Callable[..., dict[str, Scalar]]
     prepare: Callable[[Any, Batch], Any] = lambda outputs, support: outputs
+    best: Literal["max", "min"] = "max"
 
 
 class InitFn(Protocol):

@@ -53,7 +53,7 @@ example are taken out, so that a network of 50 outputs learns and predicts a tas
 classes as one of 7 outputs would.
 """
 
-regression = Criterion(losses.mse, _mse)
+regression = Criterion(losses.mse, _mse, best="min")
 """Real values: targets and outputs `[n, ...]`; mean squared error is loss and headline."""
 
 binary = Criterion(losses.binary_cross_entropy, _label_accuracy)
@@ -133,7 +133,7 @@ def each_place(criterion: Criterion) -> Criterion:
         seen = Batch(None, flat(support.targets), weights)
         return criterion.prepare(flat(outputs), seen).reshape(outputs.shape)
 
-    return Criterion(loss, report, prepare)
+    return Criterion(loss, report, prepare, criterion.best)
 
 
 def _place_weights(targets: Array, weights: Array | None) -> Array | None:
@@ -198,7 +198,7 @@ def as_criterion(criterion: Criterion | Callable[..., Scalar] | None) -> Criteri
     def report(outputs, targets, weights=None):
         return {name: loss(outputs, targets, weights)}
 
-    return Criterion(loss, report)
+    return Criterion(loss, report, best="min")
 
 
 def _arguments(function: Callable) -> tuple[int, str | None]:

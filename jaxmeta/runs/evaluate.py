@@ -1,59 +1,63 @@
-"""`jaxmeta evaluate`: a trained run on more test episodes."""
+"""Evaluation: a trained run on more test episodes, or on others."""
 
-import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
-from jaxmeta.runs import checkpoints, folder, keys, loop
-from jaxmeta.runs.build import Job, abstract_state, build
-from jaxmeta.runs.errors import RunError
+from jaxmeta.runs import keys, loop
+from jaxmeta.runs.experiment import finished, tested
 from jaxmeta.runs.files import write_json
-from jaxmeta.runs.folder import RunFolder
-from jaxmeta.runs.train import chosen, headline, make_result
-
-
-def load_snapshot(where: RunFolder, job: Job) -> checkpoints.Snapshot:
-    """The newest whole checkpoint of a run."""
-    state = abstract_state(job)
-    like = (state, state.meta if job.recipe.keep == "best" else ())
-    snapshot = checkpoints.restore(where.checkpoints, like)
-    if snapshot is None:
-        raise RunError(f"{where.path}: has no checkpoint yet, train it first")
-    return snapshot
+from jaxmeta.runs.results import headline, make_result
+from jaxmeta.runs.run import Files, Run, load
 
 
 def evaluate(
-    path: Path,
-    episodes: int,
-    data: str | None = None,
+    run: str | Path | Run,
     *,
+    episodes: int = 10_000,
+    options: Mapping[str, Any] | None = None,
+    files: Files | None = None,
     say: Callable[[str], None] = print,
-) -> Path:
-    """Tests a run and writes evaluation-<episodes>.json beside its result.
+) -> dict[str, Any]:
+    """Tests a run on more episodes and writes evaluation-<...>.json beside its result.
 
     Args:
-      path: the run folder.
+      run: the run, or its folder.
       episodes: test episodes; the first are those of result.json.
-      data: the folder with the data, if it has moved.
+      options: other options of the recipe for the test: `{"ways": 20, "shots": 5}`,
+        another `data`. The parameters must fit.
+      files: see `load`.
       say: takes a line for the user.
 
     Returns:
-      The file.
+      What was written: as result.json, with `changed`, the options.
 
     Raises:
-      ConfigError: no run, or its data are gone.
+      ConfigError: no run, data that are gone, or options that do not fit.
       RunError: a run without a whole checkpoint.
     """
     started = time.perf_counter()
-    recipe = folder.read_config(path)
-    job = build(recipe if data is None else dataclasses.replace(recipe, data=data))
-    snapshot = load_snapshot(RunFolder(path), job)
-    meta, step = chosen(recipe, snapshot)
-    found = loop.score(job, meta, job.tasks.test, keys.test(), episodes)
+    opened = run if isinstance(run, Run) else load(run, files=files)
+    changed = dict(options or {})
+    if changed:
+        opened = opened.again(changed, files)
+    job, key = opened.job, keys.test()
+    task = tested(job.experiment.tasks)
+    say(f"{opened.path}: testing on {episodes} episodes ...")
+    found = loop.score(job, opened.meta, task, key, episodes)
+    done = finished(job.experiment, opened.meta, key, keys.drawing(), found)
     wall = time.perf_counter() - started
-    result = make_result(job, found, snapshot.info, step, wall)
-    file = path / f"evaluation-{episodes}.json"
+    result = make_result(job, done, opened.snapshot.info, opened.step, wall)
+    result["changed"] = {k: str(v) if isinstance(v, Path) else v for k, v in changed.items()}
+    name = "-".join([str(episodes), *(f"{k}-{_word(v)}" for k, v in changed.items())])
+    file = opened.path / f"evaluation-{name}.json"
     write_json(file, result)
-    say(f"{headline(result)}")
-    return file
+    say(headline(result))
+    say(str(file))
+    return result
+
+
+def _word(value: Any) -> str:
+    """A value as part of a file's name."""
+    return "".join(c if c.isalnum() or c in "._" else "-" for c in Path(str(value)).name)

@@ -2,16 +2,17 @@
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from jaxmeta.runs.check import from_dict
 from jaxmeta.runs.errors import ConfigError, RunError
 from jaxmeta.runs.files import write_atomic, write_json
-from jaxmeta.runs.recipes import Recipe
+from jaxmeta.runs.recipe import Made
+from jaxmeta.runs.settings import FREE, Settings, check
 
-# Fields that may differ between a run and its continuation: they change no number.
-_FREE = ("out", "fork", "strict", "checkpoint_every", "summary", "track")
+FORMAT = 2
+"""Of config.json; 0.1 wrote no number."""
 
 
 class RunFolder(NamedTuple):
@@ -40,55 +41,86 @@ class RunFolder(NamedTuple):
         return self.path / "report.html"
 
 
-def open_folder(recipe: Recipe) -> RunFolder:
+class Config(NamedTuple):
+    """What config.json says.
+
+    Attributes:
+      recipe: where the experiment is from: see `Recipe.origin`.
+      options: the value of every option of the recipe.
+      settings: the run's.
+      version: of jaxmeta, when the run began.
+    """
+
+    recipe: dict[str, Any]
+    options: dict[str, Any]
+    settings: Settings
+    version: str
+
+
+def open_folder(made: Made, settings: Settings) -> RunFolder:
     """Finds the folder of a run and writes nothing.
 
     Args:
-      recipe: `recipe.out` is the folder; `None` is the first free runs/<recipe>-<n>.
+      made: what is run.
+      settings: `out` is the folder; `None` is the first free runs/<recipe>-<n>.
 
     Returns:
-      A `RunFolder`, new or of the same recipe.
+      A `RunFolder`, new or of the same experiment and settings.
 
     Raises:
       ConfigError: a folder that holds something else.
     """
-    if recipe.out is None:
+    if settings.out is None:
         n = 1
-        while (path := Path("runs") / f"{recipe.name}-{n}").exists():
+        while (path := Path("runs") / f"{made.recipe.name}-{n}").exists():
             n += 1
         return RunFolder(path)
-    folder = RunFolder(Path(recipe.out).expanduser())
+    out = settings.out
+    folder = RunFolder(Path(out).expanduser())
     wants = "a new or empty folder, or a run with the same settings"
     if folder.path.exists() and not folder.path.is_dir():
-        raise ConfigError("out", f"{recipe.out}, which is a file", wants)
+        raise ConfigError("out", f"{out}, which is a file", wants)
     if not folder.path.is_dir() or not any(folder.path.iterdir()):
         return folder
     if not folder.config.is_file():
-        raise ConfigError("out", f"{recipe.out}, which holds something else", wants)
-    old, new = (dataclasses.asdict(r) for r in (read_config(folder.path), recipe))
-    for name in old:
-        if name not in _FREE and old[name] != new[name]:
-            got = (
-                f"{recipe.out}, a run with {name} = {old[name]!r} and not {new[name]!r}"
-            )
-            other = f"{wants}; --fork {recipe.out} starts another one from it"
+        raise ConfigError("out", f"{out}, which holds something else", wants)
+    old = read_config(folder.path)
+    other = f"{wants}; --fork {out} starts another one from it"
+    if old.recipe != made.recipe.origin:
+        what = "the recipe, or its file, is another one than the run was started with"
+        raise ConfigError("out", f"{out}: {what}", other)
+    was = old.options | dataclasses.asdict(old.settings)
+    now = made.options | dataclasses.asdict(settings)
+    for name in {**was, **now}:
+        if name not in FREE and was.get(name) != now.get(name):
+            got = f"{out}, a run with {name} = {was.get(name)!r} and not {now.get(name)!r}"
             raise ConfigError("out", got, other)
     return folder
 
 
-def create(folder: RunFolder, recipe: Recipe, version: str) -> None:
-    """Makes the folder and writes the resolved recipe, so that a run can be repeated."""
+def create(folder: RunFolder, made: Made, settings: Settings, version: str) -> None:
+    """Makes the folder and writes what is run, so that it can be repeated."""
     try:
         folder.path.mkdir(parents=True, exist_ok=True)
-        config = {"version": version, "recipe": dataclasses.asdict(recipe)}
+        config = {
+            "format": FORMAT,
+            "version": version,
+            "recipe": made.recipe.origin,
+            "options": made.options,
+            "settings": dataclasses.asdict(settings),
+        }
         write_json(folder.config, config)
     except OSError as error:
         wants = f"a folder that can be written ({error.strerror})"
         raise ConfigError("out", str(folder.path), wants) from error
 
 
-def read_config(path: Path) -> Recipe:
-    """The recipe of the run in `path`, or a `ConfigError`."""
+def read_config(path: Path) -> Config:
+    """What the run in `path` says of itself.
+
+    Raises:
+      ConfigError: no run, a damaged file, or one of another version.
+    """
     config = RunFolder(path).config
     if not config.is_file():
         what = "no config.json in it" if path.is_dir() else "no such folder"
@@ -96,10 +128,28 @@ def read_config(path: Path) -> Recipe:
             "run", f"{path} ({what})", "a folder that jaxmeta train wrote"
         )
     try:
-        return from_dict(json.loads(config.read_text(encoding="utf-8"))["recipe"])
-    except (ValueError, KeyError, TypeError, OSError, RecursionError) as error:
+        found = json.loads(config.read_text(encoding="utf-8"))
+        number, version = found.get("format"), str(found.get("version"))
+        if number == FORMAT:
+            return _config(found, version)
+    except (ValueError, KeyError, TypeError, AttributeError, OSError, RecursionError) as error:
         wants = f"the file that jaxmeta train wrote: {error}"
         raise ConfigError("run", config, wants) from error
+    wants = "a run of jaxmeta 0.2"
+    if number is None and version.startswith("0.1"):
+        wants += "; jaxmeta 0.1 reads it: pip install 'jaxmeta<0.2'"
+    raise ConfigError("run", f"{path}, a run of jaxmeta {version}", wants)
+
+
+def _config(found: Mapping[str, Any], version: str) -> Config:
+    recipe, options = found["recipe"], found["options"]
+    if not isinstance(recipe, dict) or not isinstance(options, dict):
+        raise ValueError("recipe and options are no objects")
+    known = {f.name for f in dataclasses.fields(Settings)}
+    for name in found["settings"]:
+        if name not in known:
+            raise ConfigError(name, "an unknown setting", "one of this version")
+    return Config(recipe, options, check(Settings(**found["settings"])), version)
 
 
 class Metrics:

@@ -7,60 +7,58 @@ import jax
 import jax.numpy as jnp
 
 from jaxmeta.runs import checkpoints, folder, keys
-from jaxmeta.runs.build import Job, abstract_state
 from jaxmeta.runs.checkpoints import Snapshot
 from jaxmeta.runs.errors import ConfigError, RunError
 from jaxmeta.runs.folder import RunFolder
+from jaxmeta.runs.job import Job, abstract_state
 
-# With nothing else changed, the validations of the old run are those of the new one.
-_SAME_VALIDATION = (
-    *("name", "summary", "out", "fork", "steps", "tasks", "optimiser", "rate", "clip"),
-    *("schedule", "halve_every", "episodes", "validate_every", "keep", "seed", "chunk"),
-    *("task_chunk", "checkpoint_every", "strict", "exact"),
-    *("on_nonfinite", "inner_alarm"),
-)
+# What may change and leave the validations of the old run those of the new one.
+_SAME_VALIDATION = {f.name for f in dataclasses.fields(folder.Settings)}
+_SAME_VALIDATION -= {"validate_episodes"}
 
 
 def forked(job: Job) -> Snapshot:
-    """The newest checkpoint of `recipe.fork`, as the start of this run.
+    """The newest checkpoint of the run at `settings.fork`, as the start of this one.
 
     Parameters, buffers, optimiser and step are those of the old run; so is the root key,
     unless the seed is another one. With no setting changed, the fork goes on as the old
-    run would have.
+    run would have. Its best parameters so far are those of the old run where no option
+    of the recipe has changed: another option may be another validation.
 
     Raises:
       ConfigError: no run, no checkpoint, or one that does not fit these settings.
     """
-    recipe = job.recipe
-    path = Path(recipe.fork or "").expanduser()
+    settings = job.settings
+    path = Path(settings.fork or "").expanduser()
     try:
         old = folder.read_config(path)
     except ConfigError as error:
-        raise ConfigError("fork", recipe.fork, f"a run folder: {error}") from error
-    state = abstract_state(job)
-    like = (state, state.meta if old.keep == "best" else ())
+        raise ConfigError("fork", settings.fork, f"a run folder: {error}") from error
     try:
+        state = abstract_state(job)
+        kept = old.settings.keep == "best" and job.experiment.tasks.val is not None
+        like = (state, state.meta if kept else ())
         snapshot = checkpoints.restore(RunFolder(path).checkpoints, like)
     except RunError as error:
-        raise ConfigError("fork", recipe.fork, f"a run that fits: {error}") from error
+        raise ConfigError("fork", settings.fork, f"a run that fits: {error}") from error
     if snapshot is None:
-        raise ConfigError("fork", recipe.fork, "a run that has saved a checkpoint")
+        raise ConfigError("fork", settings.fork, "a run that has saved a checkpoint")
     step = int(snapshot.state.step)
-    if step >= recipe.steps:
-        raise ConfigError(
-            "steps", recipe.steps, f"more than {step}, where {recipe.fork} is"
-        )
-    key = snapshot.key if recipe.seed == old.seed else keys.root(recipe.seed)
+    if step >= job.steps:
+        raise ConfigError("steps", job.steps, f"more than {step}, where {settings.fork} is")
+    same_seed = settings.seed == old.settings.seed
+    key = snapshot.key if same_seed else keys.root(settings.seed)
     info = {
         **snapshot.info,
-        "recipe": recipe.name,
-        "forked_from": {"run": str(recipe.fork), "step": step},
+        "recipe": job.made.recipe.name,
+        "forked_from": {"run": str(settings.fork), "step": step},
     }
-    was, now = dataclasses.asdict(old), dataclasses.asdict(recipe)
-    changed = {name for name in now if was[name] != now[name]}
+    was = old.options | dataclasses.asdict(old.settings)
+    now = job.made.options | dataclasses.asdict(settings)
+    changed = {name for name in {**was, **now} if was.get(name) != now.get(name)}
     best = snapshot.best
-    if recipe.keep != "best":
+    if not job.keep:
         best, info["best"] = (), None
-    elif old.keep != "best" or not changed <= {*_SAME_VALIDATION}:
+    elif not kept or not changed <= _SAME_VALIDATION:
         best, info["best"] = jax.tree.map(jnp.copy, snapshot.state.meta), None
     return Snapshot(snapshot.state, best, key, info)

@@ -4,21 +4,25 @@ import math
 import sys
 import time
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jax.sharding import NamedSharding, PartitionSpec
 from tqdm import tqdm
 
 from jaxmeta import train
-from jaxmeta.core import Meta, Task
+from jaxmeta.core import Key, Meta
+from jaxmeta.criteria import as_criterion
 from jaxmeta.runs import keys, nonfinite
-from jaxmeta.runs.build import Job
 from jaxmeta.runs.checkpoints import Snapshot
 from jaxmeta.runs.devices import gather, make_mesh, spread
 from jaxmeta.runs.errors import RunError
+from jaxmeta.runs.experiment import HostBatches
+from jaxmeta.runs.job import Job
+from jaxmeta.tasks.names import as_partial
 from jaxmeta.train import Evaluation, Trainer, TrainState
 
 
@@ -30,12 +34,14 @@ class Events(NamedTuple):
       save: a snapshot, when one is due and at the end.
       stopping: whether to save and leave.
       restore: the last snapshot that was saved, from the disk.
+      say: a line for the user.
     """
 
     row: Callable[[dict], None]
     save: Callable[[int, Snapshot], None]
     stopping: Callable[[], bool]
     restore: Callable[[], Snapshot]
+    say: Callable[[str], None]
 
 
 def until(trainer: Trainer, last: jax.Array) -> Trainer:
@@ -59,26 +65,28 @@ def until(trainer: Trainer, last: jax.Array) -> Trainer:
     return trainer._replace(step=step)
 
 
-def compile_chunk(job: Job, state: TrainState, key: jax.Array):
-    """Compiles `(state, task, key, last) -> (state, metrics)`; the state is donated.
+def compile_chunk(job: Job, state: TrainState, key: Key):
+    """Compiles `(state) -> (state, metrics)` for a chunk; the state is donated.
 
     Returns:
       `(function, seconds)`.
     """
-    recipe = job.recipe
-    steps, left = min(recipe.chunk, recipe.steps), recipe.steps - int(state.step)
-
-    mesh = make_mesh(recipe)
+    if isinstance(job.experiment.tasks.train, HostBatches):
+        return _compile_step(job, state, key)
+    chunk_, steps_ = job.settings.chunk, job.steps
+    steps, left = min(chunk_, steps_), steps_ - int(state.step)
+    mesh = make_mesh(job.settings.devices, job.batch)
 
     def chunk(state, task, key, last):
         # a continued run's chunks start where they would have; a fork's need not
-        whole = left % steps == 0 and recipe.on_nonfinite != "rollback"
+        whole = left % steps == 0 and job.settings.on_nonfinite != "rollback"
         trainer = job.trainer if whole else until(job.trainer, last)
-        return train.fit(trainer, task, state, key, steps=steps, batch=recipe.tasks)
+        return train.fit(trainer, task, state, key, steps=steps, batch=job.batch)
 
     start = time.perf_counter()
-    last = jnp.asarray(recipe.steps, jnp.int32)
-    rest = spread((job.tasks.train, key, last), mesh)
+    last = jnp.asarray(job.steps, jnp.int32)
+    task = as_partial(job.experiment.tasks.train)
+    rest = spread((task, key, last), mesh)
     everywhere = None if mesh is None else NamedSharding(mesh, PartitionSpec())
     jitted = jax.jit(chunk, donate_argnums=0, out_shardings=everywhere)
     compiled = jitted.lower(spread(state, mesh), *rest).compile()
@@ -86,28 +94,45 @@ def compile_chunk(job: Job, state: TrainState, key: jax.Array):
     return lambda state: compiled(spread(state, mesh), *rest), seconds
 
 
-def score(
-    job: Job, meta: Meta, task: Task, key: jax.Array, episodes: int
-) -> Evaluation:
-    """Evaluates parameters as the recipe tests them."""
-    mesh = make_mesh(job.recipe)
+def _compile_step(job: Job, state: TrainState, key: Key):
+    """The same for batches that are made on the host, one after another."""
+    host = job.experiment.tasks.train
+
+    def step(state, batch, key):
+        learning = jax.random.split(jax.random.fold_in(key, state.step))[1]
+        return job.trainer.step(state, batch, learning)
+
+    start = time.perf_counter()
+    jitted = jax.jit(step, donate_argnums=0)
+    compiled = jitted.lower(state, host.batch(0), key).compile()
+
+    def chunk(state):
+        first, rows = int(state.step), []
+        for t in range(first, min(first + job.settings.chunk, job.steps)):
+            state, metrics = compiled(state, host.batch(t), key)
+            rows.append(metrics)
+        return state, {k: np.stack([row[k] for row in rows]) for k in rows[0]}
+
+    return chunk, time.perf_counter() - start
+
+
+def score(job: Job, meta: Meta, task: Any, key: Key, episodes: int) -> Evaluation:
+    """Evaluates parameters as the experiment tests them."""
+    mesh = make_mesh(job.settings.devices, job.batch)
+    experiment = job.experiment
+    meta = gather(meta, mesh)
+    if experiment.judge is not None:
+        return experiment.judge(meta, task, key, episodes)
     return train.evaluate(
         job.tester,
-        gather(meta, mesh),
+        meta,
         task,
         key,
         episodes=episodes,
-        chunk=side_by_side(job, episodes),
-        predictive=job.predictive,
+        chunk=experiment.chunk,
+        predictive=experiment.predictive,
         mesh=mesh,
     )
-
-
-def side_by_side(job: Job, episodes: int) -> int:
-    """Episodes evaluated together: 1 for images on a CPU, where it is fastest."""
-    if jax.default_backend() == "cpu" and job.recipe.model != "mlp":
-        return 1
-    return max(size for size in range(1, 65) if episodes % size == 0)
 
 
 def run(job: Job, snapshot: Snapshot, events: Events) -> Snapshot:
@@ -124,30 +149,35 @@ def run(job: Job, snapshot: Snapshot, events: Events) -> Snapshot:
     Raises:
       RunError: the loss is not finite; its step was not taken.
     """
-    recipe = job.recipe
+    settings = job.settings
     state, best, key, info = snapshot
     step = int(state.step)
-    validate_every = _period(recipe.validate_every, recipe.steps)
-    save_every = _period(recipe.checkpoint_every, recipe.steps)
-    chunk, seconds = compile_chunk(job, state, key)
-    info = {**info, "compile_seconds": info["compile_seconds"] + seconds}
+    validates = job.experiment.tasks.val is not None
+    validate_every = _period(settings.validate_every, job.steps) if validates else 0
+    save_every = _period(settings.checkpoint_every, job.steps)
+    if step < job.steps:
+        events.say("compiling the outer step ...")
+        chunk, seconds = compile_chunk(job, state, key)
+        events.say(f"compiled in {seconds:.1f} s")
+        info = {**info, "compile_seconds": info["compile_seconds"] + seconds}
     if step == 0 and validate_every:
+        events.say("validating before the first step ...")
         events.row({"step": 0, **_validate(job, state.meta)})
     bar = tqdm(
-        total=recipe.steps, initial=step, unit="step", disable=not sys.stderr.isatty()
+        total=job.steps, initial=step, unit="step", disable=not sys.stderr.isatty()
     )
     with bar:
-        while step < recipe.steps and not events.stopping():
+        while step < job.steps and not events.stopping():
             start = time.perf_counter()
             state, metrics = chunk(state)
-            taken = min(step + recipe.chunk, recipe.steps) - step
+            taken = min(step + settings.chunk, job.steps) - step
             means, held = nonfinite.means(metrics, taken)
-            if held is not None and recipe.on_nonfinite != "skip_task":
+            if held is not None and settings.on_nonfinite != "skip_task":
                 text = nonfinite.explain_step(job, state, key)
-                if recipe.on_nonfinite == "raise":
+                if settings.on_nonfinite == "raise":
                     raise RunError(text)
                 state, step, info = nonfinite.rolled_back(events.restore(), state, text)
-                if step == recipe.steps:
+                if step == job.steps:
                     events.save(step, Snapshot(state, best, key, info))
                 continue
             if means is None:
@@ -156,22 +186,22 @@ def run(job: Job, snapshot: Snapshot, events: Events) -> Snapshot:
                     f"{step + taken}; a lower rate or inner_rate may help"
                 )
             seconds = time.perf_counter() - start
-            rate = taken * recipe.tasks / seconds
+            rate = taken * job.batch / seconds
             info = {**info, "train_seconds": info["train_seconds"] + seconds}
             before, step = step, step + taken
             row = {"step": step, **means, "tasks_per_second": round(rate, 2)}
-            if _due(validate_every, before, step, recipe.steps):
+            if _due(validate_every, before, step, job.steps):
                 row |= _validate(job, state.meta)
-                if recipe.keep == "best" and _better(row, info["best"]):
+                if job.keep and _better(job, row, info["best"]):
                     # A copy: the state's own arrays are given away to the next chunk.
                     best = jax.tree.map(jnp.copy, state.meta)
                     info = {**info, "best": _val_of(row)}
             events.row(row)
             bar.update(taken)
             bar.set_postfix_str(_postfix(row))
-            if _due(save_every, before, step, recipe.steps):
+            if _due(save_every, before, step, job.steps):
                 events.save(step, Snapshot(state, best, key, info))
-    if events.stopping() and step < recipe.steps:
+    if events.stopping() and step < job.steps:
         events.save(step, Snapshot(state, best, key, info))
     return Snapshot(state, best, key, info)
 
@@ -186,10 +216,11 @@ def _due(every: int, before: int, now: int, last: int) -> bool:
 
 
 def _validate(job: Job, meta: Meta) -> dict[str, float]:
-    recipe = job.recipe
-    if recipe.inner_alarm is not None:
+    settings = job.settings
+    if settings.inner_alarm is not None:
         nonfinite.watch(job, meta)
-    found = score(job, meta, job.tasks.val, keys.validation(), recipe.validate_episodes)
+    tasks, episodes = job.experiment.tasks, settings.validate_episodes
+    found = score(job, meta, tasks.val, keys.validation(), episodes)
     return {f"val_{found.metric}": found.mean, "val_ci95": found.ci95}
 
 
@@ -197,12 +228,14 @@ def _val_of(row: dict) -> dict[str, float]:
     return {k: v for k, v in row.items() if k == "step" or k.startswith("val_")}
 
 
-def _better(row: dict, best: dict | None) -> bool:
+def _better(job: Job, row: dict, best: dict | None) -> bool:
     """Whether a validation beats the best so far; a tie goes to the later step."""
-    name = "val_mse" if "val_mse" in row else "val_accuracy"
+    name = next(k for k in row if k.startswith("val_") and k != "val_ci95")
     if not math.isfinite(row[name]):
         return False
-    sign = -1 if name == "val_mse" else 1
+    tester = job.tester
+    low = tester is not None and as_criterion(tester.criterion).best == "min"
+    sign = -1 if low else 1
     return best is None or sign * row[name] >= sign * best[name]
 
 

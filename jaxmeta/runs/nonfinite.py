@@ -8,10 +8,10 @@ import numpy as np
 from jaxmeta import train, tree
 from jaxmeta.core import Episode, Meta
 from jaxmeta.runs import keys
-from jaxmeta.runs.build import METHODS, Job, make_learner
 from jaxmeta.runs.checkpoints import Snapshot
 from jaxmeta.runs.errors import RunError
-from jaxmeta.runs.sources import train_sizes
+from jaxmeta.runs.experiment import HostBatches
+from jaxmeta.runs.job import Job
 from jaxmeta.tasks import class_names, episode_classes
 from jaxmeta.train import TrainState
 
@@ -50,20 +50,26 @@ def explain_step(job: Job, state: TrainState, root: jax.Array) -> str:
     Returns:
       One line: step, task, classes, inner step, leaf.
     """
-    recipe, step = job.recipe, int(state.step)
+    step, learner = int(state.step), job.experiment.learner
+    task = job.experiment.tasks.train
+    if learner is None or job.experiment.objective or isinstance(task, HostBatches):
+        return (
+            f"loss: got a number that is not finite at outer step {step + 1}; the step "
+            f"was not taken; {_HELP}"
+        )
     sampling, learning = jax.random.split(jax.random.fold_in(root, step))
-    draws = jax.random.split(sampling, recipe.tasks)
-    learns = jax.random.split(learning, recipe.tasks)
+    draws = jax.random.split(sampling, job.batch)
+    learns = jax.random.split(learning, job.batch)
 
     @jax.jit
     def gradient(meta: Meta, episode: Episode, key):
         def loss(params):
-            return job.learner.loss(meta._replace(params=params), episode, key)[0]
+            return learner.loss(meta._replace(params=params), episode, key)[0]
 
         return jax.value_and_grad(loss)(meta.params)
 
     for i, (draw, learn) in enumerate(zip(draws, learns, strict=True)):
-        episode = job.tasks.train(draw)
+        episode = task(draw)
         value, grads = gradient(state.meta, episode, learn)
         leaf = _first_bad(grads)
         if leaf is None and np.isfinite(value):
@@ -96,32 +102,28 @@ def rolled_back(
 
 def watch(job: Job, meta: Meta) -> None:
     """Warns of inner loops that make things worse."""
-    recipe = job.recipe
-    if not METHODS[recipe.learner].steps:
+    alarm, task = job.settings.inner_alarm, job.experiment.tasks.train
+    if job.experiment.at_steps is None or alarm is None:
         return
     for i, key in enumerate(jax.random.split(keys.drawing(), _WATCHED)):
-        for seen in _trace(job, meta, job.tasks.train(key), key):
-            if seen.alarming(recipe.inner_alarm):
+        for seen in _trace(job, meta, task(key), key):
+            if seen.alarming(alarm):
                 warnings.warn(
                     f"the inner loop diverges on training task {i}: {seen}; "
-                    f"alarm at {recipe.inner_alarm}",
+                    f"alarm at {alarm}",
                     stacklevel=2,
                 )
                 return
 
 
 def _trace(job: Job, meta: Meta, episode: Episode, key) -> list[train.InnerStep]:
-    recipe = job.recipe
-    ways, shots, _ = train_sizes(recipe)
-
-    def at(k):
-        return make_learner(recipe, k, ways, ways * shots)
-
-    return train.inner_steps(at, meta, episode, key, steps=recipe.inner_steps)
+    at, steps = job.experiment.at_steps, job.experiment.inner_steps
+    assert at is not None and steps is not None
+    return train.inner_steps(at, meta, episode, key, steps=steps[0])
 
 
 def _inner(job: Job, meta: Meta, episode: Episode, key) -> str:
-    if not METHODS[job.recipe.learner].steps:
+    if job.experiment.at_steps is None or job.experiment.inner_steps is None:
         return ""
     try:
         seen = _trace(job, meta, episode, key)
@@ -129,14 +131,15 @@ def _inner(job: Job, meta: Meta, episode: Episode, key) -> str:
         return ""
     if seen and not seen[-1].finite:
         return f", inner step {seen[-1].step} ({seen[-1].leaf})"
-    return f", after inner step {job.recipe.inner_steps} (all of them finite)"
+    return f", after inner step {job.experiment.inner_steps[0]} (all of them finite)"
 
 
 def _classes(job: Job, draw: jax.Array) -> str:
-    numbers = episode_classes(job.tasks.train, draw)
+    task = job.experiment.tasks.train
+    numbers = episode_classes(task, draw)
     if numbers is None:
         return ""
-    names = class_names(job.tasks.train) or ()
+    names = class_names(task) or ()
     return f" (classes {', '.join(names[int(i)] for i in numbers if i >= 0)})"
 
 

@@ -1,86 +1,304 @@
-"""`--field value ...` to a dataclass, by tyro, with errors in one line."""
+"""Functions as command lines: a signature gives the options, a docstring their help.
 
-import contextlib
-import io
-import itertools
-from typing import TypeVar
+`OneOf` marks a parameter whose value is itself a function out of a table, a network or a
+learner; the keyword arguments of the one that is chosen are options, too.
 
-import tyro
+    def few_shot(*, learner: Annotated[Part, OneOf(LEARNERS)] = use("maml"), ways: int = 5)
 
-from jaxmeta.runs.check import describe, hints_of
+    --learner maml --inner-rate 0.4 --ways 5
+"""
+
+import dataclasses
+import inspect
+import re
+import types
+import typing
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
 from jaxmeta.runs.errors import ConfigError, did_you_mean
 
-T = TypeVar("T")
+REQUIRED = inspect.Parameter.empty
+_PLAIN = (int, float, bool, str, Path)
 
 
-def parse(kind: type[T], words: list[str], default: T, prog: str) -> T | None:
-    """Reads `--field value ...` into a dataclass, by tyro.
+@dataclasses.dataclass(frozen=True)
+class OneOf:
+    """The mark of an option that is a function out of a table.
+
+    Attributes:
+      table: name -> function; or a function that gives it, where importing it is slow.
+      files: whether FILE.py:FUNCTION does as well.
+    """
+
+    table: Mapping[str, Callable] | Callable[[], Mapping[str, Callable]]
+    files: bool = False
+
+    def functions(self) -> Mapping[str, Callable]:
+        return self.table() if callable(self.table) else self.table
+
+
+class Use(NamedTuple):
+    """A choice out of a table, with values for the options of what is chosen."""
+
+    name: str
+    options: dict[str, Any]
+
+
+def use(name: str, **options: Any) -> Use:
+    """`use("maml", inner_rate=0.4)`: the value of an option that is `OneOf` a table."""
+    return Use(name, options)
+
+
+class Option(NamedTuple):
+    """One option of a command line.
+
+    Attributes:
+      name: of the argument.
+      kind: its type.
+      default: its value where nothing is said; `REQUIRED` where something must be.
+      help: a sentence.
+      owner: the option whose choice brings it, "" for the recipe's own.
+      one_of: the table, where it is a choice.
+    """
+
+    name: str
+    kind: Any
+    default: Any
+    help: str
+    owner: str = ""
+    one_of: OneOf | None = None
+
+
+class Found(NamedTuple):
+    """A function, all its options, and what was chosen for those that are choices."""
+
+    options: dict[str, Option]
+    chosen: dict[str, Callable]
+
+
+Resolve = Callable[[str], Callable]
+"""FILE.py:FUNCTION -> the function; only for files that the user has named."""
+
+
+def no_files(name: str) -> Callable:
+    """Where no file has been named, none is opened."""
+    raise ConfigError("file", name, "a file that is named on this command line")
+
+
+def find(function: Callable, said: Mapping[str, Any], resolve: Resolve) -> Found:
+    """All options of a function, given the choices among `said`.
 
     Args:
-      kind: the dataclass.
-      words: the words of the command line.
-      default: a value for each field that is not named.
-      prog: for the usage line.
+      function: a recipe.
+      said: option -> value, as typed or as kept in a run folder.
+      resolve: opens FILE.py:FUNCTION.
 
     Returns:
-      The value, or `None` if all that was wanted is help, which has been printed.
+      `Found`.
 
     Raises:
-      ConfigError: for the first option that cannot be read.
+      ConfigError: a choice that is not in its table.
+      TypeError: a parameter that no command line can give and that has no default, or an
+        option that two parts have.
     """
-    if any(word in ("-h", "--help") for word in words):
-        _tyro(kind, ["--help"], default, prog, quiet=False)
-        return None
-    hints = hints_of(kind)
-    options = _split(words, hints)
-    value = _tyro(kind, words, default, prog)
-    if value is not None:
-        return value
-    for field, option in options:  # which one was it?
-        if _tyro(kind, option, default, prog) is None:
-            got = repr(" ".join(option[1:])) if option[1:] else "nothing"
-            if "=" in option[0]:
-                got = repr(option[0].split("=", 1)[1])
-            raise ConfigError(field, got, describe(hints[field]))
-    raise ConfigError("options", repr(" ".join(words)), "each --field once")
+    options: dict[str, Option] = {}
+    chosen: dict[str, Callable] = {}
+
+    def add(function: Callable, owner: str, given: Mapping[str, Any]) -> None:
+        for option in own_options(function, owner):
+            if option.name in given:
+                option = option._replace(default=given[option.name])
+            if option.name in options:
+                raise TypeError(
+                    f"option {option.name}: got two, of {owner or 'the recipe'} and of "
+                    f"{options[option.name].owner or 'the recipe'}, wants one"
+                )
+            options[option.name] = option
+            if option.one_of is not None:
+                start = option.default
+                start = start if isinstance(start, Use) else Use(str(start), {})
+                options[option.name] = option._replace(default=start.name)
+                name = str(said.get(option.name, start.name))
+                part = _choice(option, name, resolve)
+                chosen[option.name] = part
+                same = start.options if name == start.name else {}
+                add(part, option.name, same)
+                unknown = set(same) - set(options)
+                if unknown:
+                    raise TypeError(f"{name}: has no option {sorted(unknown)[0]!r}")
+
+    add(function, "", {})
+    return Found(options, chosen)
 
 
-def _split(words: list[str], hints: dict[str, object]) -> list[tuple[str, list[str]]]:
-    """`--ways 5 --out x` as `[("ways", ["--ways", "5"]), ("out", ["--out", "x"])]`."""
-    options: list[tuple[str, list[str]]] = []
-    for word in words:
-        if word.startswith("--"):
-            field = word[2:].split("=", 1)[0].replace("-", "_")
-            if field not in hints:
-                hint = did_you_mean(field, hints)
-                known = f"a field that exists{hint}; --help shows them"
-                raise ConfigError(f"--{field}", "an unknown field", known)
-            options.append((field, [word]))
-        elif options:
-            options[-1][1].append(word)
-        else:
-            raise ConfigError("options", repr(word), "--field value")
+def _choice(option: Option, name: str, resolve: Resolve) -> Callable:
+    one_of = option.one_of
+    assert one_of is not None
+    if one_of.files and ".py:" in name:
+        return resolve(name)
+    table = one_of.functions()
+    if name not in table:
+        more = " or FILE.py:FUNCTION" if one_of.files else ""
+        wants = f"one of {', '.join(table)}{more}{did_you_mean(name, table)}"
+        raise ConfigError(option.name, repr(name), wants)
+    return table[name]
+
+
+def bind(found: Found, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The keyword arguments of the function: each choice as a `partial` of its own.
+
+    Args:
+      found: from `find`.
+      values: a value for each option that is not left at its default.
+
+    Returns:
+      Arguments for the function that `find` was given.
+
+    Raises:
+      ConfigError: an option without a value.
+    """
+    full = {}
+    for name, option in found.options.items():
+        value = values.get(name, option.default)
+        if value is REQUIRED:
+            raise ConfigError(name, "nothing", describe(option.kind))
+        full[name] = value
+
+    def arguments(owner: str) -> dict[str, Any]:
+        return {
+            name: partial(found.chosen[name], **arguments(name))
+            if option.one_of
+            else full[name]
+            for name, option in found.options.items()
+            if option.owner == owner
+        }
+
+    return arguments("")
+
+
+def own_options(function: Callable, owner: str = "") -> list[Option]:
+    """The options that a function's own signature gives, in its order.
+
+    Parameters of a type that no command line can give keep their default.
+    """
+    made = inspect.signature(function)
+    inner = function
+    while isinstance(inner, partial):
+        inner = inner.func
+    hints = typing.get_type_hints(inner, include_extras=True)
+    said = help_of(inner)
+    options = []
+    for name, parameter in made.parameters.items():
+        if parameter.kind is not inspect.Parameter.KEYWORD_ONLY:
+            continue
+        kind, one_of = hints.get(name, str), None
+        if typing.get_origin(kind) is Annotated:
+            kind, *marks = typing.get_args(kind)
+            one_of = next((m for m in marks if isinstance(m, OneOf)), None)
+        if one_of is None and not plain(kind):
+            if parameter.default is REQUIRED:
+                raise TypeError(
+                    f"{name}: has no default and type {kind}, which a command line "
+                    "cannot give; wants int, float, bool, str, Path, Literal, tuples of "
+                    "them, or None"
+                )
+            continue
+        kind = str if one_of else kind
+        text = said.get(name, "")
+        options.append(Option(name, kind, parameter.default, text, owner, one_of))
     return options
 
 
-def _tyro(
-    kind: type[T], words: list[str], default: T, prog: str, quiet=True
-) -> T | None:
-    """Calls tyro; `None` where it would exit. Its boxed errors are not shown."""
-    config = (tyro.conf.FlagConversionOff,)
-    hush = contextlib.redirect_stderr if quiet else contextlib.nullcontext
-    try:
-        with hush(io.StringIO()):
-            return tyro.cli(kind, args=words, default=default, prog=prog, config=config)
-    except SystemExit:
-        return None
+def plain(kind: Any) -> bool:
+    """Whether a command line can give a value of this type."""
+    if kind in _PLAIN or kind is type(None):
+        return True
+    origin, args = typing.get_origin(kind), typing.get_args(kind)
+    if origin is typing.Literal:
+        return True
+    if origin in (typing.Union, types.UnionType):
+        return all(map(plain, args))
+    return origin in (tuple, list) and all(a is Ellipsis or plain(a) for a in args)
 
 
-def value_of(option: str, words: list[str]) -> str | None:
-    """What follows an option, before the options are read for good."""
-    for word, after in itertools.pairwise([*words, ""]):
-        if word == option and after and not after.startswith("--"):
-            return after
-        if word.startswith(f"{option}="):
-            return word.split("=", 1)[1]
-    return None
+def help_of(function: Callable) -> dict[str, str]:
+    """Argument -> its sentence, from the `Args:` of a docstring.
+
+    >>> def f(*, ways=5):
+    ...     '''Does it.
+    ...
+    ...     Args:
+    ...       ways: classes in a task,
+    ...         two or more.
+    ...     '''
+    >>> help_of(f)
+    {'ways': 'classes in a task, two or more.'}
+    """
+    text = inspect.getdoc(function) or ""
+    block = re.search(r"^Args:\n((?:[ \t]+.*\n?|\n)*)", text, re.MULTILINE)
+    found: dict[str, str] = {}
+    name = None
+    for line in inspect.cleandoc(block.group(1)).splitlines() if block else ():
+        start = re.match(r"(\w+)(?: \([^)]*\))?: (.*)", line)
+        if start:
+            name = start.group(1)
+            found[name] = start.group(2).strip()
+        elif name and line.startswith(" "):
+            found[name] += " " + line.strip()
+    return found
+
+
+def summary_of(function: Callable) -> str:
+    """The first line of a function's docstring."""
+    while isinstance(function, partial):
+        function = function.func
+    return (inspect.getdoc(function) or "").split("\n", 1)[0]
+
+
+def describe(kind: object) -> str:
+    """A type in words: `"an integer"`, `"one of second, first"`."""
+    origin, args = typing.get_origin(kind), typing.get_args(kind)
+    if origin is typing.Literal:
+        return f"one of {', '.join(map(str, args))}"
+    if type(None) in args:
+        rest = [describe(a) for a in args if a is not type(None)]
+        return " or ".join([*rest, "None"])
+    if origin in (tuple, list):
+        return f"{describe(args[0])}s".replace("an integers", "integers").replace(
+            "a numbers", "numbers"
+        )
+    names = {
+        int: "an integer", float: "a number", bool: "True or False",
+        str: "text", Path: "a path",
+    }  # fmt: skip
+    return names.get(kind, str(kind))  # type: ignore[call-overload]
+
+
+def check_type(name: str, value: object, kind: object) -> None:
+    """Raises a `ConfigError` where a value is not of the type of its option."""
+    if not _fits(value, kind):
+        raise ConfigError(name, repr(value), describe(kind))
+
+
+def _fits(value: object, kind: object) -> bool:
+    origin, args = typing.get_origin(kind), typing.get_args(kind)
+    if origin is typing.Literal:
+        return value in args
+    if origin in (tuple, list):
+        fixed = Ellipsis not in args and origin is tuple
+        if not isinstance(value, (tuple, list)) or (fixed and len(value) != len(args)):
+            return False
+        kinds = args if fixed else (args[0],) * len(value)
+        return all(map(_fits, value, kinds))
+    if origin in (typing.Union, types.UnionType):
+        return any(_fits(value, arg) for arg in args)
+    if kind is type(None):
+        return value is None
+    if kind in (int, float) and isinstance(value, bool):
+        return False  # True is an int to Python, and no number of shots to anyone
+    if kind is Path:
+        return isinstance(value, (str, Path))
+    return isinstance(value, (int, float) if kind is float else kind)  # type: ignore

@@ -1,188 +1,316 @@
-"""A recipe: everything that decides a run, one commented line a knob."""
+"""Recipes: functions that return experiments, found by a name or in a file of one's own.
 
+Code is taken from the installed package, or from a file that the user names. What a run
+folder says is a name in the first case, and a file's name with its SHA-256 in the second:
+it is looked up, and nothing in the folder is ever run.
+"""
+
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import re
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Literal
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
 
-from tyro.conf import Suppress
+from jaxmeta.data import DataError
+from jaxmeta.runs.errors import ConfigError, did_you_mean, one_line
+from jaxmeta.runs.experiment import Experiment
+from jaxmeta.runs.options import Found, bind, check_type, find, no_files, summary_of
 
-Schedule = Literal["constant", "cosine", "linear", "halving"]
+RECIPES: dict[str, "Recipe"] = {}
+"""The recipes that come with the package, by name; importing `jaxmeta.recipes` fills it."""
+
+_GRAMMAR = re.compile(r"^([\w-]+): got (.*), wants (.*)$", re.DOTALL)
+_unread: ContextVar[bool] = ContextVar("unread", default=False)
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """One run: the tasks, the learner, the outer loop, the test."""
+    """A function that returns an `Experiment`, with a name. Calling it calls the function.
 
-    name: Suppress[str]
-    """What the recipe is called; the run folder is named after it."""
-    summary: Suppress[str]
-    """One line: what it reproduces and what to expect."""
+    Attributes:
+      name: what runs are called after.
+      function: its keyword arguments are the options.
+      summary: a line for `jaxmeta list`.
+      origin: what a run folder says of it: `{"package": name}`, or `{"file": name,
+        "function": name, "sha256": digest}`, or `{"python": name}`.
+    """
 
-    # The tasks.
-    dataset: Literal[
-        "glyphs",
-        "sinusoid",
-        "sine_or_line",
-        "omniglot",
-        "cifar_fs",
-        "fc100",
-        "mini_imagenet",
-        "tiered_imagenet",
-        "cub",
-        "amazon",
-        "folder",
-    ] = "glyphs"
-    """Where tasks come from. The first three are made on the fly."""
-    data: str | None = None
-    """Folder with the data: Omniglot's zips (or their content), or <class>/*.png."""
-    split: Literal["vinyals", "official"] = "vinyals"
-    """Omniglot's classes: Vinyals' 1028/172/423, or background/evaluation."""
-    size: int = 28
-    """Side of the images in pixels; every image is resized to it."""
-    mode: Literal["L", "RGB"] = "L"
-    """Grey or colour images, where dataset is folder; photographs are RGB."""
-    invert: bool = False
-    """Turn dark on light into light on dark, where dataset is folder."""
-    rotations: bool = False
-    """Make four classes of each one by quarter turns (all splits, as published)."""
-    ways: int = 5
-    """Classes in a task."""
-    shots: int = 1
-    """Support examples of a class (in all, for sinusoid)."""
-    queries: int = 15
-    """Query examples of a class (in all, for sinusoid)."""
-    train_ways: int | None = None
-    """Ways of the training tasks; None: as ways."""
-    train_shots: int | None = None
-    """Shots of the training tasks; None: as shots."""
-    train_queries: int | None = None
-    """Queries of the training tasks; None: as queries."""
+    name: str
+    function: Callable[..., Experiment]
+    summary: str
+    origin: dict[str, str]
 
-    source_domain: str = "books"
-    """The domain with labels, where dataset is amazon: dvd, electronics, kitchen too."""
-    target_domain: str = "dvd"
-    """The domain without labels, which the run is tested on."""
-    words: int = 5000
-    """Words that are kept, by the number of training reviews they are in."""
+    def __call__(self, **options: Any) -> Experiment:
+        """The experiment, with these options; as on the command line they may be flat.
 
-    # The learner.
-    learner: str = "protonet"
-    """The method; `jaxmeta list` shows them."""
-    model: Literal["conv4", "mlp"] = "conv4"
-    """The network."""
-    filters: int = 64
-    """Channels of each layer of conv4."""
-    norm: Literal[
-        "batch", "batch_running", "batch_renorm", "group", "layer", "none"
-    ] = "batch_running"
-    """Normalisation in conv4. batch: of the batch at hand, at test time too, which lets
-    queries see one another; batch_running: with running averages at test time;
-    batch_renorm: with running averages at all times."""
-    downsample: Literal["pool", "stride"] = "pool"
-    """How conv4 shrinks: 2x2 max-pooling, or convolutions of stride 2."""
-    precision: Literal["float32", "bfloat16"] = "float32"
-    """What the network computes in. Parameters, fast weights and statistics are float32."""
-    hidden: tuple[int, ...] = (40, 40)
-    """Widths of the hidden layers of mlp."""
-    inner: Literal["sgd", "adam"] = "sgd"
-    """Optimiser of the inner loop. adam has beta1 = 0, as in Reptile."""
-    inner_rate: float = 0.4
-    """Its learning rate."""
-    inner_steps: int = 1
-    """Inner steps on a training task."""
-    inner_batch: int | None = None
-    """Support examples an inner step draws (reptile); None: all of them."""
-    order: Literal["second", "first"] = "second"
-    """Differentiate through the inner gradient, or hold it constant."""
-    lam: float = 2.0
-    """Strength of imaml's proximal term."""
-    damping: float = 0.0
-    """Added to lam where imaml solves for its gradient; 0 is exact."""
-    context: int = 5
-    """Length of cavia's context vector."""
-    attention: Literal["none", "dot", "multihead"] = "none"
-    """How cnp reads its context: the mean of all of it, or by attention."""
-    learn_temperature: bool = False
-    """matching_network learns the temperature of its attention, from 0.1."""
-    sharpness: float | None = None
-    """Where mann's heads start to learn how sharply they read; None: 1, as published."""
-    noise: float = 0.5
-    """Where platipus and bmaml start to learn the noise of real-valued targets."""
-    samples: int = 10
-    """Initialisations that platipus draws for a test task."""
-    train_samples: int = 1
-    """Initialisations that platipus draws for a training task."""
-    init_std: float = 0.02
-    """Standard deviation that platipus starts its weights with."""
-    kl_weight: float = 1e-6
-    """Weight of platipus's divergence between posterior and prior."""
-    particles: int = 5
-    """Networks of bmaml."""
-    repulsion: float = 0.1
-    """How strongly they keep apart."""
-    objective: Literal["paper", "likelihood"] = "paper"
-    """platipus and bmaml learn as published (from a mean over draws, from a leader), or
-    by the likelihood of the mixture that they predict."""
-    base: Literal["maml", "relation"] = "maml"
-    """What meta_gan adds a generator to."""
-    lam_gan: float = 1.0
-    """Weight of meta_gan's game; 0 is its base alone, with the same episodes."""
-    strength: float = 0.3
-    """What domains are drawn together by: dann's reversal in the end, or a weight."""
-    generator_rate: float = 1e-3
-    """Outer learning rate of meta_gan's generator; rate is the classifier's."""
+        Raises:
+          ConfigError: an option that does not fit.
+        """
+        return make(self, options).experiment
 
-    # The outer loop.
-    steps: int = 1000
-    """Outer steps."""
-    tasks: int = 16
-    """Tasks an outer step averages over (the meta-batch)."""
-    optimiser: Literal["adam", "sgd"] = "adam"
-    """Optimiser of the outer loop."""
-    rate: float = 1e-3
-    """Its learning rate."""
-    schedule: Schedule = "constant"
-    """How the rate falls: not, by a half cosine to 0, linearly to 0, or by halves."""
-    halve_every: int = 1000
-    """Outer steps between halvings, where schedule is halving."""
-    clip: float | None = None
-    """Largest global norm of the outer gradient; None: not clipped."""
+    @property
+    def __wrapped__(self) -> Callable[..., Experiment]:
+        return self.function
 
-    # The test, and the choice of parameters.
-    episodes: int = 600
-    """Test episodes."""
-    eval_inner_steps: int | None = None
-    """Inner steps on a validation or test task; None: as inner_steps."""
-    validate_every: int | None = None
-    """Outer steps between validations; None: a tenth of the run; 0: never."""
-    validate_episodes: int = 200
-    """Validation episodes; no test episode ever chooses anything."""
-    keep: Literal["best", "last"] = "best"
-    """Parameters to test: the best by validation, or those of the last step."""
 
-    # The run.
-    seed: int = 0
-    """Everything random follows from it."""
-    out: str | None = None
-    """Run folder; None: runs/<recipe>-<n>. An unfinished run in it is continued."""
-    chunk: int = 25
-    """Outer steps in one compiled call, and between two lines of metrics."""
-    task_chunk: int | None = None
-    """Tasks computed side by side; None: chosen for the machine. Trades memory, speed."""
-    devices: int = 1
-    """Devices the tasks of an outer step are spread over; on a CPU, one for each core."""
-    checkpoint_every: int | None = None
-    """Outer steps between checkpoints; None: a tenth of the run."""
-    fork: str | None = None
-    """Run folder to start from: its newest checkpoint, under these settings."""
-    strict: bool = False
-    """Refuse to continue a run where its fingerprint differs, instead of a warning."""
-    exact: bool = False
-    """One task at a time, summed in order: bits that no device count changes. Slower."""
-    on_nonfinite: Literal["raise", "skip_task", "rollback"] = "raise"
-    """What a NaN does: ends the run before the update; leaves its task out of the mean;
-    or goes back to the last checkpoint and on with the next tasks."""
-    inner_alarm: float | None = None
-    """Warn when an inner loop makes its loss, or moves a leaf by, this many times what it
-    was, looked at before the first step and at every validation; None: never."""
-    track: Literal["none", "tensorboard", "wandb"] = "none"
-    """Metrics go to metrics.jsonl and metrics.csv; and to an extra's files in the run."""
+class Made(NamedTuple):
+    """An experiment, and how it was made.
+
+    Attributes:
+      experiment: the value.
+      recipe: where it is from.
+      options: the value of every option, as plain JSON.
+    """
+
+    experiment: Experiment
+    recipe: Recipe
+    options: dict[str, Any]
+
+
+def recipe(name: str) -> Callable[[Callable[..., Experiment]], Recipe]:
+    """Registers a function of this package under a name."""
+
+    def register(function: Callable[..., Experiment]) -> Recipe:
+        return preset(name, function, summary_of(function))
+
+    return register
+
+
+def preset(
+    name: str, base: Recipe | Callable[..., Experiment], summary: str, **options: Any
+) -> Recipe:
+    """Registers a recipe with other defaults under a name of its own."""
+    function = base.function if isinstance(base, Recipe) else base
+    made = partial(function, **options) if options else function
+    RECIPES[name] = Recipe(name, made, summary, {"package": name})
+    return RECIPES[name]
+
+
+def known() -> Mapping[str, Recipe]:
+    """The package's recipes, by name."""
+    # The one look upwards: recipes register themselves, and who starts at `runs`, with a
+    # run folder in hand, has not imported them.
+    importlib.import_module("jaxmeta.recipes")
+    return RECIPES
+
+
+@contextmanager
+def without_data():
+    """Recipes that can do without their data build tasks of the right shapes instead."""
+    token = _unread.set(True)
+    try:
+        yield
+    finally:
+        _unread.reset(token)
+
+
+def unread() -> bool:
+    """Whether a recipe is being built `without_data`."""
+    return _unread.get()
+
+
+class Files:
+    """The Python files that the user has named: the only ones that are ever opened.
+
+    Args:
+      names: FILE.py:FUNCTION, from the words of a command line.
+    """
+
+    def __init__(self, names: Iterable[str] = ()):
+        self.named: list[str] = []
+        self._modules: dict[Path, Any] = {}
+        self._digests: dict[Path, str] = {}
+        for name in names:
+            self.add(name)
+
+    @property
+    def paths(self) -> list[str]:
+        """Files that were opened: errors that come from them are the user's own."""
+        return [str(path) for path in self._modules]
+
+    def add(self, name: str) -> None:
+        self.named.append(name)
+
+    def resolve(self, name: str) -> Callable:
+        """FILE.py:FUNCTION -> the function.
+
+        Raises:
+          ConfigError: no such file, no such function, or a file that was not named.
+        """
+        if name not in self.named:
+            raise ConfigError("file", name, "a file that is named on this command line")
+        file, _, function = name.rpartition(":")
+        path = Path(file).expanduser().resolve()
+        if not path.is_file():
+            raise ConfigError("file", file, "a Python file that is there")
+        found = vars(self._load(path)).get(function)
+        if not callable(found):
+            own = [n for n, f in vars(self._load(path)).items() if _own(f, path)]
+            hint = did_you_mean(function, own)
+            raise ConfigError(
+                "file", name, f"a function of it: {', '.join(own) or 'it has none'}{hint}"
+            )
+        return found
+
+    def reference(self, name: str) -> dict[str, str]:
+        """What a run folder says of FILE.py:FUNCTION."""
+        file, _, function = name.rpartition(":")
+        path = Path(file).expanduser().resolve()
+        self._load(path)
+        return {"file": path.name, "function": function, "sha256": self._digests[path]}
+
+    def named_as(self, reference: Mapping[str, str]) -> str:
+        """The FILE.py:FUNCTION, among those named, that a run folder refers to.
+
+        Raises:
+          ConfigError: the user has not named it.
+        """
+        file, function = str(reference.get("file")), str(reference.get("function"))
+        for name in self.named:
+            path, _, of = name.rpartition(":")
+            if Path(path).name == file and of == function:
+                return name
+        wants = (
+            f"the file that it was made with: add PATH/{file}:{function} to the command "
+            "(no code is run because a run folder names it)"
+        )
+        raise ConfigError("file", "nothing", wants)
+
+    def changed(self, reference: Mapping[str, str]) -> bool:
+        """Whether the file is another one than when the run was made."""
+        name = self.named_as(reference)
+        return self.reference(name)["sha256"] != reference.get("sha256")
+
+    def _load(self, path: Path) -> Any:
+        if path not in self._modules:
+            text = path.read_bytes()
+            self._digests[path] = hashlib.sha256(text).hexdigest()
+            spec = importlib.util.spec_from_file_location(path.stem, path)
+            assert spec is not None and spec.loader is not None
+            module = importlib.util.module_from_spec(spec)
+            self._modules[path] = module
+            sys.modules.setdefault(path.stem, module)  # for dataclasses in it
+            sys.path.insert(0, str(path.parent))  # as Python does for a script
+            try:
+                spec.loader.exec_module(module)
+            finally:
+                sys.path.remove(str(path.parent))
+        return self._modules[path]
+
+
+def _own(value: object, path: Path) -> bool:
+    return inspect.isfunction(value) and value.__code__.co_filename == str(path)
+
+
+def named(word: str, files: Files) -> Recipe:
+    """The recipe that a word of the command line names.
+
+    Raises:
+      ConfigError: there is none.
+    """
+    if ".py:" in word:
+        files.add(word)
+        function = files.resolve(word)
+        origin = files.reference(word)
+        return Recipe(origin["function"], function, summary_of(function), origin)
+    if word.endswith(".py"):
+        raise ConfigError("recipe", word, f"{word}:FUNCTION, which returns an Experiment")
+    recipes = known()
+    if word not in recipes:
+        hint = did_you_mean(word, recipes)
+        wants = f"one of {', '.join(recipes)}, FILE.py:FUNCTION, or a run folder{hint}"
+        raise ConfigError("recipe", repr(word), wants)
+    return recipes[word]
+
+
+def of_reference(reference: Mapping[str, Any], files: Files) -> Recipe:
+    """The recipe that a run folder refers to: looked up, never opened from there."""
+    if "package" in reference:
+        recipes = known()
+        name = str(reference["package"])
+        if name not in recipes:
+            hint = did_you_mean(name, recipes)
+            raise ConfigError("recipe", repr(name), f"a recipe of this version{hint}")
+        return recipes[name]
+    if "file" in reference:
+        return named(files.named_as(reference), files)
+    raise ConfigError(
+        "recipe", "an experiment that was made in Python", "it as `experiment`, in Python"
+    )
+
+
+def options_of(recipe: Recipe, said: Mapping[str, Any], files: Files | None) -> Found:
+    """All options of a recipe, given the choices among `said`."""
+    resolve = no_files if files is None else files.resolve
+    return find(recipe.function, said, resolve)
+
+
+def make(
+    recipe: Recipe, options: Mapping[str, Any], files: Files | None = None
+) -> Made:
+    """Calls a recipe with options.
+
+    Raises:
+      ConfigError: an option that is not there or does not fit, data that do not suffice.
+      TypeError: a function that returns something else than an `Experiment`.
+    """
+    found = options_of(recipe, options, files)
+    for name, value in options.items():
+        if name not in found.options:
+            hint = did_you_mean(name, found.options)
+            raise ConfigError(name, "an unknown option", f"an option of it{hint}")
+        check_type(name, value, found.options[name].kind)
+    arguments = bind(found, options)
+    if "package" in recipe.origin:
+        experiment = _in_our_words(recipe, arguments)
+    else:
+        experiment = recipe.function(**arguments)
+    if not isinstance(experiment, Experiment):
+        raise TypeError(
+            f"{recipe.name}: returned {type(experiment).__name__}, wants an Experiment"
+        )
+    values = {n: options.get(n, o.default) for n, o in found.options.items()}
+    return Made(experiment, recipe, {n: _json(v, files) for n, v in values.items()})
+
+
+def _in_our_words(recipe: Recipe, arguments: dict[str, Any]) -> Experiment:
+    """Calls a recipe of the package; what a builder objects to is about an option."""
+    try:
+        return recipe.function(**arguments)
+    except (ConfigError, TypeError):
+        raise
+    except (DataError, OSError) as error:
+        got = arguments.get("data", "")
+        raise ConfigError("data", got, f"a readable data set: {error}") from error
+    except ValueError as error:
+        parts = _GRAMMAR.match(one_line(error))
+        if parts is None:
+            raise ConfigError("recipe", recipe.name, f"a fit: {error}") from error
+        raise ConfigError(*parts.groups()) from error
+
+
+def _json(value: Any, files: Files | None) -> Any:
+    if isinstance(value, (tuple, list)):
+        return list(value)
+    if isinstance(value, str) and ".py:" in value and files and value in files.named:
+        return files.reference(value)
+    return str(value) if isinstance(value, Path) else value
+
+
+def from_json(values: Mapping[str, Any], files: Files) -> dict[str, Any]:
+    """The options of a run folder as they are given to `make`."""
+
+    def back(value):
+        if isinstance(value, dict):
+            return files.named_as(value)
+        return tuple(value) if isinstance(value, list) else value
+
+    return {name: back(value) for name, value in values.items()}

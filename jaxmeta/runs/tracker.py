@@ -1,7 +1,6 @@
 """Where the metrics of a run go: JSONL and CSV always, TensorBoard or W&B if asked."""
 
 import csv
-import dataclasses
 import importlib
 from pathlib import Path
 from typing import Protocol
@@ -9,7 +8,6 @@ from typing import Protocol
 from jaxmeta.runs.errors import ConfigError
 from jaxmeta.runs.files import write_atomic
 from jaxmeta.runs.folder import Metrics, RunFolder
-from jaxmeta.runs.recipe import Recipe
 
 # The library behind a tracker, and the extra that brings it.
 _LIBRARIES = {"tensorboard": "tensorboardX", "wandb": "wandb"}
@@ -87,14 +85,14 @@ class TensorBoard:
 class Wandb:
     """An offline Weights & Biases run in `<run>/wandb`; `wandb sync` uploads it."""
 
-    def __init__(self, path: Path, recipe: Recipe):
+    def __init__(self, path: Path, config: dict):
         wandb = importlib.import_module("wandb")
         self.run = wandb.init(
             mode="offline",
             dir=str(path),
             project="jaxmeta",
             name=path.name,
-            config=dataclasses.asdict(recipe),
+            config=config,
             settings=wandb.Settings(silent=True, console="off"),
         )
 
@@ -120,25 +118,27 @@ class All:
             tracker.close()
 
 
-def check_tracker(recipe: Recipe) -> None:
+def check_tracker(track: str) -> None:
     """Says at once if the library of a tracker is not there."""
-    if recipe.track == "none":
+    if track == "none":
         return
     try:
-        importlib.import_module(_LIBRARIES[recipe.track])
+        importlib.import_module(_LIBRARIES[track])
     except ImportError:
-        wants = f"none, or pip install jaxmeta[{recipe.track}]"
-        raise ConfigError("track", recipe.track, wants) from None
+        wants = f"none, or pip install jaxmeta[{track}]"
+        raise ConfigError("track", track, wants) from None
 
 
-def open_tracker(where: RunFolder, recipe: Recipe, metrics: Metrics, step: int) -> All:
+def open_tracker(
+    where: RunFolder, config: dict, metrics: Metrics, step: int, track: str
+) -> All:
     """The trackers of a run that goes on at `step`; `metrics` has been rewound to it."""
     trackers: list[Tracker] = [
         Jsonl(metrics),
         Csv(where.path / "metrics.csv", metrics.read()),
     ]
-    if recipe.track == "tensorboard":
+    if track == "tensorboard":
         trackers.append(TensorBoard(where.path, step))
-    if recipe.track == "wandb":
-        trackers.append(Wandb(where.path, recipe))
+    if track == "wandb":
+        trackers.append(Wandb(where.path, config))
     return All(*trackers)

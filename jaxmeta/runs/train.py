@@ -1,47 +1,60 @@
-"""`jaxmeta train`: a recipe in, a run folder out; stopped runs are continued."""
+"""Training: an experiment in, a run folder out; stopped runs are continued."""
 
 import contextlib
+import dataclasses
 import datetime
-import math
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 import jaxmeta
 from jaxmeta.core import Meta
-from jaxmeta.runs import adaptation, checkpoints, folder, keys, loop
-from jaxmeta.runs.build import Job, abstract_state, build, init_state
+from jaxmeta.runs import checkpoints, folder, keys, loop
 from jaxmeta.runs.checkpoints import Snapshot
 from jaxmeta.runs.errors import ConfigError, RunError, explain, out_of_memory
+from jaxmeta.runs.experiment import Experiment, finished, tested
 from jaxmeta.runs.files import write_json
 from jaxmeta.runs.fingerprint import differences, fingerprint
 from jaxmeta.runs.folder import RunFolder
 from jaxmeta.runs.fork import forked
-from jaxmeta.runs.instances import instances
-from jaxmeta.runs.recipes import Recipe
-from jaxmeta.runs.report import write_report
+from jaxmeta.runs.job import Job, abstract_state, build, init_state
+from jaxmeta.runs.recipe import Made, Recipe, make
+from jaxmeta.runs.results import headline, make_result
+from jaxmeta.runs.settings import Settings
 from jaxmeta.runs.stop import Interrupted, Stop
 from jaxmeta.runs.tracker import check_tracker, open_tracker
 from jaxmeta.runs.writer import Writer
 from jaxmeta.tasks import class_names
-from jaxmeta.train import Evaluation, interval
 
 Say = Callable[[str], None]
 
 
-def train(recipe: Recipe, *, say: Say = print) -> Path:
-    """Trains a recipe, tests it, and leaves a run folder.
+def train(
+    experiment: Experiment | Recipe,
+    *,
+    out: str | Path | None = None,
+    options: Mapping[str, Any] | None = None,
+    say: Say = print,
+    **settings: Any,
+) -> Path:
+    """Trains an experiment, tests it, and leaves a run folder.
 
-    If the folder holds an unfinished run of the same recipe, that run is continued,
-    bit for bit as if it had not been stopped. A finished one is left as it is.
+    If the folder holds an unfinished run of the same experiment, that run is continued,
+    bit for bit as if it had not been stopped. A finished one is left as it is. An
+    `Experiment` that was made in Python is not kept in the folder: to continue it, make
+    it again.
 
     Args:
-      recipe: what to run.
+      experiment: what to run, or a recipe that makes it.
+      out: the run folder; `None` is runs/<name>-<n>.
+      options: of the recipe.
       say: takes a line for the user.
+      **settings: the fields of `Settings`.
 
     Returns:
       The run folder.
@@ -50,14 +63,43 @@ def train(recipe: Recipe, *, say: Say = print) -> Path:
       ConfigError: bad input, before anything is compiled.
       RunError: the run cannot go on.
       Interrupted: SIGINT or SIGTERM, after a checkpoint was saved.
+
+    >>> import optax, jaxmeta as jm
+    >>> task = jm.tasks.glyphs(5, 1, 5, size=8)
+    >>> learner = jm.protonet(jm.models.mlp(None))
+    >>> mine = Experiment(learner, jm.runs.Tasks(task, task, task), optax.adam(1e-3))
+    >>> train(mine, out="runs/mine", steps=100)  # doctest: +SKIP
     """
-    where = folder.open_folder(recipe)
+    for name in settings:
+        if name not in {f.name for f in dataclasses.fields(Settings)}:
+            raise ConfigError(name, "an unknown setting", "a field of jm.runs.Settings")
+    made = as_made(experiment, options)
+    chosen = Settings(**settings, out=None if out is None else str(out))
+    return train_made(made, chosen, say)
+
+
+def as_made(
+    experiment: Experiment | Recipe, options: Mapping[str, Any] | None = None
+) -> Made:
+    """An experiment with what is known of how it was made."""
+    if isinstance(experiment, Recipe):
+        return make(experiment, options or {})
+    if options:
+        raise ConfigError("options", options, "none: the experiment has been made")
+    name = "experiment"
+    recipe = Recipe(name, lambda: experiment, experiment.title, {"python": name})
+    return Made(experiment, recipe, {})
+
+
+def train_made(made: Made, settings: Settings, say: Say = print) -> Path:
+    """`train`, for an experiment whose making is known."""
+    where = folder.open_folder(made, settings)
     result = folder.read_result(where)
     if result is not None:
         say(f"{where.path}: finished already; {headline(result)}")
         return where.path
-    check_tracker(recipe)
-    job = build(recipe)
+    check_tracker(settings.track)
+    job = build(made, settings)
     try:
         return _run(job, where, say)
     except (OSError, MemoryError, jax.errors.JaxRuntimeError) as error:
@@ -70,21 +112,21 @@ def train(recipe: Recipe, *, say: Say = print) -> Path:
 
 
 def _run(job: Job, where: RunFolder, say: Say) -> Path:
-    recipe, started = job.recipe, time.perf_counter()
+    settings, started = job.settings, time.perf_counter()
     with (
         Stop() as stop,
         Writer(where.checkpoints) as writer,
         contextlib.ExitStack() as stack,
     ):
-        like = _like(job)
-        snapshot = checkpoints.restore(where.checkpoints, like)
-        start = snapshot or (forked(job) if recipe.fork else None)
-        folder.create(where, recipe, jaxmeta.__version__)
+        shapes = like(job)
+        snapshot = checkpoints.restore(where.checkpoints, shapes)
+        start = snapshot or (forked(job) if settings.fork else None)
+        folder.create(where, job.made, settings, jaxmeta.__version__)
         snapshot = _start(job, where, start, say)
         metrics = folder.Metrics(where.metrics)
         lost = max((row["step"] for row in metrics.read()), default=0)
-        if recipe.fork and not where.metrics.exists():
-            metrics.copy(RunFolder(Path(recipe.fork).expanduser()).metrics)
+        if settings.fork and not where.metrics.exists():
+            metrics.copy(RunFolder(Path(settings.fork).expanduser()).metrics)
         metrics.rewind(step := int(snapshot.state.step))
         if start is None and step < lost:
             warnings.warn(
@@ -92,7 +134,8 @@ def _run(job: Job, where: RunFolder, say: Say) -> Path:
                 "checkpoint of it; it starts again",
                 stacklevel=2,
             )
-        tracker = open_tracker(where, recipe, metrics, step)
+        config = job.made.options | dataclasses.asdict(settings)
+        tracker = open_tracker(where, config, metrics, step, settings.track)
         stack.enter_context(contextlib.closing(tracker))
         spent = snapshot.info["wall_seconds"]
 
@@ -103,42 +146,63 @@ def _run(job: Job, where: RunFolder, say: Say) -> Path:
 
         def last() -> Snapshot:
             writer.wait()
-            saved = checkpoints.restore(where.checkpoints, like)
+            saved = checkpoints.restore(where.checkpoints, shapes)
             return _fresh(job) if saved is None else saved
 
-        events = loop.Events(tracker.log, save, lambda: stop.signal is not None, last)
+        events = loop.Events(
+            tracker.log, save, lambda: stop.signal is not None, last, say
+        )
         if start is not None and not where.checkpoints.exists():
             save(int(start.state.step), start)  # a fork stands on its own from here
         snapshot = loop.run(job, snapshot, events)
         writer.wait()
         if stop.signal is not None:
             step = int(snapshot.state.step)
-            saved = f"{where.path}: stopped and saved at step {step} of {recipe.steps}"
+            saved = f"{where.path}: stopped and saved at step {step} of {job.steps}"
             raise Interrupted(f"{saved}; --out {where.path} continues it", stop.status)
-    meta, step = chosen(recipe, snapshot)
-    found = loop.score(job, meta, job.tasks.test, keys.test(), recipe.episodes)
-    wall = spent + time.perf_counter() - started
-    result = make_result(job, found, snapshot.info, step, wall) | instances(job, meta)
+    return _finish(job, where, snapshot, spent - started, say)
+
+
+def _finish(
+    job: Job, where: RunFolder, snapshot: Snapshot, began: float, say: Say
+) -> Path:
+    """Tests what was trained and writes what came of it."""
+    meta, step = chosen(job, snapshot)
+    episodes = job.settings.episodes
+    say(f"testing on {episodes} episodes ...")
+    task, key = tested(job.experiment.tasks), keys.test()
+    found = loop.score(job, meta, task, key, episodes)
+    wall = began + time.perf_counter()
+    done = finished(job.experiment, meta, key, keys.drawing(), found)
+    result = make_result(job, done, snapshot.info, step, wall)
+    say("writing the report ...")
     # The report first: a run with a result is finished, and is not looked at again.
-    write_report(where, job, meta, result)
+    from jaxmeta.report import write_report  # Matplotlib is slow to import
+
+    rows = folder.Metrics(where.metrics).read()
+    settings = dataclasses.asdict(job.settings)
+    pictures = job.experiment.pictures
+    write_report(
+        where.report, done, pictures, result, rows, job.made.options, settings
+    )
     write_json(where.result, result)
     say(f"{where.path}: {headline(result)}")
     say(f"{where.report}")
     return where.path
 
 
-def chosen(recipe: Recipe, snapshot: Snapshot) -> tuple[Meta, int]:
+def chosen(job: Job, snapshot: Snapshot) -> tuple[Meta, int]:
     """The parameters to test, and the step they are from."""
     best = snapshot.info["best"]
-    if recipe.keep == "best" and best is not None:
+    if job.keep and best is not None:
         return snapshot.best, best["step"]
     return snapshot.state.meta, int(snapshot.state.step)
 
 
-def _like(job: Job):
+def like(job: Job):
     """Shapes of what a checkpoint of this run holds."""
     state = abstract_state(job)
-    return state, state.meta if job.recipe.keep == "best" else ()
+    return state, state.meta if job.keep else ()
 
 
 def _start(job: Job, where: RunFolder, snapshot: Snapshot | None, say: Say) -> Snapshot:
@@ -147,7 +211,7 @@ def _start(job: Job, where: RunFolder, snapshot: Snapshot | None, say: Say) -> S
     if snapshot is not None:
         then = snapshot.info["fingerprint"]
         for difference in differences(then, now):
-            if job.recipe.strict:
+            if job.settings.strict:
                 raise ConfigError(
                     "strict", difference, "the fingerprint the run was started with"
                 )
@@ -157,9 +221,11 @@ def _start(job: Job, where: RunFolder, snapshot: Snapshot | None, say: Say) -> S
             )
         say(f"{where.path}: continued from step {int(snapshot.state.step)}")
         return snapshot
-    say(f"{where.path}: {job.recipe.name}, {job.recipe.steps} steps")
-    names = class_names(job.tasks.train)
-    if names is not None and names == class_names(job.tasks.val):
+    what = job.experiment.title or job.made.recipe.name
+    say(f"{where.path}: {what}, {job.steps} steps")
+    tasks = job.experiment.tasks
+    names = class_names(tasks.train) if callable(tasks.train) else None
+    if names is not None and callable(tasks.val) and names == class_names(tasks.val):
         say(
             f"{where.path}: few classes, so validation draws from the {len(names)} that "
             "are trained on; the test is of others"
@@ -169,92 +235,16 @@ def _start(job: Job, where: RunFolder, snapshot: Snapshot | None, say: Say) -> S
 
 def _fresh(job: Job) -> Snapshot:
     """The state before the first step."""
-    root = keys.root(job.recipe.seed)
+    root = keys.root(job.settings.seed)
     fresh = jax.jit(lambda key: init_state(job, key))(keys.init(root))
-    best = jax.tree.map(jnp.copy, fresh.meta) if job.recipe.keep == "best" else ()
+    best = jax.tree.map(jnp.copy, fresh.meta) if job.keep else ()
     info = {
         "best": None,
         "train_seconds": 0.0,
         "compile_seconds": 0.0,
         "wall_seconds": 0.0,
         "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "recipe": job.recipe.name,
+        "recipe": job.made.recipe.name,
         "fingerprint": fingerprint(),
     }
     return Snapshot(fresh, best, root, info)
-
-
-def make_result(
-    job: Job, found: Evaluation, info: dict, step: int, wall: float
-) -> dict[str, object]:
-    """What result.json holds."""
-    recipe = job.recipe
-    trained = recipe.steps * recipe.tasks
-    return {
-        "recipe": recipe.name,
-        "learner": recipe.learner,
-        found.metric: _number(found.mean),
-        "ci95": _number(found.ci95),
-        "episodes": found.episodes,
-        "ways": recipe.ways,
-        "shots": recipe.shots,
-        "queries": recipe.queries,
-        "seed": recipe.seed,
-        "steps": recipe.steps,
-        "tasks": recipe.tasks,
-        "transductive": found.transductive,
-        **beliefs(found),
-        "dataset": recipe.dataset,
-        "split": recipe.split if recipe.dataset == "omniglot" else None,
-        **adaptation.facts(recipe),
-        "kept": recipe.keep,
-        "kept_step": step,
-        "validation": info["best"],
-        "tasks_per_second": round(trained / max(info["train_seconds"], 1e-9), 2),
-        "train_seconds": round(info["train_seconds"], 2),
-        "compile_seconds": round(info["compile_seconds"], 2),
-        "wall_seconds": round(wall, 2),
-        "started": info["started"],
-        **{k: info[k] for k in ("forked_from", "rollbacks") if k in info},
-        "version": jaxmeta.__version__,
-        "fingerprint": fingerprint(),
-    }
-
-
-def beliefs(found: Evaluation) -> dict[str, object]:
-    """What result.json holds of a learner that says how sure it is."""
-    if found.nll is None:
-        return {}
-    values = {
-        "nll": found.nll,
-        "nll_ci95": interval(found.nlls)[1],
-        "log_likelihood": -found.nll,
-        "entropy": found.entropy,
-        "ece": found.ece,
-        "coverage": found.coverage,  # of the central 90 % band, in regression
-    }
-    return {name: value for name, value in values.items() if value is not None}
-
-
-def _number(value: float) -> float | None:
-    """A number as JSON knows it, which has no NaN."""
-    return value if math.isfinite(value) else None
-
-
-def headline(result: dict) -> str:
-    """`accuracy 98.12 % ± 0.20 (5-way 1-shot, 600 episodes, transductive)`."""
-    metric = "accuracy" if "accuracy" in result else "mse"
-    if result[metric] is None:
-        return f"{metric} nan: outputs are not finite ({result['episodes']} episodes)"
-    if "accuracy" in result:
-        value = (
-            f"accuracy {100 * result['accuracy']:.2f} % ± {100 * result['ci95']:.2f}"
-        )
-        task = f"{result['ways']}-way {result['shots']}-shot"
-        task = result.get("domains", task)
-    else:
-        value = f"mse {result['mse']:.4f} ± {result['ci95']:.4f}"
-        task = f"{result['shots']}-shot"
-    unknown = ", transductive or not is unknown"
-    word = {True: ", transductive", False: "", None: unknown}[result["transductive"]]
-    return f"{value} ({task}, {result['episodes']} episodes{word})"

@@ -8,9 +8,8 @@ import numpy as np
 from jax import lax
 
 from jaxmeta import metrics, train
-from jaxmeta.core import Meta
-from jaxmeta.runs import keys
-from jaxmeta.runs.build import Job
+from jaxmeta.report.finished import Finished
+from jaxmeta.tasks.names import as_partial
 
 BINS = 10
 
@@ -31,12 +30,11 @@ class Calibration(NamedTuple):
     error: float
 
 
-def judge(job: Job, meta: Meta, episodes: int) -> np.ndarray:
+def judge(finished: Finished, episodes: int) -> np.ndarray:
     """Predicts the queries of the first test episodes.
 
     Args:
-      job: the recipe, built.
-      meta: the parameters.
+      finished: the trained run.
       episodes: how many.
 
     Returns:
@@ -48,14 +46,14 @@ def judge(job: Job, meta: Meta, episodes: int) -> np.ndarray:
         def one(t):
             sampling, adapting = jax.random.split(jax.random.fold_in(key, t))
             episode = task(sampling)
-            outputs = train.predictions(job.tester, meta, episode, adapting)
+            outputs = train.predictions(finished.tester, meta, episode, adapting)
             said = jax.nn.softmax(outputs)
             query = episode.query
             return metrics.calibration_bins(said, query.targets, BINS, query.weights)
 
         return lax.map(one, jnp.arange(episodes)).sum(0)
 
-    return np.asarray(run(meta, job.tasks.test, keys.test()))
+    return np.asarray(run(finished.meta, as_partial(finished.test), finished.key))
 
 
 def calibration(table: np.ndarray) -> Calibration:

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from jaxmeta.runs.figures import Draw
-from jaxmeta.runs.judged import Calibration
+from jaxmeta.report.figures import Draw
+from jaxmeta.report.calibration import Calibration
 
 MOST_NUMBERS = 12  # classes up to which each cell of the confusion has its number
 

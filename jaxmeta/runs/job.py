@@ -1,0 +1,146 @@
+"""Experiment and settings -> trainer. All checks are made before anything compiles."""
+
+from typing import NamedTuple
+
+import jax
+
+from jaxmeta import train
+from jaxmeta.core import Key, Meta, MetaLearner
+from jaxmeta.runs.devices import make_mesh
+from jaxmeta.runs.errors import ConfigError, one_line
+from jaxmeta.runs.experiment import Experiment, HostBatches, tested
+from jaxmeta.runs.recipe import Made
+from jaxmeta.runs.settings import Settings, check
+from jaxmeta.train.trainer import Trainer, TrainState
+
+
+class Job(NamedTuple):
+    """What a run does, built.
+
+    Attributes:
+      made: the experiment, and how it was made.
+      settings: with its steps and its batch.
+      trainer: the outer loop.
+      keep: whether validation chooses the parameters.
+    """
+
+    made: Made
+    settings: Settings
+    trainer: Trainer
+    keep: bool
+
+    @property
+    def experiment(self) -> Experiment:
+        return self.made.experiment
+
+    @property
+    def steps(self) -> int:
+        return self.experiment.steps
+
+    @property
+    def batch(self) -> int:
+        return self.experiment.batch
+
+    @property
+    def tester(self) -> MetaLearner | None:
+        return self.experiment.tester or self.experiment.learner
+
+
+def build(made: Made, settings: Settings, *, init: bool = True) -> Job:
+    """Builds a run, or says in one line what is wrong with it.
+
+    Args:
+      made: the experiment.
+      settings: how to go about it; its `steps` and `batch` win over the experiment's.
+      init: whether the state's shapes are checked at once.
+
+    Returns:
+      A `Job`; nothing has been compiled.
+
+    Raises:
+      ConfigError: settings and an experiment that do not fit.
+    """
+    check(settings)
+    experiment = made.experiment
+    own = {n: getattr(settings, n) for n in ("steps", "batch")}
+    experiment = experiment._replace(**{n: v for n, v in own.items() if v is not None})
+    made = made._replace(experiment=experiment)
+    for name in ("steps", "batch"):
+        value = getattr(experiment, name)
+        if not isinstance(value, int) or value < 1:
+            raise ConfigError(name, value, "an integer >= 1")
+    if settings.task_chunk and experiment.batch % settings.task_chunk:
+        wants = f"a divisor of batch = {experiment.batch}"
+        raise ConfigError("task_chunk", settings.task_chunk, wants)
+    if settings.devices > 1 and isinstance(experiment.tasks.train, HostBatches):
+        raise ConfigError("devices", settings.devices, "1 with batches from the host")
+    keep = settings.keep == "best" and experiment.tasks.val is not None
+    job = Job(made, settings, make_trainer(experiment, settings), keep)
+    if init:
+        abstract_state(job)
+    return job
+
+
+def make_trainer(experiment: Experiment, settings: Settings) -> Trainer:
+    """The outer loop, with what it does about numbers that are not finite."""
+    skip = settings.on_nonfinite == "skip_task"
+    gradients = experiment.objective
+    if gradients is None:
+        if experiment.learner is None:
+            raise ConfigError("learner", "None", "a learner, or an objective")
+        episodic = train.skip_nonfinite if skip else train.episodic
+        gradients = episodic(
+            experiment.learner,
+            chunk=settings.task_chunk,
+            exact=settings.exact,
+            mesh=make_mesh(settings.devices, experiment.batch),
+            together=experiment.together and not settings.exact,
+        )
+    trainer = train.make_trainer(gradients, experiment.outer)
+    if experiment.start is not None:
+        trainer = _from(trainer, experiment.start, experiment)
+    return train.hold_nonfinite(trainer, advance=skip)
+
+
+def _from(trainer: Trainer, start: Meta, experiment: Experiment) -> Trainer:
+    """A trainer whose parameters are given."""
+
+    def init(key: Key, batch):
+        state = trainer.init(key, batch)
+        shapes = jax.tree.map(jax.numpy.shape, (state.meta, start))
+        if shapes[0] != shapes[1]:
+            raise ValueError("start: got parameters of another network than the learner's")
+        opt_state = experiment.outer.init(start.params)
+        return state._replace(meta=start, opt_state=opt_state)
+
+    return trainer._replace(init=init)
+
+
+def init_state(job: Job, key: Key) -> TrainState:
+    """The state before the first step; shapes come from one draw."""
+    making, drawing = jax.random.split(key)
+    task = job.experiment.tasks.train
+    if isinstance(task, HostBatches):
+        return job.trainer.init(making, task.batch(0))
+    return job.trainer.init(making, train.sample_batch(task, drawing, 1))
+
+
+def abstract_state(job: Job) -> TrainState:
+    """Shapes and types of the state. Checks the test's shapes too; runs nothing."""
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    try:
+        state = jax.eval_shape(lambda key: init_state(job, key), key)
+        task = tested(job.experiment.tasks)
+        if job.experiment.judge is None and callable(task):
+            jax.eval_shape(lambda state, key: _predict(job, state, key), state, key)
+    except ValueError as error:
+        if "package" not in job.made.recipe.origin:
+            raise  # of the user's own code, where Python says it best
+        raise ConfigError("model", job.made.recipe.name, f"a fit: {one_line(error)}") from error
+    return state
+
+
+def _predict(job: Job, state: TrainState, key: Key):
+    drawing, adapting = jax.random.split(key)
+    episode = tested(job.experiment.tasks)(drawing)
+    return train.predictions(job.tester, state.meta, episode, adapting)

@@ -1,0 +1,71 @@
+"""How someone's own files become inputs of a trained network."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from jaxmeta import data
+from jaxmeta.data.arrays import unit_range
+
+
+class Read(NamedTuple):
+    """Files as inputs.
+
+    Attributes:
+      support: `[n, ...]`.
+      query: `[m, ...]`.
+      notes: lines about what was done to them.
+    """
+
+    support: np.ndarray
+    query: np.ndarray
+    notes: list[str]
+
+
+class Reader(NamedTuple):
+    """What turns files into inputs, the way the training examples went.
+
+    Attributes:
+      read: `(support paths, query paths, invert) -> Read`; `invert` is what the user
+        asked for, `None` where nothing was said. Raises `DataError` for a file that
+        cannot be read.
+      suffixes: files of these kinds are read.
+    """
+
+    read: Callable[..., Read]
+    suffixes: tuple[str, ...] = (".png", ".jpg", ".jpeg")
+
+
+def images(
+    size: int, mode: str = "L", *, invert: bool = False, ink: bool = False
+) -> Reader:
+    """Images, grey or colour, resized.
+
+    Args:
+      size: side in pixels.
+      mode: "L" or "RGB".
+      invert: whether the training images were turned to light on dark.
+      ink: whether the network knows light ink on dark ground: support images that are
+        mostly light are then taken for dark ink and turned, the queries with them.
+
+    Returns:
+      A `Reader`.
+    """
+
+    def read(support, query, inverted: bool | None = None) -> Read:
+        x, y = (data.load_images(p, size=size, mode=mode) for p in (support, query))
+        if inverted is not None:
+            why = "as asked"
+        else:
+            inverted = bool(x.mean() > 127.5) if ink else invert
+            why = "judged by the support" if ink else "as in training"
+        kind = "colour" if mode == "RGB" else "grey"
+        turned = "turned to light on dark" if inverted else "not inverted"
+        notes = [f"{size}x{size} {kind}, {turned} ({why})"]
+        for field, paths in (("support", support), ("query", query)):
+            notes.append(f"{field} images: {', '.join(data.survey(paths))}")
+        x, y = (255 - a if inverted else a for a in (x, y))
+        return Read(unit_range(x), unit_range(y), notes)
+
+    return Reader(read)

@@ -1,0 +1,167 @@
+"""A run folder, back in Python."""
+
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from jaxmeta.core import Meta, MetaLearner
+from jaxmeta.runs import checkpoints, folder
+from jaxmeta.runs.checkpoints import Snapshot
+from jaxmeta.runs.errors import ConfigError, RunError
+from jaxmeta.runs.experiment import Experiment
+from jaxmeta.runs.folder import Config, RunFolder
+from jaxmeta.runs.job import Job, build
+from jaxmeta.runs.recipe import (
+    Files,
+    Made,
+    Recipe,
+    from_json,
+    make,
+    of_reference,
+    without_data,
+)
+from jaxmeta.runs.train import as_made, chosen, like
+
+
+class Run:
+    """A trained run: its experiment, its parameters, its result.
+
+    Attributes:
+      path: the folder.
+      config: what config.json says.
+      job: the experiment and its settings, built.
+    """
+
+    def __init__(self, path: Path, config: Config, job: Job):
+        self.path, self.config, self.job = path, config, job
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r}, {self.experiment.title or self.name!r})"
+
+    @property
+    def name(self) -> str:
+        """Of the recipe."""
+        return self.job.made.recipe.name
+
+    @property
+    def experiment(self) -> Experiment:
+        return self.job.experiment
+
+    @property
+    def learner(self) -> MetaLearner:
+        """As it is tested: `run.learner.adapt(run.meta, support, key)`.
+
+        Raises:
+          ValueError: an experiment without one (reinforcement learning, say).
+        """
+        learner = self.job.tester
+        if learner is None:
+            raise ValueError(f"learner: got none, {self.path} has an objective alone")
+        return learner
+
+    @property
+    def meta(self) -> Meta:
+        """The parameters that validation has chosen, or the last ones."""
+        return self._chosen[0]
+
+    @property
+    def step(self) -> int:
+        """The outer step that `meta` is from."""
+        return self._chosen[1]
+
+    @property
+    def result(self) -> dict[str, Any] | None:
+        """What result.json says; `None` for a run that is not finished."""
+        return folder.read_result(RunFolder(self.path))
+
+    @property
+    def metrics(self) -> list[dict[str, float]]:
+        """The lines of metrics.jsonl."""
+        return folder.Metrics(RunFolder(self.path).metrics).read()
+
+    @cached_property
+    def snapshot(self) -> Snapshot:
+        """The newest whole checkpoint."""
+        where = RunFolder(self.path)
+        found = checkpoints.restore(where.checkpoints, like(self.job))
+        if found is None:
+            raise RunError(f"{self.path}: has no checkpoint yet, train it first")
+        return found
+
+    @cached_property
+    def _chosen(self) -> tuple[Meta, int]:
+        return chosen(self.job, self.snapshot)
+
+    def again(self, options: Mapping[str, Any], files: Files | None = None) -> "Run":
+        """The same parameters, with other options of the recipe: `{"ways": 20}`.
+
+        Raises:
+          ConfigError: an option that is not there, or one with which the parameters no
+            longer fit.
+        """
+        files = files or Files()
+        made = make(self.job.made.recipe, _options(self.config, files) | options, files)
+        try:
+            job = build(made, self.config.settings)
+            other = Run(self.path, self.config, job)
+            _ = other.snapshot
+        except (RunError, ConfigError) as error:
+            said = ", ".join(f"{k} = {v}" for k, v in options.items())
+            wants = f"options with which the trained parameters fit ({error})"
+            raise ConfigError("options", said, wants) from error
+        return other
+
+
+def load(
+    path: str | Path,
+    experiment: Experiment | Recipe | Callable[..., Experiment] | None = None,
+    *,
+    files: Files | None = None,
+    data: bool = True,
+) -> Run:
+    """Opens a run folder.
+
+    Args:
+      path: the folder that `train` wrote.
+      experiment: what was run, where it did not come from a recipe of the package: the
+        `Experiment`, or the function of one's own file that made it. No code is run
+        because a folder names it.
+      files: the same for the command line.
+      data: whether to read the data; without, tasks are of the right shapes and empty,
+        for recipes that can do that.
+
+    Returns:
+      A `Run`; its parameters are read when they are asked for.
+
+    Raises:
+      ConfigError: no run, one of another version, or one that needs `experiment`.
+
+    >>> run = load("runs/sensors-1", sensors)  # doctest: +SKIP
+    >>> run.learner, run.meta, run.result["accuracy"]  # doctest: +SKIP
+    """
+    path = Path(path).expanduser()
+    config = folder.read_config(path)
+    made = _made(config, experiment, files or Files(), data)
+    return Run(path, config, build(made, config.settings, init=False))
+
+
+def _made(config: Config, experiment, files: Files, data: bool) -> Made:
+    if isinstance(experiment, Experiment):
+        return as_made(experiment)
+    if experiment is not None:
+        recipe = experiment
+        if not isinstance(recipe, Recipe):
+            name = getattr(recipe, "__name__", "experiment")
+            recipe = Recipe(name, recipe, "", config.recipe)
+    else:
+        recipe = of_reference(config.recipe, files)
+    options = _options(config, files)
+    if data:
+        return make(recipe, options, files)
+    with without_data():
+        return make(recipe, options, files)
+
+
+def _options(config: Config, files: Files) -> dict[str, Any]:
+    return from_json(config.options, files)

@@ -1,0 +1,77 @@
+"""The options of every run, whatever it learns."""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Literal
+
+from jaxmeta.runs.errors import ConfigError
+from jaxmeta.runs.options import check_type
+
+_LARGEST_SEED = 2**32 - 1
+_AT_LEAST = {
+    **dict.fromkeys(("steps", "batch", "chunk", "task_chunk", "devices"), 1),
+    **dict.fromkeys(("checkpoint_every",), 1),
+    **dict.fromkeys(("episodes", "validate_episodes"), 2),
+    **dict.fromkeys(("validate_every", "seed"), 0),
+}
+FREE = ("out", "fork", "strict", "checkpoint_every", "track")
+"""Settings that may differ between a run and its continuation: they change no number."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a run goes about it. Nothing here is about a method, a data set, a network."""
+
+    steps: int | None = None
+    """Outer steps; None: as the recipe says."""
+    batch: int | None = None
+    """Tasks an outer step averages over; None: as the recipe says."""
+    seed: int = 0
+    """Everything random follows from it."""
+    out: str | None = None
+    """Run folder; None: runs/<recipe>-<n>. An unfinished run in it is continued."""
+    devices: int = 1
+    """Devices the tasks of a step are spread over; on a CPU, one for each core."""
+    episodes: int = 600
+    """Test episodes."""
+    validate_every: int | None = None
+    """Outer steps between validations; None: a tenth of the run; 0: never."""
+    validate_episodes: int = 200
+    """Validation episodes; no test episode ever chooses anything."""
+    keep: Literal["best", "last"] = "best"
+    """Parameters to test: the best by validation, or the last."""
+    chunk: int = 25
+    """Outer steps in one compiled call, and between two lines of metrics."""
+    task_chunk: int | None = None
+    """Tasks computed side by side; None: chosen for the machine."""
+    checkpoint_every: int | None = None
+    """Outer steps between checkpoints; None: a tenth of the run."""
+    fork: str | None = None
+    """Run folder to start from: its newest checkpoint, under these settings."""
+    strict: bool = False
+    """Refuse to continue a run where its fingerprint differs."""
+    exact: bool = False
+    """One task at a time, in order: bits that no device count changes. Slower."""
+    on_nonfinite: Literal["raise", "skip_task", "rollback"] = "raise"
+    """A NaN ends the run, leaves its task out, or goes back to a checkpoint."""
+    inner_alarm: float | None = None
+    """Warn when an inner loop makes its loss this many times what it was."""
+    track: Literal["none", "tensorboard", "wandb"] = "none"
+    """Metrics go to metrics.jsonl and .csv; and to these."""
+
+
+def check(settings: Settings) -> Settings:
+    """Returns the settings, or raises a `ConfigError` for the first bad field."""
+    for field in dataclasses.fields(settings):
+        value = getattr(settings, field.name)
+        check_type(field.name, value, field.type)
+    for name, least in _AT_LEAST.items():
+        value = getattr(settings, name)
+        if value is not None and value < least:
+            raise ConfigError(name, value, f"an integer >= {least}")
+    if settings.seed > _LARGEST_SEED:
+        raise ConfigError("seed", settings.seed, f"an integer <= {_LARGEST_SEED}")
+    alarm = settings.inner_alarm
+    if alarm is not None and not 0 < alarm < float("inf"):
+        raise ConfigError("inner_alarm", alarm, "a finite number > 0")
+    return settings
