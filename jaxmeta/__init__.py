@@ -1,5 +1,6 @@
 """jaxmeta: meta-learning in JAX. Four pure functions of one task; `jax.vmap` does the rest."""
 
+from jaxmeta import convolution as convolution
 from jaxmeta import criteria as criteria
 from jaxmeta import data as data
 from jaxmeta import functional as functional

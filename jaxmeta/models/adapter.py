@@ -24,7 +24,7 @@ def from_nnx(build: Build | nnx.Module, *, statistics: Statistics = "running") -
     each call and never stored, so a `Dropout` built with or without `rngs` works.
 
     For fast per-task convolutions pass
-    `conv_general_dilated=jaxmeta.functional.convolution.conv_general_dilated` to your
+    `conv_general_dilated=jaxmeta.convolution.conv_general_dilated` to your
     `nnx.Conv` layers.
 
     Args:

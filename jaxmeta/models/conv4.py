@@ -5,8 +5,8 @@ from typing import Literal
 from flax import nnx
 
 from jaxmeta.checks import at_least, one_of
+from jaxmeta.convolution import max_pool
 from jaxmeta.core import Model
-from jaxmeta.functional.convolution import max_pool
 from jaxmeta.models.adapter import from_nnx_for
 from jaxmeta.models.layers import BatchNorm, Conv, NormName, norm_layer
 

@@ -7,11 +7,12 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from jaxmeta.functional.conv_norm import FEW, conv_batch_norm
-from jaxmeta.functional.convolution import conv
-from jaxmeta.functional.normalization import (
+from jaxmeta.convolution import (
+    FEW,
     affine_norm,
     batch_norm,
+    conv,
+    conv_batch_norm,
     group_norm,
     layer_norm,
 )
@@ -21,7 +22,7 @@ NormName = Literal["batch", "batch_running", "batch_renorm", "group", "layer"]
 
 
 class Conv(nnx.Module):
-    """A square convolution, NHWC, `SAME`; see `jaxmeta.functional.convolution`."""
+    """A square convolution, NHWC, `SAME`; see `jaxmeta.convolution`."""
 
     def __init__(self, channels, filters, *, size=3, stride=1, bias=True, rngs):
         self.stride = stride

@@ -7,8 +7,8 @@ import flax.linen as nn
 import jax.numpy as jnp
 from flax import nnx
 
+from jaxmeta.convolution import moments
 from jaxmeta.core import Array, Meta, Model
-from jaxmeta.functional.normalization import moments
 from jaxmeta.functional.rows import clean_rows
 from jaxmeta.models.modes import INFERENCE, TRAINING, as_flags, flags
 from jaxmeta.models.network import check_rows

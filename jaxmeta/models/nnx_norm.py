@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from jaxmeta.functional.normalization import moments
+from jaxmeta.convolution import moments
 from jaxmeta.functional.rows import check_not_dropped
 from jaxmeta.models.layers import BatchNorm, GroupNorm, LayerNorm
 from jaxmeta.models.statistics import Place, RowWeights, normalised, note, rows_of

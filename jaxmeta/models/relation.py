@@ -10,8 +10,8 @@ import jax.numpy as jnp
 from flax import nnx
 
 from jaxmeta.checks import at_least
+from jaxmeta.convolution import conv, max_pool
 from jaxmeta.core import Array, Model
-from jaxmeta.functional.convolution import conv, max_pool
 from jaxmeta.models.adapter import from_nnx_for
 from jaxmeta.models.layers import Conv, NormName, norm_layer
 

@@ -12,8 +12,8 @@ from flax import nnx
 from jax import lax
 
 from jaxmeta.checks import at_least, one_of
+from jaxmeta.convolution import max_pool
 from jaxmeta.core import Array, Key, Model
-from jaxmeta.functional.convolution import max_pool
 from jaxmeta.models.adapter import from_nnx_for
 from jaxmeta.models.layers import Conv, NormName, norm_layer
 

@@ -1,6 +1,6 @@
 """What the bits of a result depend on beside its recipe.
 
-What is promised, and the check of `python -m jaxmeta.testing scorecard` behind it:
+What is promised, and the check of `python -m tests.scorecard` behind it:
 
     same recipe and seed                  the same episodes anywhere           KEYS
     and an equal fingerprint              the same bits                        SAME-BITS

@@ -7,7 +7,7 @@ import optax
 import pytest
 
 import jaxmeta as jm
-from jaxmeta.functional.normalization import batch_norm
+from jaxmeta.convolution import batch_norm
 
 
 @pytest.fixture(scope="module")

@@ -215,5 +215,5 @@ def test_without_weights_the_program_is_as_long_as_before():
     """No operation is added where there are no weights."""
     x = jnp.zeros((3, 4, 4, 2))
     args = x, jnp.ones(2), jnp.zeros(2)
-    text = str(jax.make_jaxpr(jm.functional.normalization.batch_norm)(*args))
+    text = str(jax.make_jaxpr(jm.convolution.batch_norm)(*args))
     assert text.count("reduce_sum") == 3 and "select_n" not in text

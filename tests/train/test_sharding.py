@@ -168,7 +168,7 @@ import optax
 from jax import lax
 
 import jaxmeta as jm
-from jaxmeta.functional.convolution import avg_pool, conv, max_pool
+from jaxmeta.convolution import avg_pool, conv, max_pool
 
 mesh = jax.make_mesh((2,), ("tasks",), axis_types=(jax.sharding.AxisType.Explicit,))
 key = jax.random.key(0)

@@ -1,0 +1,1 @@
+"""The reliability scorecard: what is promised is broken on purpose, and counted."""
