@@ -5,7 +5,7 @@ axis, a parameter, or a `jit`: `jax.vmap` adds the axis, the trainer adds the re
 """
 
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Annotated, Any, Literal, NamedTuple, Protocol
 
 import jax
 import numpy as np
@@ -195,6 +195,10 @@ class Model(NamedTuple):
 
     init: Callable[[Key, PyTree], Meta]
     apply: ApplyFn
+
+
+Features = Annotated[Model, "without a head"]
+"""A `Model` that ends in features: what a learner asks for that brings its own head."""
 
 
 class Objective(NamedTuple):

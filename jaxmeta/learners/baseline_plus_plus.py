@@ -13,7 +13,7 @@ from jax import lax
 
 from jaxmeta import criteria
 from jaxmeta.checks import at_least, one_of, positive
-from jaxmeta.core import Criterion, MetaLearner, Model
+from jaxmeta.core import Criterion, Features, MetaLearner
 from jaxmeta.functional.distances import cosine_similarity, unit
 from jaxmeta.functional.prototypes import prototypes
 from jaxmeta.functional.rows import check_minibatch, minibatch
@@ -24,7 +24,7 @@ from jaxmeta.models.call import call, check_model
 
 
 def baseline_plus_plus(
-    model: Model,
+    model: Features,
     *,
     inner: optax.GradientTransformation | None = None,
     steps: int = 100,

@@ -19,10 +19,10 @@ from jaxmeta.core import (
     Batch,
     Criterion,
     Episode,
+    Features,
     Key,
     Meta,
     MetaLearner,
-    Model,
 )
 from jaxmeta.functional.rows import clean, joined, weights_of
 from jaxmeta.functional.sequence import presented
@@ -47,7 +47,7 @@ class MemoryNetwork(NamedTuple):
 
 
 def memory_network(
-    model: Model,
+    model: Features,
     *,
     hidden: int = 200,
     slots: int = 128,

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from jaxmeta import criteria
 from jaxmeta.checks import positive
-from jaxmeta.core import Array, Batch, Criterion, Meta, MetaLearner, Model
+from jaxmeta.core import Array, Batch, Criterion, Features, Meta, MetaLearner
 from jaxmeta.functional.attention import vote
 from jaxmeta.functional.distances import cosine_similarity
 from jaxmeta.functional.rows import rows_at, weights_of
@@ -22,7 +22,7 @@ from jaxmeta.models.full_context import query_context, support_context
 
 
 def matching_network(
-    model: Model,
+    model: Features,
     *,
     temperature: float = 0.1,
     learn_temperature: bool = False,

@@ -13,7 +13,16 @@ import optax
 
 from jaxmeta import criteria, tree
 from jaxmeta.checks import one_of
-from jaxmeta.core import Batch, Criterion, Episode, Meta, MetaLearner, Model, Rule
+from jaxmeta.core import (
+    Batch,
+    Criterion,
+    Episode,
+    Features,
+    Meta,
+    MetaLearner,
+    Model,
+    Rule,
+)
 from jaxmeta.functional.rows import joined_weights, parted
 from jaxmeta.learners.maml import maml
 from jaxmeta.learners.padded import learner_of
@@ -23,7 +32,7 @@ from jaxmeta.models.scale_shift import scale_shift
 
 
 def meta_transfer(
-    model: Model,
+    model: Features,
     inner: optax.GradientTransformation | Rule,
     *,
     pretrained: Meta | None = None,

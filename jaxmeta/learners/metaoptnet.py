@@ -11,7 +11,7 @@ from jax import lax
 
 from jaxmeta import criteria, tree
 from jaxmeta.checks import at_least, positive
-from jaxmeta.core import Batch, Criterion, MetaLearner, Model
+from jaxmeta.core import Batch, Criterion, Features, MetaLearner
 from jaxmeta.functional.svm import kkt_residual, svm_dual
 from jaxmeta.learners.embedding import embed, encoder, scored
 from jaxmeta.learners.padded import learner_of
@@ -19,7 +19,7 @@ from jaxmeta.models.call import call, check_model
 
 
 def metaoptnet(
-    model: Model,
+    model: Features,
     *,
     C: float = 0.1,
     iterations: int = 1000,

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxmeta import criteria, tree
-from jaxmeta.core import Criterion, Meta, MetaLearner, Model, Rule
+from jaxmeta.core import Criterion, Features, Meta, MetaLearner, Rule
 from jaxmeta.functional.prototypes import prototypes
 from jaxmeta.learners.common import Order, Part, QueryWeights, unrolled
 from jaxmeta.models.call import check_model
@@ -18,7 +18,7 @@ from jaxmeta.models.per_step import PerStep, apply_at, gather
 
 
 def proto_maml(
-    model: Model | PerStep,
+    model: Features | PerStep,
     inner: optax.GradientTransformation | Rule,
     *,
     steps: int = 5,

@@ -9,7 +9,7 @@ from typing import Literal
 
 from jaxmeta import criteria
 from jaxmeta.checks import one_of, positive
-from jaxmeta.core import Array, Criterion, MetaLearner, Model
+from jaxmeta.core import Array, Criterion, Features, MetaLearner
 from jaxmeta.functional.distances import squared_euclidean
 from jaxmeta.functional.embedding import normalise as transform
 from jaxmeta.functional.prototypes import prototypes
@@ -19,7 +19,7 @@ from jaxmeta.models.call import call, check_model
 
 
 def protonet(
-    model: Model,
+    model: Features,
     *,
     distance: Callable[[Array, Array], Array] = squared_euclidean,
     temperature: float = 1.0,

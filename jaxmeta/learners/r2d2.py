@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from jaxmeta import criteria, tree
 from jaxmeta.checks import at_least, positive
-from jaxmeta.core import Array, Batch, Criterion, MetaLearner, Model
+from jaxmeta.core import Array, Batch, Criterion, Features, MetaLearner, Model
 from jaxmeta.functional.ridge import Form, logistic, ridge
 from jaxmeta.learners.embedding import embed, encoder, scored
 from jaxmeta.learners.padded import learner_of
@@ -18,7 +18,7 @@ from jaxmeta.models.call import call, check_model
 
 
 def r2d2(
-    model: Model,
+    model: Features,
     *,
     lam: float = 1.0,
     scale: float = 10.0,
@@ -64,7 +64,7 @@ def r2d2(
 
 
 def lrd2(
-    model: Model,
+    model: Features,
     *,
     lam: float = 1.0,
     scale: float = 1.0,

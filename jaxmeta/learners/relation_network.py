@@ -14,6 +14,7 @@ from jaxmeta import criteria
 from jaxmeta.core import (
     Array,
     Criterion,
+    Features,
     Key,
     Meta,
     MetaLearner,
@@ -67,7 +68,7 @@ class ClassSums(NamedTuple):
 
 
 def relation_network(
-    model: Model,
+    model: Features,
     *,
     relation: Model | None = None,
     criterion: Criterion | Callable = relation_scores,

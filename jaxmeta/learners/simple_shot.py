@@ -12,7 +12,7 @@ from jax import lax
 
 from jaxmeta import criteria
 from jaxmeta.checks import positive
-from jaxmeta.core import Array, Criterion, Meta, MetaLearner, Model
+from jaxmeta.core import Array, Criterion, Features, Meta, MetaLearner
 from jaxmeta.functional.distances import squared_euclidean
 from jaxmeta.functional.embedding import Normalise, check_normalise
 from jaxmeta.functional.embedding import normalise as transform
@@ -24,7 +24,7 @@ from jaxmeta.models.call import call, check_model
 
 
 def simple_shot(
-    model: Model,
+    model: Features,
     *,
     normalise: Normalise = "cl2n",
     temperature: float = 1.0,

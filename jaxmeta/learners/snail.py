@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from jaxmeta import criteria
 from jaxmeta.checks import at_least
-from jaxmeta.core import Array, Batch, Criterion, Meta, MetaLearner, Model
+from jaxmeta.core import Array, Batch, Criterion, Features, Meta, MetaLearner
 from jaxmeta.functional.sequence import presented
 from jaxmeta.learners.embedding import embed, scored
 from jaxmeta.learners.padded import learner_of
@@ -21,7 +21,7 @@ from jaxmeta.models.snail import Past, SnailNetwork, snail_network
 
 
 def snail(
-    model: Model,
+    model: Features,
     *,
     filters: int = 128,
     attention: tuple[tuple[int, int], ...] = ((64, 32), (256, 128), (512, 256)),

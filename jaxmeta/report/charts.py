@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from jaxmeta.report.figures import Draw
 from jaxmeta.report.calibration import Calibration
+from jaxmeta.report.figures import Draw
 
 MOST_NUMBERS = 12  # classes up to which each cell of the confusion has its number
 

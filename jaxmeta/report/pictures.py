@@ -80,9 +80,7 @@ def inner_steps(run: Finished) -> str:
     points = []
     for k in counts:
         learner = run.at_steps(k)
-        found = train.evaluate(
-            learner, run.meta, run.test, run.key, episodes=episodes
-        )
+        found = train.evaluate(learner, run.meta, run.test, run.key, episodes=episodes)
         points.append((k, found.mean, found.ci95))
     text = (
         f"The same parameters with other numbers of inner steps, on {episodes} test "

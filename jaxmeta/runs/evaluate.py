@@ -49,7 +49,9 @@ def evaluate(
     done = finished(job.experiment, opened.meta, key, keys.drawing(), found)
     wall = time.perf_counter() - started
     result = make_result(job, done, opened.snapshot.info, opened.step, wall)
-    result["changed"] = {k: str(v) if isinstance(v, Path) else v for k, v in changed.items()}
+    result["changed"] = {
+        k: str(v) if isinstance(v, Path) else v for k, v in changed.items()
+    }
     name = "-".join([str(episodes), *(f"{k}-{_word(v)}" for k, v in changed.items())])
     file = opened.path / f"evaluation-{name}.json"
     write_json(file, result)
@@ -60,4 +62,6 @@ def evaluate(
 
 def _word(value: Any) -> str:
     """A value as part of a file's name."""
-    return "".join(c if c.isalnum() or c in "._" else "-" for c in Path(str(value)).name)
+    return "".join(
+        c if c.isalnum() or c in "._" else "-" for c in Path(str(value)).name
+    )

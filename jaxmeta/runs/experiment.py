@@ -119,7 +119,9 @@ def blank(tasks: Tasks) -> Tasks:
             return task
         key = jax.eval_shape(lambda: jax.random.key(0))
         shapes = jax.eval_shape(task, key)
-        return lambda key: jax.tree.map(lambda s: jax.numpy.zeros(s.shape, s.dtype), shapes)
+        return lambda key: jax.tree.map(
+            lambda s: jax.numpy.zeros(s.shape, s.dtype), shapes
+        )
 
     return Tasks(*map(empty, tasks))
 

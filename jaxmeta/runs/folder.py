@@ -132,7 +132,14 @@ def read_config(path: Path) -> Config:
         number, version = found.get("format"), str(found.get("version"))
         if number == FORMAT:
             return _config(found, version)
-    except (ValueError, KeyError, TypeError, AttributeError, OSError, RecursionError) as error:
+    except (
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        OSError,
+        RecursionError,
+    ) as error:
         wants = f"the file that jaxmeta train wrote: {error}"
         raise ConfigError("run", config, wants) from error
     wants = "a run of jaxmeta 0.2"

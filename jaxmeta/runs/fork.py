@@ -45,7 +45,9 @@ def forked(job: Job) -> Snapshot:
         raise ConfigError("fork", settings.fork, "a run that has saved a checkpoint")
     step = int(snapshot.state.step)
     if step >= job.steps:
-        raise ConfigError("steps", job.steps, f"more than {step}, where {settings.fork} is")
+        raise ConfigError(
+            "steps", job.steps, f"more than {step}, where {settings.fork} is"
+        )
     same_seed = settings.seed == old.settings.seed
     key = snapshot.key if same_seed else keys.root(settings.seed)
     info = {

@@ -109,7 +109,9 @@ def _from(trainer: Trainer, start: Meta, experiment: Experiment) -> Trainer:
         state = trainer.init(key, batch)
         shapes = jax.tree.map(jax.numpy.shape, (state.meta, start))
         if shapes[0] != shapes[1]:
-            raise ValueError("start: got parameters of another network than the learner's")
+            raise ValueError(
+                "start: got parameters of another network than the learner's"
+            )
         opt_state = experiment.outer.init(start.params)
         return state._replace(meta=start, opt_state=opt_state)
 
@@ -136,7 +138,9 @@ def abstract_state(job: Job) -> TrainState:
     except ValueError as error:
         if "package" not in job.made.recipe.origin:
             raise  # of the user's own code, where Python says it best
-        raise ConfigError("model", job.made.recipe.name, f"a fit: {one_line(error)}") from error
+        raise ConfigError(
+            "model", job.made.recipe.name, f"a fit: {one_line(error)}"
+        ) from error
     return state
 
 

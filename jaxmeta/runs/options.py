@@ -62,6 +62,8 @@ class Option(NamedTuple):
       help: a sentence.
       owner: the option whose choice brings it, "" for the recipe's own.
       one_of: the table, where it is a choice.
+      argument: what the function calls it; another name than `name` where two parts
+        have an option of the same name, and the later one's says whose it is.
     """
 
     name: str
@@ -70,6 +72,7 @@ class Option(NamedTuple):
     help: str
     owner: str = ""
     one_of: OneOf | None = None
+    argument: str = ""
 
 
 class Found(NamedTuple):
@@ -101,21 +104,20 @@ def find(function: Callable, said: Mapping[str, Any], resolve: Resolve) -> Found
 
     Raises:
       ConfigError: a choice that is not in its table.
-      TypeError: a parameter that no command line can give and that has no default, or an
-        option that two parts have.
+      TypeError: a parameter that no command line can give and that has no default.
     """
     options: dict[str, Option] = {}
     chosen: dict[str, Callable] = {}
+    recipe = own_options(function)
 
     def add(function: Callable, owner: str, given: Mapping[str, Any]) -> None:
-        for option in own_options(function, owner):
-            if option.name in given:
-                option = option._replace(default=given[option.name])
-            if option.name in options:
-                raise TypeError(
-                    f"option {option.name}: got two, of {owner or 'the recipe'} and of "
-                    f"{options[option.name].owner or 'the recipe'}, wants one"
-                )
+        own = own_options(function, owner)
+        taken = set(options) | {o.name for o in recipe if owner}
+        for option in own:
+            if option.name in taken:
+                option = option._replace(name=f"{owner}_{option.name}")
+            if option.argument in given:
+                option = option._replace(default=given[option.argument])
             options[option.name] = option
             if option.one_of is not None:
                 start = option.default
@@ -126,7 +128,9 @@ def find(function: Callable, said: Mapping[str, Any], resolve: Resolve) -> Found
                 chosen[option.name] = part
                 same = start.options if name == start.name else {}
                 add(part, option.name, same)
-                unknown = set(same) - set(options)
+                unknown = set(same) - {
+                    o.argument for o in options.values() if o.owner == option.name
+                }
                 if unknown:
                     raise TypeError(f"{name}: has no option {sorted(unknown)[0]!r}")
 
@@ -169,7 +173,7 @@ def bind(found: Found, values: Mapping[str, Any]) -> dict[str, Any]:
 
     def arguments(owner: str) -> dict[str, Any]:
         return {
-            name: partial(found.chosen[name], **arguments(name))
+            option.argument: partial(found.chosen[name], **arguments(name))
             if option.one_of
             else full[name]
             for name, option in found.options.items()
@@ -184,20 +188,23 @@ def own_options(function: Callable, owner: str = "") -> list[Option]:
 
     Parameters of a type that no command line can give keep their default.
     """
-    made = inspect.signature(function)
+    made = inspect.signature(function, eval_str=True)
     inner = function
     while isinstance(inner, partial):
         inner = inner.func
-    hints = typing.get_type_hints(inner, include_extras=True)
     said = help_of(inner)
     options = []
     for name, parameter in made.parameters.items():
         if parameter.kind is not inspect.Parameter.KEYWORD_ONLY:
             continue
-        kind, one_of = hints.get(name, str), None
+        kind, one_of = parameter.annotation, None
+        if kind is inspect.Parameter.empty:  # of the type of what stands there
+            unknown = parameter.default in (None, REQUIRED)
+            kind = str if unknown else type(parameter.default)
         if typing.get_origin(kind) is Annotated:
             kind, *marks = typing.get_args(kind)
             one_of = next((m for m in marks if isinstance(m, OneOf)), None)
+        kind = kind if one_of else _plain_part(kind)
         if one_of is None and not plain(kind):
             if parameter.default is REQUIRED:
                 raise TypeError(
@@ -208,7 +215,7 @@ def own_options(function: Callable, owner: str = "") -> list[Option]:
             continue
         kind = str if one_of else kind
         text = said.get(name, "")
-        options.append(Option(name, kind, parameter.default, text, owner, one_of))
+        options.append(Option(name, kind, parameter.default, text, owner, one_of, name))
     return options
 
 
@@ -222,6 +229,16 @@ def plain(kind: Any) -> bool:
     if origin in (typing.Union, types.UnionType):
         return all(map(plain, args))
     return origin in (tuple, list) and all(a is Ellipsis or plain(a) for a in args)
+
+
+def _plain_part(kind: Any) -> Any:
+    """Of a union, what a command line can give: `int | None` of `int | Array | None`."""
+    if typing.get_origin(kind) not in (typing.Union, types.UnionType):
+        return kind
+    parts = tuple(arg for arg in typing.get_args(kind) if plain(arg))
+    if set(parts) <= {type(None)}:
+        return kind
+    return typing.Union[parts]  # noqa: UP007
 
 
 def help_of(function: Callable) -> dict[str, str]:

@@ -156,7 +156,9 @@ class Files:
             own = [n for n, f in vars(self._load(path)).items() if _own(f, path)]
             hint = did_you_mean(function, own)
             raise ConfigError(
-                "file", name, f"a function of it: {', '.join(own) or 'it has none'}{hint}"
+                "file",
+                name,
+                f"a function of it: {', '.join(own) or 'it has none'}{hint}",
             )
         return found
 
@@ -222,7 +224,9 @@ def named(word: str, files: Files) -> Recipe:
         origin = files.reference(word)
         return Recipe(origin["function"], function, summary_of(function), origin)
     if word.endswith(".py"):
-        raise ConfigError("recipe", word, f"{word}:FUNCTION, which returns an Experiment")
+        raise ConfigError(
+            "recipe", word, f"{word}:FUNCTION, which returns an Experiment"
+        )
     recipes = known()
     if word not in recipes:
         hint = did_you_mean(word, recipes)
@@ -243,7 +247,9 @@ def of_reference(reference: Mapping[str, Any], files: Files) -> Recipe:
     if "file" in reference:
         return named(files.named_as(reference), files)
     raise ConfigError(
-        "recipe", "an experiment that was made in Python", "it as `experiment`, in Python"
+        "recipe",
+        "an experiment that was made in Python",
+        "it as `experiment`, in Python",
     )
 
 

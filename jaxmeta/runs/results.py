@@ -94,7 +94,9 @@ def headline(result: dict[str, Any]) -> str:
         said = f"{metric} {value:.4f} ± {result['ci95']:.4f}"
     about = [task_of(result), f"{result['episodes']} episodes"]
     unknown = "transductive or not is unknown"
-    about.append({True: "transductive", False: "", None: unknown}[result["transductive"]])
+    about.append(
+        {True: "transductive", False: "", None: unknown}[result["transductive"]]
+    )
     return f"{said} ({', '.join(filter(None, about))})"
 
 

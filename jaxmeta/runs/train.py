@@ -182,9 +182,7 @@ def _finish(
     rows = folder.Metrics(where.metrics).read()
     settings = dataclasses.asdict(job.settings)
     pictures = job.experiment.pictures
-    write_report(
-        where.report, done, pictures, result, rows, job.made.options, settings
-    )
+    write_report(where.report, done, pictures, result, rows, job.made.options, settings)
     write_json(where.result, result)
     say(f"{where.path}: {headline(result)}")
     say(f"{where.report}")

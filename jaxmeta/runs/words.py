@@ -54,7 +54,9 @@ def split(words: Iterable[str]) -> Words:
     return Words(names, said, asks)
 
 
-def read(said: Mapping[str, list[str]], options: Mapping[str, Option]) -> dict[str, Any]:
+def read(
+    said: Mapping[str, list[str]], options: Mapping[str, Option]
+) -> dict[str, Any]:
     """The values of the options that were given, by tyro.
 
     Raises:

@@ -1,0 +1,88 @@
+"""Few-shot classification: any learner, any network, any set of classes."""
+
+from typing import Annotated
+
+from jaxmeta import criteria, report
+from jaxmeta.recipes import methods, networks, samplers, sources
+from jaxmeta.recipes.outer import Optimiser, Schedule, outer
+from jaxmeta.recipes.parts import Method, Network, Room
+from jaxmeta.runs.experiment import Experiment
+from jaxmeta.runs.options import use
+from jaxmeta.runs.recipe import recipe
+
+
+@recipe("few-shot")
+def few_shot(
+    *,
+    dataset: Annotated[object, sources.ANY] = use("glyphs"),
+    sampler: Annotated[object, samplers.ANY] = use("fixed"),
+    network: Annotated[Network, networks.ANY] = use("conv4"),
+    learner: Annotated[object, methods.ANY] = use("protonet"),
+    steps: int = 1000,
+    batch: int = 16,
+    optimiser: Optimiser = "adam",
+    rate: float = 1e-3,
+    schedule: Schedule = "constant",
+    halve_every: int = 1000,
+    clip: float | None = None,
+) -> Experiment:
+    """Any learner on any set of classes: --learner, --network, --dataset.
+
+    Args:
+      dataset: where classes come from.
+      sampler: how episodes are drawn.
+      network: the network.
+      learner: the method.
+      steps: outer steps.
+      batch: tasks an outer step averages over.
+      optimiser: of the outer loop.
+      rate: its learning rate.
+      schedule: how the rate falls: not, by a half cosine to 0, linearly to 0, by halves.
+      halve_every: outer steps between halvings, where schedule is halving.
+      clip: largest norm of the outer gradient; None: not clipped.
+
+    Returns:
+      An `Experiment`.
+    """
+    source = dataset()
+    drawn = sampler(source)
+    train, test = drawn.train, drawn.test
+    room = Room(
+        network,
+        (train.ways, test.ways),
+        (train.ways * train.shots, test.ways * test.shots),
+        criteria.classification,
+        steps,
+        source.shape,
+    )
+    method: Method = learner(room)
+    methods.check_head(method, train.ways, test.ways, "train_ways")
+    name = methods.name_of(learner)
+    way, shot = drawn.facts["ways"], drawn.facts["shots"]
+    return Experiment(
+        method.learner,
+        drawn.tasks,
+        outer(optimiser, rate, schedule, steps, halve_every, clip, method.outer),
+        steps,
+        batch,
+        tester=method.tester,
+        predictive=method.predictive,
+        together=method.together,
+        at_steps=method.at_steps,
+        inner_steps=method.inner_steps,
+        measures=method.measures,
+        pictures=(
+            *source.pictures,
+            *((report.inner_steps,) if method.at_steps else ()),
+        ),
+        facts={
+            "learner": name,
+            "dataset": source.name,
+            **drawn.facts,
+            **source.facts,
+            "train_ways": train.ways,
+        },
+        title=f"{name}, {way}-way {shot}-shot on {source.name}",
+        reader=source.reader,
+        head=method.head,
+    )

@@ -1,0 +1,127 @@
+"""Networks of the command line: `--network NAME`, each with options of its own."""
+
+import functools
+from typing import Literal
+
+from jaxmeta import models
+from jaxmeta.core import Model
+from jaxmeta.runs.options import OneOf
+
+Norm = Literal["batch", "batch_running", "batch_renorm", "group", "layer", "none"]
+Precision = Literal["float32", "bfloat16"]
+
+
+def conv4(
+    outputs: int | None,
+    maps: bool = False,
+    *,
+    filters: int = 64,
+    norm: Norm = "batch_running",
+    downsample: Literal["pool", "stride"] = "pool",
+    precision: Precision = "float32",
+) -> Model:
+    """Four layers of convolution, for small images.
+
+    Args:
+      outputs: of the head; `None`: features alone.
+      maps: features as maps, for a learner that compares them place by place.
+      filters: channels of each layer.
+      norm: normalisation. batch: of the batch at hand, at the test too, which lets
+        queries see one another; batch_running: with running averages at the test;
+        batch_renorm: with running averages at all times.
+      downsample: how it shrinks: 2x2 max-pooling, or convolutions of stride 2.
+      precision: what it computes in; parameters and statistics are float32.
+    """
+    shape = dict(flatten=False, pools=2, valid=2) if maps else {}
+    net = models.conv4(
+        outputs, filters=filters, norm=_norm(norm), downsample=downsample, **shape
+    )
+    return precise(net, precision)
+
+
+def resnet12(
+    outputs: int | None,
+    *,
+    widths: tuple[int, ...] = (64, 160, 320, 640),
+    norm: Norm = "batch_running",
+    drop_rate: float = 0.1,
+    precision: Precision = "float32",
+) -> Model:
+    """Twelve layers with shortcuts and DropBlock, for photographs.
+
+    Args:
+      outputs: of the head; `None`: features alone.
+      widths: channels of the four blocks.
+      norm: normalisation, see conv4.
+      drop_rate: share of a map that DropBlock takes out.
+      precision: what it computes in.
+    """
+    net = models.resnet12(outputs, widths=widths, norm=_norm(norm), drop_rate=drop_rate)
+    return precise(net, precision)
+
+
+def mlp(
+    outputs: int | None,
+    *,
+    hidden: tuple[int, ...] = (40, 40),
+    precision: Precision = "float32",
+) -> Model:
+    """Dense layers.
+
+    Args:
+      outputs: of the head; `None`: features alone.
+      hidden: widths of the hidden layers.
+      precision: what it computes in.
+    """
+    return precise(models.mlp(outputs, hidden=hidden), precision)
+
+
+def transformer(
+    outputs: int | None,
+    *,
+    patch: int = 7,
+    width: int = 64,
+    depth: int = 4,
+    heads: int = 4,
+    precision: Precision = "float32",
+) -> Model:
+    """A vision transformer.
+
+    Args:
+      outputs: of the head; `None`: features alone.
+      patch: side of a patch in pixels; it divides the image.
+      width: of a token.
+      depth: layers.
+      heads: of attention.
+      precision: what it computes in.
+    """
+    net = models.transformer(
+        outputs, patch=patch, width=width, depth=depth, heads=heads
+    )
+    return precise(net, precision)
+
+
+def precise(model: Model, precision: Precision) -> Model:
+    """The network in half precision, where that is wanted."""
+    return models.half_precision(model) if precision == "bfloat16" else model
+
+
+def _norm(norm: Norm):
+    return None if norm == "none" else norm
+
+
+NETWORKS = {f.__name__: f for f in (conv4, resnet12, mlp, transformer)}
+"""Every network by name."""
+
+ANY = OneOf(NETWORKS, files=True)
+"""One of them, or a function of one's own: `FILE.py:FUNCTION`, outputs -> Model."""
+
+
+def norm_of(network) -> str | None:
+    """What a chosen network is told about its norm, where it has one."""
+    inner = network
+    while isinstance(inner, functools.partial):
+        if "norm" in inner.keywords:
+            return _norm(inner.keywords["norm"])
+        inner = inner.func
+    return None

@@ -1,0 +1,95 @@
+"""What a few-shot recipe is put together from: a source, a network, a method."""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import optax
+
+from jaxmeta import data
+from jaxmeta.core import Criterion, MetaLearner, Model, Task
+from jaxmeta.learners.probabilistic import Believe
+from jaxmeta.runs.experiment import Measure, Picture
+from jaxmeta.runs.reader import Reader
+
+Network = Callable[..., Model]
+"""`outputs -> Model`: a network with so many outputs; `None`: its features alone."""
+
+
+class Source(NamedTuple):
+    """Where classes come from.
+
+    Attributes:
+      name: for titles: "Omniglot".
+      splits: examples grouped by class, in three parts; `None` where tasks are drawn.
+      draw: `(ways, shots, queries) -> Task`, where tasks are made on the fly.
+      shape: of an example, where it is an image: `(size, size, channels)`.
+      rotations: whether each class is four, by quarter turns.
+      reader: how someone's own files become inputs.
+      pictures: parts of the page.
+      facts: for result.json.
+    """
+
+    name: str
+    splits: data.Splits | None = None
+    draw: Callable[[int, int, int], Task] | None = None
+    shape: tuple[int, ...] | None = None
+    rotations: bool = False
+    reader: Reader | None = None
+    pictures: tuple[Picture, ...] = ()
+    facts: Mapping[str, Any] = MappingProxyType({})
+
+
+class Sizes(NamedTuple):
+    """How many: classes, and examples of each class."""
+
+    ways: int
+    shots: int
+    queries: int
+
+
+class Room(NamedTuple):
+    """What a method is built in.
+
+    Attributes:
+      network: `outputs -> Model`.
+      outputs: numbers of outputs, in training and in the test: the ways, or the width of
+        real-valued targets.
+      support: support examples, in training and in the test.
+      criterion: what tasks are judged by.
+      steps: outer steps, for schedules.
+      shape: of an image; `None` for inputs that are none.
+    """
+
+    network: Network
+    outputs: tuple[int, int]
+    support: tuple[int, int]
+    criterion: Criterion
+    steps: int
+    shape: tuple[int, ...] | None = None
+
+
+class Method(NamedTuple):
+    """A learner, and what a run does with it.
+
+    Attributes:
+      learner: for training.
+      tester: for validation and test: the same `Meta`.
+      at_steps: k -> the tester with k inner steps, where it has any.
+      inner_steps: `(in training, in the test)`.
+      predictive: what the tester believes.
+      measures: more of result.json.
+      head: whether the number of classes is fixed by training.
+      together: see `train.episodic`.
+      outer: `tx -> tx`, where one optimiser is not enough; or `None`.
+    """
+
+    learner: MetaLearner
+    tester: MetaLearner
+    at_steps: Callable[[int], MetaLearner] | None = None
+    inner_steps: tuple[int, int] | None = None
+    predictive: Believe | None = None
+    measures: tuple[Measure, ...] = ()
+    head: bool = False
+    together: bool = False
+    outer: Callable[..., optax.GradientTransformation] | None = None

@@ -1,0 +1,29 @@
+"""Published settings by name."""
+
+from jaxmeta.recipes.few_shot import few_shot
+from jaxmeta.runs.options import use
+from jaxmeta.runs.recipe import preset
+
+DEFAULT = "glyphs-protonet-5w1s"
+"""What `jaxmeta train` runs when it is given no recipe."""
+
+preset(
+    DEFAULT,
+    few_shot,
+    "ProtoNet on drawn glyphs: no download, about a minute on two cores",
+    sampler=use("fixed", queries=5, train_ways=10),
+    network=use("conv4", filters=32),
+    steps=300,
+    batch=4,
+    schedule="cosine",
+)
+preset(
+    "glyphs-maml-5w1s",
+    few_shot,
+    "MAML on drawn glyphs: second order, stride-2 conv4, one inner step",
+    sampler=use("fixed", queries=5, train_queries=3),
+    network=use("conv4", filters=32, norm="batch", downsample="stride"),
+    learner=use("maml", inner_rate=0.4, inner_steps=1, eval_inner_steps=3),
+    steps=500,
+    clip=10.0,
+)

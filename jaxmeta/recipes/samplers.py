@@ -1,0 +1,170 @@
+"""How episodes are drawn from classes: `--sampler NAME`."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+
+from jaxmeta import tasks
+from jaxmeta.core import Batch, Episode, Task
+from jaxmeta.data import Dataset
+from jaxmeta.data.splitting import RULE
+from jaxmeta.recipes.parts import Sizes, Source
+from jaxmeta.runs.errors import ConfigError, one_line
+from jaxmeta.runs.experiment import Tasks
+from jaxmeta.runs.options import OneOf
+from jaxmeta.runs.recipe import unread
+
+
+class Drawn(NamedTuple):
+    """Episodes, and how large they are.
+
+    Attributes:
+      tasks: to train on, to choose by, to test on.
+      train: sizes of the training tasks.
+      test: sizes of the others.
+      facts: for result.json.
+    """
+
+    tasks: Tasks
+    train: Sizes
+    test: Sizes
+    facts: dict[str, Any]
+
+
+def fixed(
+    source: Source,
+    *,
+    ways: int = 5,
+    shots: int = 1,
+    queries: int = 15,
+    train_ways: int | None = None,
+    train_shots: int | None = None,
+    train_queries: int | None = None,
+) -> Drawn:
+    """So many classes, so many examples of each.
+
+    Args:
+      source: the classes.
+      ways: classes in a task.
+      shots: support examples of a class.
+      queries: query examples of a class.
+      train_ways: ways of the training tasks; None: as ways.
+      train_shots: shots of the training tasks; None: as shots.
+      train_queries: queries of the training tasks; None: as queries.
+    """
+    test = Sizes(ways, shots, queries)
+    own = (train_ways, train_shots, train_queries)
+    train = Sizes(*(b if a is None else a for a, b in zip(own, test, strict=True)))
+    _check_sizes(test, train, own)
+    if source.draw is not None:
+        draw = source.draw
+        made = Tasks(*(draw(*sizes) for sizes in (train, test, test)))
+    elif unread():
+        made = Tasks(*(_empty(source, sizes) for sizes in (train, test, test)))
+    else:
+        assert source.splits is not None
+        names = ("train", "val", "test")
+        made = Tasks(
+            *(
+                _few_shot(source, name, split, sizes, own if name == "train" else None)
+                for name, split, sizes in zip(
+                    names, source.splits, (train, test, test), strict=True
+                )
+            )
+        )
+    return Drawn(made, train, test, test._asdict())
+
+
+def meta_dataset(
+    source: Source,
+    *,
+    min_ways: int = 5,
+    max_ways: int = 20,
+    max_queries: int = 10,
+    max_support: int = 100,
+    max_contribution: int = 20,
+) -> Drawn:
+    """Ways, shots and imbalance vary, by the rules of Meta-Dataset.
+
+    Args:
+      source: the classes.
+      min_ways: fewest classes in an episode.
+      max_ways: most classes, and the outputs of a head.
+      max_queries: most queries of a class.
+      max_support: most support examples of an episode.
+      max_contribution: what one class can add to the size of the support.
+    """
+    if source.splits is None:
+        wants = "fixed: this set is drawn, or has not been read"
+        raise ConfigError("sampler", "meta_dataset", wants)
+    sizes = dict(
+        min_ways=min_ways,
+        max_ways=max_ways,
+        max_queries=max_queries,
+        max_support=max_support,
+        max_contribution=max_contribution,
+    )
+    made = Tasks(*(tasks.meta_dataset(part, **sizes) for part in source.splits))
+    width = Sizes(max_ways, max(max_support // max_ways, 1), max_queries)
+    facts = {
+        "ways": f"{min_ways} to {max_ways}",
+        "shots": "varying",
+        "queries": max_queries,
+    }
+    return Drawn(made, width, width, facts)
+
+
+def _check_sizes(test: Sizes, train: Sizes, own) -> None:
+    least = Sizes(2, 1, 1)
+    for name, value, low in zip(Sizes._fields, test, least, strict=True):
+        if value < low:
+            raise ConfigError(name, value, f"an integer >= {low}")
+    for name, value, low, said in zip(Sizes._fields, train, least, own, strict=True):
+        if said is not None and value < low:
+            raise ConfigError(f"train_{name}", value, f"an integer >= {low}")
+
+
+def _few_shot(source: Source, name: str, split: Dataset, sizes: Sizes, own) -> Task:
+    ways, shots, queries = sizes
+    prefix = "train_" if own is not None else ""
+    classes = len(split.counts) * (4 if source.rotations else 1)
+    if ways > classes:
+        field = "train_ways" if own is not None and own[0] is not None else "ways"
+        rule = f": the {name} split has so many classes ({RULE})"
+        raise ConfigError(field, ways, f"at most {classes}{rule}")
+    short = [i for i, count in enumerate(split.counts) if count < shots + queries]
+    if short:
+        i = short[0]
+        raise ConfigError(
+            "data",
+            f"{split.counts[i]} images in class {split.names[i]!r} of the {name} split",
+            f"at least {shots + queries} = {prefix}shots + {prefix}queries",
+        )
+    try:
+        return tasks.few_shot(split, ways, shots, queries, rotations=source.rotations)
+    except ValueError as error:
+        wants = one_line(error)
+        raise ConfigError(f"{prefix}ways", "sizes that do not fit", wants) from error
+
+
+def _empty(source: Source, sizes: Sizes) -> Task:
+    """Tasks of the right shapes with nothing in them."""
+    if source.shape is None:
+        raise ConfigError("data", "nothing", "the data: without them no shape is known")
+    ways, shots, queries = sizes
+
+    def batch(n: int) -> Batch:
+        shape = source.shape or ()
+        return Batch(jnp.zeros((ways * n, *shape)), jnp.zeros((ways * n, ways)))
+
+    return lambda key: Episode(batch(shots), batch(queries))
+
+
+SAMPLERS: dict[str, Callable[..., Drawn]] = {
+    "fixed": fixed,
+    "meta_dataset": meta_dataset,
+}
+"""Every way to draw episodes by name."""
+
+ANY = OneOf(SAMPLERS)

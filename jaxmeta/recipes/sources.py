@@ -1,0 +1,274 @@
+"""Data sets of the command line: `--dataset NAME`, each with options of its own."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from jaxmeta import data as readers
+from jaxmeta import report, tasks
+from jaxmeta.recipes.parts import Source
+from jaxmeta.runs import reader
+from jaxmeta.runs.errors import ConfigError
+from jaxmeta.runs.options import OneOf
+from jaxmeta.runs.recipe import unread
+
+
+def glyphs(*, size: int = 28) -> Source:
+    """Characters of random strokes, drawn on the fly: no download.
+
+    Args:
+      size: side of the images in pixels.
+    """
+    return Source(
+        "drawn glyphs",
+        draw=lambda *sizes: tasks.glyphs(*sizes, size=size),
+        shape=(size, size, 1),
+        reader=reader.images(size, ink=True),
+        pictures=(report.images,),
+    )
+
+
+def omniglot(
+    *,
+    data: str | None = None,
+    split: Literal["vinyals", "official"] = "vinyals",
+    size: int = 28,
+    rotations: bool = True,
+) -> Source:
+    """1,623 characters of 50 alphabets, 20 drawings each: --data FOLDER.
+
+    Args:
+      data: folder that holds Omniglot's two zip files, or their content.
+      split: Vinyals' 1028/172/423 classes, or background/evaluation.
+      size: side of the images in pixels.
+      rotations: make four classes of each by quarter turns, as published.
+    """
+    wants = "the folder that holds Omniglot's two zip files"
+
+    def read(root: Path) -> readers.Splits:
+        return readers.omniglot(root, size, split=split)
+
+    return Source(
+        "Omniglot",
+        _read(read, data, wants),
+        shape=(size, size, 1),
+        rotations=rotations,
+        reader=reader.images(size, ink=True),
+        pictures=(report.images,),
+        facts={"split": split},
+    )
+
+
+def cifar_fs(*, data: str | None = None) -> Source:
+    """CIFAR-100 in 64/16/20 classes, 600 photographs each: --data FOLDER.
+
+    Args:
+      data: folder with CIFAR-100.
+    """
+    return _photographs("CIFAR-FS", readers.cifar_fs, data, 32)
+
+
+def fc100(*, data: str | None = None) -> Source:
+    """CIFAR-100 in 60/20/20 classes, split by superclass: --data FOLDER.
+
+    Args:
+      data: folder with CIFAR-100.
+    """
+    return _photographs("FC100", readers.fc100, data, 32)
+
+
+def mini_imagenet(*, data: str | None = None, size: int = 84) -> Source:
+    """64/16/20 classes of ImageNet, folders or Ravi's lists: --data FOLDER.
+
+    Args:
+      data: folder with miniImageNet.
+      size: side of the images in pixels.
+    """
+    return _photographs("miniImageNet", readers.mini_imagenet, data, size, resize=True)
+
+
+def tiered_imagenet(*, data: str | None = None, size: int = 84) -> Source:
+    """351/97/160 classes of ImageNet in 34 groups: --data FOLDER.
+
+    Args:
+      data: folder with tieredImageNet.
+      size: side of the images in pixels.
+    """
+    name, read = "tieredImageNet", readers.tiered_imagenet
+    return _photographs(name, read, data, size, resize=True)
+
+
+def cub(*, data: str | None = None, size: int = 84) -> Source:
+    """200 species of birds, 100/50/50: --data FOLDER.
+
+    Args:
+      data: folder with CUB-200-2011.
+      size: side of the images in pixels.
+    """
+    return _photographs("CUB", readers.cub, data, size, resize=True)
+
+
+def folder(
+    *,
+    data: str | None = None,
+    size: int = 28,
+    mode: Literal["L", "RGB"] = "L",
+    invert: bool = False,
+) -> Source:
+    """Your own images: --data FOLDER with <class>/*.png, or train, val, test of them.
+
+    Classes without a split are split by name. In alphabetical order, of 25 or more three
+    of five are trained on, one is chosen by and one is tested on; of fewer every other
+    one is trained on and chosen by, the others are tested on.
+
+    Args:
+      data: folder with <class>/*.png or .jpg, or train, val and test of them.
+      size: side of the images in pixels; every image is resized to it.
+      mode: grey or colour (RGB); photographs are RGB.
+      invert: turn dark on light into light on dark.
+    """
+
+    def read(root: Path) -> readers.Splits:
+        options = {"size": size, "mode": mode, "invert": invert}
+        if (root / "train").is_dir():
+            return readers.image_folder_splits(root, **options)
+        return readers.split_classes(readers.image_folder(root, **options))
+
+    name = Path(data).name if data else "own images"
+    return Source(
+        name or "own images",
+        _read(
+            read, data, "a folder with <class>/*.png, or train, val and test of them"
+        ),
+        shape=(size, size, 3 if mode == "RGB" else 1),
+        reader=reader.images(size, mode, invert=invert),
+        pictures=(report.images,),
+    )
+
+
+def npz(*, data: str | None = None) -> Source:
+    """Your own arrays: --data FILE.npz with inputs [n, ...], labels [n], maybe names.
+
+    Classes are split by name, as those of folders are.
+
+    Args:
+      data: file with the arrays inputs [n, ...] and labels [n]; names [classes] too.
+    """
+
+    def read(file: Path) -> readers.Splits:
+        with np.load(file, allow_pickle=False) as found:
+            for name in ("inputs", "labels"):
+                if name not in found:
+                    wants = (
+                        f"arrays inputs and labels; it has {', '.join(found) or 'none'}"
+                    )
+                    raise ConfigError("data", f"{file} without {name}", wants)
+            names = [str(n) for n in found["names"]] if "names" in found else None
+            whole = readers.from_labels(found["inputs"], found["labels"], names)
+        return readers.split_classes(whole)
+
+    wants = "a file FILE.npz with the arrays inputs and labels"
+    return Source("own arrays", _read(read, data, wants, file=True))
+
+
+def tfds(
+    *,
+    data: str | None = None,
+    data_dir: str | None = None,
+    size: int = 28,
+) -> Source:
+    """Any prepared set of TensorFlow Datasets: --data tfds:NAME.
+
+    Args:
+      data: tfds:NAME, or NAME: omniglot, cifar100, emnist/letters.
+      data_dir: where prepared sets lie; None: as TFDS does.
+      size: side of the images in pixels; every image is resized to it.
+    """
+    name = (data or "").removeprefix("tfds:")
+
+    def read() -> readers.Splits:
+        whole = readers.tfds(name, size=size, data_dir=data_dir)
+        return readers.split_classes(whole)
+
+    if not name:
+        raise ConfigError("data", "nothing", "tfds:NAME, a prepared set of TFDS")
+    splits = None if unread() else read()
+    shape = (size, size, 3) if splits is None else splits.train.inputs.shape[1:]
+    return Source(name, splits, shape=shape, pictures=(report.images,))
+
+
+def own(
+    *,
+    data: str | None = None,
+    size: int = 28,
+    mode: Literal["L", "RGB"] = "L",
+    invert: bool = False,
+) -> Source:
+    """Your own data: a folder of images, arrays in a FILE.npz, or tfds:NAME.
+
+    Args:
+      data: folder with <class>/*.png, FILE.npz, or tfds:NAME.
+      size: side of images in pixels; every image is resized to it.
+      mode: grey or colour (RGB); photographs are RGB.
+      invert: turn dark on light into light on dark.
+    """
+    if data is not None and data.startswith("tfds:"):
+        return tfds(data=data, size=size)
+    if data is not None and data.endswith(".npz"):
+        return npz(data=data)
+    return folder(data=data, size=size, mode=mode, invert=invert)
+
+
+def _photographs(
+    name: str, read: Callable[..., readers.Splits], data, size: int, *, resize=False
+) -> Source:
+    """A published set of colour photographs."""
+
+    def load(root: Path) -> readers.Splits:
+        return read(root, size) if resize else read(root)
+
+    return Source(
+        name,
+        _read(load, data, f"the folder with {name}"),
+        shape=(size, size, 3),
+        reader=reader.images(size, "RGB"),
+        pictures=(report.images,),
+    )
+
+
+def _read(read, data: str | None, wants: str, *, file=False) -> readers.Splits | None:
+    """What a reader finds at a path; what it objects to is about `data`."""
+    if unread():
+        return None
+    root = existing(data, wants, file=file)
+    try:
+        return read(root)
+    except ConfigError:
+        raise
+    except (readers.DataError, OSError, ValueError) as error:
+        raise ConfigError("data", data, f"a readable data set: {error}") from error
+
+
+def existing(data: str | None, wants: str, *, file=False) -> Path:
+    """The path that an option names, if it is there."""
+    if data is None:
+        raise ConfigError("data", "nothing", wants)
+    root = Path(data).expanduser()
+    if not (root.is_file() if file else root.is_dir()):
+        kind = "file" if file else "folder"
+        raise ConfigError("data", f"{data}, which is no {kind}", wants)
+    return root
+
+
+SOURCES = {
+    f.__name__: f
+    for f in (
+        *(glyphs, omniglot, cifar_fs, fc100, mini_imagenet, tiered_imagenet, cub),
+        *(own, folder, npz, tfds),
+    )
+}
+"""Every data set of classes by name."""
+
+ANY = OneOf(SOURCES)
