@@ -52,11 +52,12 @@ class Recipe:
     @property
     def function(self) -> Function:
         """The function, with the defaults of this recipe."""
-        base = self.base
-        if isinstance(base, str):
-            module, _, name = base.partition(":")
-            base = getattr(importlib.import_module(module), name)
-            base = base.base if isinstance(base, Recipe) else base
+        if isinstance(self.base, str):
+            module, _, name = self.base.partition(":")
+            found = getattr(importlib.import_module(module), name)
+            base = found.function if isinstance(found, Recipe) else found
+        else:
+            base = self.base
         return partial(base, **self.defaults) if self.defaults else base
 
     def __call__(self, **options: Any) -> "Experiment":
