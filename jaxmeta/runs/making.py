@@ -78,6 +78,7 @@ def make(
                 name, "an unknown option", f"one that {recipe.name} has{hint}"
             )
         check_type(name, value, found.options[name].kind)
+        check_least(name, value)
     arguments = bind(found, options)
     if "package" in recipe.origin:
         experiment = _in_our_words(recipe, arguments, options)
