@@ -94,9 +94,7 @@ class Run:
             longer fit.
         """
         files = files or Files()
-        made = make(
-            self.job.made.recipe, _options(self.config, files) | dict(options), files
-        )
+        made = make(self.job.made.recipe, _options(self.config, files) | dict(options), files)
         try:
             job = build(made, self.config.settings)
             other = Run(self.path, self.config, job)
