@@ -13,6 +13,7 @@ from jaxmeta.runs.errors import ConfigError, did_you_mean, one_line
 from jaxmeta.runs.experiment import Experiment
 from jaxmeta.runs.options import Found, bind, check_type, find, no_files
 from jaxmeta.runs.registry import Files, Recipe
+from jaxmeta.runs.settings import OUTER, check_least
 
 _GRAMMAR = re.compile(r"^([\w-]+): got (.*), wants (.*)$", re.DOTALL)
 _unread: ContextVar[bool] = ContextVar("unread", default=False)
@@ -78,6 +79,9 @@ def make(
                 name, "an unknown option", f"one that {recipe.name} has{hint}"
             )
         check_type(name, value, found.options[name].kind)
+    if "package" in recipe.origin:
+        for name in set(OUTER) & set(options):  # schedules are made of them
+            check_least(name, options[name])
     arguments = bind(found, options)
     if "package" in recipe.origin:
         experiment = _in_our_words(recipe, arguments, options)
