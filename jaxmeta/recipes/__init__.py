@@ -2,3 +2,4 @@
 
 from jaxmeta.recipes.few_shot import few_shot as few_shot
 from jaxmeta.recipes.presets import DEFAULT as DEFAULT
+from jaxmeta.recipes.regression import regression as regression

@@ -1,5 +1,10 @@
 """Published settings by name."""
 
+from jaxmeta.recipes import (  # noqa: F401 (they register themselves)
+    presets_curves,
+    presets_full,
+    presets_omniglot,
+)
 from jaxmeta.recipes.few_shot import few_shot
 from jaxmeta.runs.options import use
 from jaxmeta.runs.recipe import preset
@@ -25,5 +30,16 @@ preset(
     network=use("conv4", filters=32, norm="batch", downsample="stride"),
     learner=use("maml", inner_rate=0.4, inner_steps=1, eval_inner_steps=3),
     steps=500,
+    schedule="cosine",
     clip=10.0,
+)
+preset(
+    "folder-protonet-5w1s",
+    few_shot,
+    "ProtoNet on your own images: --data FOLDER with <class>/*.png",
+    dataset=use("folder"),
+    sampler=use("fixed", queries=5),
+    steps=1000,
+    batch=2,
+    schedule="cosine",
 )

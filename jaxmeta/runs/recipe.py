@@ -14,15 +14,25 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from jaxmeta.data import DataError
 from jaxmeta.runs.errors import ConfigError, did_you_mean, one_line
 from jaxmeta.runs.experiment import Experiment
-from jaxmeta.runs.options import Found, bind, check_type, find, no_files, summary_of
+from jaxmeta.runs.options import (
+    Found,
+    Use,
+    bind,
+    check_type,
+    find,
+    no_files,
+    summary_of,
+    use,
+)
 
 RECIPES: dict[str, "Recipe"] = {}
 """The recipes that come with the package, by name; importing `jaxmeta.recipes` fills it."""
@@ -41,12 +51,14 @@ class Recipe:
       summary: a line for `jaxmeta list`.
       origin: what a run folder says of it: `{"package": name}`, or `{"file": name,
         "function": name, "sha256": digest}`, or `{"python": name}`.
+      defaults: see `Experiment.defaults`; these win over what the function says.
     """
 
     name: str
     function: Callable[..., Experiment]
     summary: str
     origin: dict[str, str]
+    defaults: Mapping[str, Any] = field(default_factory=dict)
 
     def __call__(self, **options: Any) -> Experiment:
         """The experiment, with these options; as on the command line they may be flat.
@@ -85,12 +97,33 @@ def recipe(name: str) -> Callable[[Callable[..., Experiment]], Recipe]:
 
 
 def preset(
-    name: str, base: Recipe | Callable[..., Experiment], summary: str, **options: Any
+    name: str,
+    base: Recipe | Callable[..., Experiment],
+    summary: str,
+    *,
+    defaults: Mapping[str, Any] = MappingProxyType({}),
+    **options: Any,
 ) -> Recipe:
-    """Registers a recipe with other defaults under a name of its own."""
-    function = base.function if isinstance(base, Recipe) else base
+    """Registers a recipe with other defaults under a name of its own.
+
+    Args:
+      name: the name.
+      base: what it is a variant of.
+      summary: a line for `jaxmeta list`.
+      defaults: of the run's settings, see `Experiment.defaults`; the base's hold, too.
+      **options: other defaults of the recipe. `use` of the part that the base uses, too,
+        keeps what else the base says of that part.
+    """
+    function = base
+    if isinstance(base, Recipe):
+        function, defaults = base.function, {**base.defaults, **defaults}
+    before = function.keywords if isinstance(function, partial) else {}
+    for option, value in options.items():
+        old = before.get(option)
+        if isinstance(value, Use) and isinstance(old, Use) and value.name == old.name:
+            options[option] = use(value.name, **old.options | value.options)
     made = partial(function, **options) if options else function
-    RECIPES[name] = Recipe(name, made, summary, {"package": name})
+    RECIPES[name] = Recipe(name, made, summary, {"package": name}, defaults)
     return RECIPES[name]
 
 
@@ -283,6 +316,9 @@ def make(
         raise TypeError(
             f"{recipe.name}: returned {type(experiment).__name__}, wants an Experiment"
         )
+    if recipe.defaults:
+        both = {**experiment.defaults, **recipe.defaults}
+        experiment = experiment._replace(defaults=both)
     values = {n: options.get(n, o.default) for n, o in found.options.items()}
     return Made(experiment, recipe, {n: _json(v, files) for n, v in values.items()})
 
