@@ -1,7 +1,6 @@
 """Methods of the learners that adapt by gradients and need more than a signature says."""
 
 from pathlib import Path
-from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +11,7 @@ from jaxmeta.core import Meta, MetaLearner, Model
 from jaxmeta.recipes.method import Inner, built, make_inner, method
 from jaxmeta.recipes.parts import Method, Room, Side
 from jaxmeta.runs.errors import ConfigError
-from jaxmeta.runs.recipe import unread
+from jaxmeta.runs.making import unread
 from jaxmeta.runs.run import load
 
 _EPOCHS = 100  # MAML++'s schedules count epochs; a run of any length is cut in so many

@@ -5,16 +5,21 @@ from jaxmeta.recipes import (  # noqa: F401 (they register themselves)
     presets_full,
     presets_omniglot,
 )
-from jaxmeta.recipes.few_shot import few_shot
+from jaxmeta.recipes.presets_omniglot import FEW_SHOT
 from jaxmeta.runs.options import use
-from jaxmeta.runs.recipe import preset
+from jaxmeta.runs.registry import preset
 
 DEFAULT = "glyphs-protonet-5w1s"
 """What `jaxmeta train` runs when it is given no recipe."""
 
 preset(
+    "few-shot",
+    FEW_SHOT,
+    "any learner on any set of classes: --learner, --network, --dataset",
+)
+preset(
     DEFAULT,
-    few_shot,
+    FEW_SHOT,
     "ProtoNet on drawn glyphs: no download, about a minute on two cores",
     sampler=use("fixed", queries=5, train_ways=10),
     network=use("conv4", filters=32),
@@ -24,7 +29,7 @@ preset(
 )
 preset(
     "glyphs-maml-5w1s",
-    few_shot,
+    FEW_SHOT,
     "MAML on drawn glyphs: second order, stride-2 conv4, one inner step",
     sampler=use("fixed", queries=5, train_queries=3),
     network=use("conv4", filters=32, norm="batch", downsample="stride"),
@@ -35,7 +40,7 @@ preset(
 )
 preset(
     "folder-protonet-5w1s",
-    few_shot,
+    FEW_SHOT,
     "ProtoNet on your own images: --data FOLDER with <class>/*.png",
     dataset=use("folder"),
     sampler=use("fixed", queries=5),

@@ -1,16 +1,21 @@
 """Regression: sine waves, and sine waves or lines."""
 
-from jaxmeta.recipes.regression import regression
 from jaxmeta.runs.options import use
-from jaxmeta.runs.recipe import preset
+from jaxmeta.runs.registry import preset
 
+REGRESSION = "jaxmeta.recipes.regression:regression"
 _LONG = {"episodes": 1000, "chunk": 500}
 
+preset(
+    "regression",
+    REGRESSION,
+    "curves from a few of their points: --task, --learner, --network",
+)
 _sinusoid = preset(
     "sinusoid-maml",
-    regression,
+    REGRESSION,
     "Finn et al. 2017: 10-shot regression; published mse 0.85 +- 0.14",
-    defaults=_LONG,
+    settings=_LONG,
     learner=use("maml", inner_rate=0.01, inner_steps=1),
     steps=20_000,
     schedule="cosine",
@@ -51,7 +56,7 @@ for _learner, _summary, _options in (
         # where the loss is steep needs many steps to get near it
         use("imaml", inner_rate=0.003, inner_steps=160, lam=5.0),
         "Rajeswaran et al. 2019: the implicit gradient, 160 steps",
-        {"clip": 1.0, "steps": 2500, "defaults": {"chunk": 250}},
+        {"clip": 1.0, "steps": 2500, "settings": {"chunk": 250}},
     ),
     (
         use("lstm_meta_learner", inner_rate=0.01, inner_steps=5),
@@ -65,9 +70,9 @@ for _learner, _summary, _options in (
 
 preset(
     "sinusoid-reptile",
-    regression,
+    REGRESSION,
     "Nichol et al. 2018: sinusoids without second derivatives",
-    defaults=_LONG,
+    settings=_LONG,
     train_shots=50,
     network=use("mlp", hidden=(64, 64)),
     learner=use(
@@ -104,9 +109,9 @@ for _name, _summary, _attention in (
 
 _ambiguous = preset(
     "sine_or_line-maml",
-    regression,
+    REGRESSION,
     "Finn et al. 2018: 5 noisy points of a sine wave or a line; the control",
-    defaults=_LONG,
+    settings=_LONG,
     task=use("sine_or_line"),
     shots=5,
     learner=use("maml", inner_rate=0.003, inner_steps=5),

@@ -2,7 +2,7 @@
 
 from jaxmeta.recipes import presets_omniglot  # noqa: F401 (what these are variants of)
 from jaxmeta.runs.options import use
-from jaxmeta.runs.recipe import RECIPES, preset
+from jaxmeta.runs.registry import RECIPES, preset
 
 _AS_PROTONET = {"steps": 20_000, "schedule": "halving", "halve_every": 2000}
 

@@ -1,17 +1,17 @@
 """Omniglot, Vinyals' classes by quarter turns: 5 ways, 1 shot."""
 
-from jaxmeta.recipes.few_shot import few_shot
 from jaxmeta.runs.options import Use, use
-from jaxmeta.runs.recipe import Recipe, preset
+from jaxmeta.runs.registry import Recipe, preset
 
-_DEFAULTS = {"episodes": 1000, "validate_episodes": 300}
+FEW_SHOT = "jaxmeta.recipes.few_shot:few_shot"
+_SETTINGS = {"episodes": 1000, "validate_episodes": 300}
 
 
 def _omniglot(
     learner: Use,
     summary: str,
     name: str = "",
-    base=few_shot,
+    base: Recipe | str = FEW_SHOT,
     dataset: Use = use("omniglot"),
     **options,
 ) -> Recipe:
@@ -19,7 +19,7 @@ def _omniglot(
         f"omniglot-{name or learner.name}-5w1s",
         base,
         summary,
-        defaults=_DEFAULTS,
+        settings=_SETTINGS,
         dataset=dataset,
         learner=learner,
         **options,

@@ -14,7 +14,7 @@ from jaxmeta.recipes.parts import Method, Network, Room, Side
 from jaxmeta.runs.errors import ConfigError
 from jaxmeta.runs.experiment import Experiment, Tasks
 from jaxmeta.runs.options import OneOf, use
-from jaxmeta.runs.recipe import recipe
+from jaxmeta.runs.registry import recipe
 
 TASKS = {"sinusoid": tasks.sinusoid, "sine_or_line": tasks.sine_or_line}
 """Every kind of curve by name: `(shots, queries) -> Task`."""

@@ -1,12 +1,14 @@
 """The options of every run, whatever it learns."""
 
+import ast
 import dataclasses
+import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from jaxmeta.runs.errors import ConfigError
-from jaxmeta.runs.options import check_type
+from jaxmeta.runs.options import Option, check_type
 
 _LARGEST_SEED = 2**32 - 1
 _AT_LEAST = {
@@ -74,7 +76,24 @@ class Settings:
                 raise ConfigError("defaults", repr(name), wants)
         both = {**USUAL, **defaults}
         unsaid = {n: v for n, v in both.items() if getattr(self, n) is None}
-        return dataclasses.replace(self, **unsaid)
+        return self.having(**unsaid)
+
+    def having(self, **changes: Any) -> "Settings":
+        """The same settings but for some."""
+        return dataclasses.replace(self, **changes)
+
+
+def own_settings() -> dict[str, Option]:
+    """The settings as options of a command line."""
+    tree = ast.parse(inspect.getsource(Settings)).body[0]
+    assert isinstance(tree, ast.ClassDef)
+    said = [n.value.value for n in tree.body if isinstance(n, ast.Expr)][1:]  # type: ignore
+    return {
+        field.name: Option(
+            field.name, field.type, field.default, " ".join(str(text).split())
+        )
+        for field, text in zip(dataclasses.fields(Settings), said, strict=True)
+    }
 
 
 def check(settings: Settings) -> Settings:
