@@ -1,4 +1,7 @@
 """Recipes: functions that return experiments; their keyword arguments are options."""
 
+from jaxmeta.recipes.adaptation import amazon as amazon
+from jaxmeta.recipes.adaptation import domains as domains
 from jaxmeta.recipes.few_shot import few_shot as few_shot
 from jaxmeta.recipes.presets import DEFAULT as DEFAULT
+from jaxmeta.recipes.pretraining import pretrain as pretrain
