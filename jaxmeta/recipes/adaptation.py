@@ -80,9 +80,7 @@ def importance_weighting(
         known = tasks.unlabelled(target).inputs
         x, y = (a.reshape(len(a), -1) for a in (batch.inputs, known))
         ratio = transfer.classifier_ratio(x, y, l2=l2)
-        return transfer.weighted(
-            batch, transfer.tame(ratio(x), power=power, most=most)
-        )
+        return transfer.weighted(batch, transfer.tame(ratio(x), power=power, most=most))
 
     return Way(transfer.source_only(nets.features, nets.classifier), weigh)
 
@@ -266,7 +264,9 @@ def domains(
     second = images("target", target, **options)
     if first.names != second.names:
         got = f"the classes {', '.join(second.names)}"
-        raise ConfigError("target", got, f"those of the source: {', '.join(first.names)}")
+        raise ConfigError(
+            "target", got, f"those of the source: {', '.join(first.names)}"
+        )
     learn, choose = held_out(first, HELD_OUT)
     nets = Nets(
         network(None),

@@ -112,7 +112,9 @@ def classes_of(source: Source, classes: int, examples: int) -> Dataset:
     if source.draw is not None:
         return drawn(source.draw(classes, examples, 1))
     if source.splits is None:
-        raise ConfigError("data", "nothing", "the data: their classes are the network's")
+        raise ConfigError(
+            "data", "nothing", "the data: their classes are the network's"
+        )
     part = source.splits.train
     if not source.rotations:
         return part

@@ -108,6 +108,7 @@ def pretrain(
     if smoothing:
         criterion = criteria.label_smoothing(smoothing)
     judged: MetaLearner = tester(body)
+    judged = judged._replace(init=lambda key, e: model.init(key, e.support.inputs))
     sizes = episodes.facts
     name = f"{len(whole.names)} classes of {source.name}"
     return Experiment(

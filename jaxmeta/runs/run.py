@@ -129,7 +129,7 @@ def load(
         because a folder names it.
       files: the same for the command line.
       data: whether to read the data; without, tasks are of the right shapes and empty,
-        for recipes that can do that.
+        where a recipe can do that.
 
     Returns:
       A `Run`; its parameters are read when they are asked for.
@@ -159,8 +159,13 @@ def _made(config: Config, experiment, files: Files, data: bool) -> Made:
     options = _options(config, files)
     if data:
         return make(recipe, options, files)
-    with without_data():
-        return make(recipe, options, files)
+    try:
+        with without_data():
+            return make(recipe, options, files)
+    except ConfigError as error:
+        if error.field != "data":
+            raise
+        return make(recipe, options, files)  # a recipe that cannot do without them
 
 
 def _options(config: Config, files: Files) -> dict[str, Any]:

@@ -6,9 +6,9 @@ import jax
 import numpy as np
 import pytest
 from jax import export as jax_export
+from jaxmeta.runs.build import build, make_tester
 
 from jaxmeta.runs import ConfigError
-from jaxmeta.runs.build import build, make_tester
 from jaxmeta.runs.evaluate import load_snapshot
 from jaxmeta.runs.export import export, flatten, load_parameters
 from jaxmeta.runs.folder import RunFolder, read_config

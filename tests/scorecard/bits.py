@@ -69,9 +69,9 @@ def trainable(dataset: str) -> list[str]:
 
 def _train(learners: list[str] | None, steps: int) -> dict[str, str]:
     import jax
+    from jaxmeta.runs.build import build, init_state
 
     from jaxmeta import train
-    from jaxmeta.runs.build import build, init_state
 
     found = {}
     for dataset in ("glyphs", "sinusoid"):
@@ -97,9 +97,9 @@ def _train(learners: list[str] | None, steps: int) -> dict[str, str]:
 def _keys(learners: list[str] | None) -> dict[str, str]:
     import jax
     import numpy as np
+    from jaxmeta.runs.build import build, init_state
 
     import jaxmeta as jm
-    from jaxmeta.runs.build import build, init_state
 
     found = {}
     data = jm.data.from_counts(np.arange(60), [20, 20, 20], ("a", "b", "c"))

@@ -6,8 +6,9 @@ import signal
 import time
 from pathlib import Path
 
-from jaxmeta.runs import folder
 from jaxmeta.runs.build import build
+
+from jaxmeta.runs import folder
 from jaxmeta.runs.evaluate import load_snapshot
 from jaxmeta.runs.folder import RunFolder
 from tests.scorecard.score import Score, Tally, digest, scratch

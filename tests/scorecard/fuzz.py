@@ -7,10 +7,11 @@ import resource
 import time
 from pathlib import Path
 
+from jaxmeta.runs.check import from_dict
+
 from jaxmeta import data
 from jaxmeta.data import DataError
 from jaxmeta.runs import DEFAULT, RECIPES, ConfigError, RunError
-from jaxmeta.runs.check import from_dict
 from tests.scorecard.pictures import write_classes
 from tests.scorecard.score import Score, Tally, scratch
 

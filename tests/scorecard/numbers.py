@@ -134,8 +134,9 @@ def _message() -> bool:
 
 
 def _message_classes() -> bool:
-    from jaxmeta.runs import nonfinite
     from jaxmeta.runs.build import build, init_state
+
+    from jaxmeta.runs import nonfinite
     from tests.scorecard.pictures import write_classes
 
     with scratch() as root:
@@ -169,8 +170,9 @@ def _rollback() -> bool:
 
 
 def _alarm() -> bool:
-    from jaxmeta.runs import nonfinite
     from jaxmeta.runs.build import build, init_state
+
+    from jaxmeta.runs import nonfinite
 
     said = []
     for rate in (0.01, 1.0):
