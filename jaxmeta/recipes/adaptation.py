@@ -4,14 +4,10 @@ No label of the target is read before the test. Nine in ten source examples are 
 on; the tenth chooses the parameters.
 """
 
-from collections.abc import Callable
-from itertools import permutations
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
-import numpy as np
-
-from jaxmeta import data as readers
 from jaxmeta import models, report, tasks, train, transfer
 from jaxmeta.core import Batch, Model
 from jaxmeta.data import Dataset
@@ -21,27 +17,15 @@ from jaxmeta.recipes.labelled import episodes, held_out, images
 from jaxmeta.recipes.methods import name_of
 from jaxmeta.recipes.outer import Optimiser, Schedule, outer
 from jaxmeta.recipes.parts import Network
-from jaxmeta.recipes.sources import existing
 from jaxmeta.runs import reader
 from jaxmeta.runs.errors import ConfigError
 from jaxmeta.runs.experiment import Experiment, Tasks
 from jaxmeta.runs.options import OneOf, use
-from jaxmeta.runs.recipe import preset, recipe, unread
+from jaxmeta.runs.recipe import recipe
 from jaxmeta.transfer import DomainMethod
 
 HELD_OUT = 10  # one in so many source examples chooses
 CHOSEN_BY = "source risk: accuracy on held-out source {}, no target label"
-DOMAINS = ("books", "dvd", "electronics", "kitchen")
-_FILES = "the folder with <domain>_train.svmlight.gz and <domain>_test.svmlight.gz"
-
-# Ganin et al. 2016, Table 1: accuracy of DANN and of the same network without it.
-PUBLISHED = {
-    ("books", "dvd"): (78.4, 79.0),
-    ("dvd", "electronics"): (75.4, 73.2),
-    ("dvd", "kitchen"): (78.3, 77.8),
-    ("electronics", "kitchen"): (85.4, 85.4),
-    ("kitchen", "electronics"): (84.3, 84.1),
-}
 
 
 class Nets(NamedTuple):
@@ -156,63 +140,6 @@ class Parts(NamedTuple):
     test: Dataset
 
 
-def amazon(
-    *,
-    data: str | None = None,
-    source: Literal["books", "dvd", "electronics", "kitchen"] = "books",
-    target: Literal["books", "dvd", "electronics", "kitchen"] = "dvd",
-    words: int = 5000,
-    method: Annotated[object, ANY] = use("dann"),
-    hidden: tuple[int, ...] = (50,),
-    queries: int = 50,
-    steps: int = 400,
-    batch: int = 64,
-    optimiser: Optimiser = "adam",
-    rate: float = 1e-3,
-) -> Experiment:
-    """Product reviews as word counts, learned of one product and judged on another.
-
-    Args:
-      data: folder with <domain>_train.svmlight.gz and <domain>_test.svmlight.gz.
-      source: the domain with labels.
-      target: the domain without, which is tested on.
-      words: the most frequent words, so many.
-      method: how the domains are brought together.
-      hidden: widths of the hidden layers.
-      queries: test reviews of each class in an episode.
-      steps: outer steps.
-      batch: reviews of each domain in a step.
-      optimiser: of the outer loop.
-      rate: its learning rate.
-
-    Returns:
-      An `Experiment`.
-    """
-    if source == target:
-        raise ConfigError("target", target, "another domain than the source's")
-    if not hidden:
-        raise ConfigError("hidden", hidden, "one hidden layer or more")
-    if words < 1:
-        raise ConfigError("words", words, "an integer >= 1")
-    if unread():
-        one = _blank(words, queries)
-        parts = Parts(one, one, one, one)
-    else:
-        read = readers.amazon_reviews(
-            existing(data, _FILES), (source, target), features=words
-        )
-        parts = _centred(read[source], read[target])
-    nets = Nets(
-        models.mlp(None, hidden=hidden),
-        models.mlp(2, hidden=()),
-        models.mlp(1, hidden=hidden[-1:]),
-        steps,
-    )
-    tx = outer(optimiser, rate, "constant", steps, 1, None)
-    made = _adapt(parts, method, nets, (source, target), queries, "reviews")
-    return made._replace(outer=tx, steps=steps, batch=batch)
-
-
 @recipe("domains")
 def domains(
     *,
@@ -221,7 +148,7 @@ def domains(
     size: int = 28,
     mode: Literal["L", "RGB"] = "L",
     invert: bool = False,
-    method: Annotated[object, ANY] = use("dann"),
+    method: Annotated[Callable[[Nets], Way], ANY] = use("dann"),
     network: Annotated[Network, networks.ANY] = use("conv4"),
     discriminator: int = 64,
     queries: int = 1,
@@ -274,8 +201,8 @@ def domains(
         models.mlp(1, hidden=(discriminator,)),
         steps,
     )
-    names = (Path(source or "").name, Path(target or "").name)
-    made = _adapt(
+    names = [Path(f or "").expanduser().resolve().name for f in (source, target)]
+    made = adapt(
         Parts(learn, choose, second, second), method, nets, names, queries, "images"
     )
     return made._replace(
@@ -287,14 +214,32 @@ def domains(
     )
 
 
-def _adapt(parts: Parts, method, nets: Nets, names, queries: int, what: str):
-    """The experiment; optimiser and sizes are the recipe's."""
-    way: Way = method(nets)
+def adapt(
+    parts: Parts,
+    method: Callable[[Nets], Way],
+    nets: Nets,
+    names: Sequence[str],
+    queries: int,
+    what: str,
+) -> Experiment:
+    """What recipes of two domains have in common; the optimiser is their own.
+
+    Args:
+      parts: the examples.
+      method: out of `METHODS`.
+      nets: what it is built of.
+      names: of source and target.
+      queries: test examples of each class in an episode.
+      what: the examples are, in a word.
+
+    Returns:
+      An `Experiment`.
+    """
+    way = method(nets)
     labelled = tasks.labelled(parts.learn)
     if way.weigh is not None:
         labelled = way.weigh(labelled, parts.known)
     ways = len(parts.learn.names)
-
     name, (first, second) = name_of(method), names
     tester = transfer.zero_shot(way.method)
     return Experiment(
@@ -319,51 +264,3 @@ def _adapt(parts: Parts, method, nets: Nets, names, queries: int, what: str):
         title=f"{name}, {first} to {second}",
         head=True,
     )
-
-
-def _centred(source, target) -> Parts:
-    """Logarithms of counts, less their mean; test reviews have no part in the mean."""
-    learn, choose = held_out(_log(source.train), HELD_OUT)
-    known, test = _log(target.train), _log(target.test)
-    mean = np.concatenate([learn.inputs, known.inputs]).mean(0)
-    return Parts(
-        *(d._replace(inputs=d.inputs - mean) for d in (learn, choose, known, test))
-    )
-
-
-def _log(part: Dataset) -> Dataset:
-    return part._replace(inputs=np.log1p(part.inputs))
-
-
-def _blank(words: int, queries: int) -> Dataset:
-    each = queries + 1
-    return readers.from_counts(
-        np.zeros((2 * each, words), "float32"), [each, each], ("negative", "positive")
-    )
-
-
-def _summary(pair: tuple[str, str]) -> str:
-    if pair not in PUBLISHED:
-        return "Ganin et al. 2016: domain-adversarial, on reviews"
-    dann, net = PUBLISHED[pair]
-    return (
-        f"Ganin et al. 2016: domain-adversarial; published {dann} % (network {net} %)"
-    )
-
-
-for _pair in permutations(DOMAINS, 2):
-    preset(
-        f"amazon-dann-{_pair[0]}-{_pair[1]}",
-        amazon,
-        _summary(_pair),
-        source=_pair[0],
-        target=_pair[1],
-    )
-for _name, _text in {
-    "source_only": "the network of amazon-dann-books-dvd without its discriminator",
-    "importance_weighting": "source reviews weighed by a domain classifier",
-    "cdan": "Long et al. 2018: the discriminator sees the prediction",
-    "deep_coral": "Sun and Saenko 2016: covariances of the logits",
-    "dan": "Long et al. 2015: multi-kernel MMD of features and logits",
-}.items():
-    preset(f"amazon-{_name}-books-dvd", amazon, _text, method=use(_name))

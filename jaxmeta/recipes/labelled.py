@@ -159,6 +159,9 @@ def thirds(part: Dataset) -> Thirds:
 def episodes(name: str, part: Dataset, queries: int) -> Task:
     """All classes, always in their order: what a fixed classifier is judged by."""
     most = min(part.counts) - 1
+    if most < 1:
+        wants = f"more data: {name} has {most + 1} of a class, an episode takes two"
+        raise ConfigError("queries", queries, wants)
     if not 1 <= queries <= most:
         wants = f"an integer from 1 to {most}: {name} has {most + 1} of a class"
         raise ConfigError("queries", queries, wants)

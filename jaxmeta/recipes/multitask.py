@@ -156,6 +156,7 @@ def multitask(
         facts={
             "learner": "multitask",
             "weighting": name,
+            "dataset": name_of(dataset),
             "tasks": {n: len(p.train.names) for n, p in parts.items()},
             "queries": queries,
         },

@@ -19,7 +19,7 @@ from jaxmeta.recipes import networks, samplers, sources
 from jaxmeta.recipes.labelled import classes_of
 from jaxmeta.recipes.methods import name_of
 from jaxmeta.recipes.outer import Optimiser, Schedule, outer
-from jaxmeta.recipes.parts import Network
+from jaxmeta.recipes.parts import Network, Source
 from jaxmeta.runs.errors import ConfigError
 from jaxmeta.runs.experiment import Experiment
 from jaxmeta.runs.options import OneOf, use
@@ -60,12 +60,14 @@ TESTERS = {f.__name__: f for f in (simple_shot, protonet)}
 @recipe("pretrain")
 def pretrain(
     *,
-    dataset: Annotated[object, sources.ANY] = use("glyphs"),
+    dataset: Annotated[Callable[[], Source], sources.ANY] = use("glyphs"),
     classes: int = 64,
     examples: int = 20,
-    sampler: Annotated[object, samplers.ANY] = use("fixed"),
     network: Annotated[Network, networks.ANY] = use("conv4"),
     tester: Annotated[Tester, OneOf(TESTERS)] = use("simple_shot"),
+    ways: int = 5,
+    shots: int = 1,
+    queries: int = 15,
     smoothing: float = 0.0,
     steps: int = 1000,
     batch: int = 64,
@@ -80,9 +82,11 @@ def pretrain(
       dataset: where classes come from.
       classes: training classes, where they are drawn.
       examples: drawings of each of them.
-      sampler: how episodes of validation and test are drawn.
       network: the network.
       tester: judges its features by those episodes; nothing is trained for it.
+      ways: new classes in an episode of validation and test.
+      shots: support examples of each.
+      queries: query examples of each.
       smoothing: of the labels, in [0, 1).
       steps: outer steps.
       batch: examples in a step.
@@ -101,7 +105,7 @@ def pretrain(
             raise ConfigError(field, value, f"an integer >= {least}")
     source = dataset()
     whole = classes_of(source, classes, examples)
-    episodes = sampler(source)
+    episodes = samplers.fixed(source, ways=ways, shots=shots, queries=queries)
     body = network(None)
     model = models.with_head(remember(body), models.linear_head(len(whole.names)))
     criterion = criteria.classification
@@ -109,7 +113,6 @@ def pretrain(
         criterion = criteria.label_smoothing(smoothing)
     judged: MetaLearner = tester(body)
     judged = judged._replace(init=lambda key, e: model.init(key, e.support.inputs))
-    sizes = episodes.facts
     name = f"{len(whole.names)} classes of {source.name}"
     return Experiment(
         None,
@@ -125,12 +128,11 @@ def pretrain(
             "learner": "pretrain",
             "tester": name_of(tester),
             "dataset": source.name,
-            **sizes,
+            **episodes.facts,
             **source.facts,
             "classes": len(whole.names),
         },
-        title=f"Pretraining on {name}, {sizes['ways']}-way {sizes['shots']}-shot by "
-        f"{name_of(tester)}",
+        title=f"Pretraining on {name}, {ways}-way {shots}-shot by {name_of(tester)}",
         reader=source.reader,
     )
 

@@ -6,7 +6,7 @@ https://arxiv.org/abs/1611.02779.
 
 import math
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import partial, wraps
 from typing import Annotated, Any, Literal, NamedTuple
 
 import jax
@@ -96,91 +96,26 @@ WORLDS = {f.__name__: f for f in (point_navigation, tabular, bandit)}
 """Every environment by name."""
 
 
-class Outer(NamedTuple):
-    """An outer step: an objective, and what applies its gradient."""
-
-    objective: Objective
-    tx: optax.GradientTransformation
+Outer = tuple[Objective, optax.GradientTransformation]
+"""An outer step: an objective, and what applies its gradient."""
 
 
-def policy_gradient(
-    agent: rl.MetaAgent,
-    steps: int,
-    *,
-    rate: float = 3e-3,
-    clip: float = 1.0,
-    value_cost: float = 0.5,
-    entropy_bonus: float = 0.0,
-) -> Outer:
-    """The plain policy gradient, for Adam.
+def _outer(builder: Callable[..., Objective], make: Callable[..., Outer]):
+    """An outer step whose options are those of the objective's builder."""
 
-    Args:
-      agent: plays.
-      steps: outer steps.
-      rate: learning rate; it falls to 0 by a half cosine.
-      clip: largest norm of the gradient.
-      value_cost: weight of the error of a learned value.
-      entropy_bonus: weight of the policy's entropy.
-    """
-    _positive(rate=rate, clip=clip)
-    tx = optax.adam(optax.cosine_decay_schedule(rate, steps))
-    objective = rl.policy_gradient(
-        agent, value_cost=value_cost, entropy_bonus=entropy_bonus
-    )
-    return Outer(objective, optax.chain(optax.clip_by_global_norm(clip), tx))
+    @wraps(builder)
+    def outer(agent: rl.MetaAgent, adam: optax.GradientTransformation, **options):
+        return make(partial(builder, **options), agent, adam)
+
+    return outer
 
 
-def ppo(
-    agent: rl.MetaAgent,
-    steps: int,
-    *,
-    rate: float = 1e-3,
-    epochs: int = 5,
-    clip: float = 0.2,
-    value_cost: float = 0.5,
-    entropy_bonus: float = 0.0,
-) -> Outer:
-    """Proximal policy optimisation: several steps on what was played once.
-
-    Args:
-      agent: plays.
-      steps: outer steps.
-      rate: learning rate of Adam.
-      epochs: steps on one batch.
-      clip: how far the ratio of probabilities may go.
-      value_cost: weight of the error of a learned value.
-      entropy_bonus: weight of the policy's entropy.
-    """
-    _positive(rate=rate)
-    more = {"clip": clip, "value_cost": value_cost, "entropy_bonus": entropy_bonus}
-    return Outer(rl.ppo(agent, optax.adam(rate), epochs=epochs, **more), optax.sgd(1.0))
-
-
-def trpo(
-    agent: rl.MetaAgent,
-    steps: int,
-    *,
-    max_kl: float = 0.01,
-    cg_steps: int = 10,
-    damping: float = 1e-5,
-    backtracks: int = 15,
-) -> Outer:
-    """Trust-region policy optimisation.
-
-    Args:
-      agent: plays.
-      steps: outer steps.
-      max_kl: size of the region.
-      cg_steps: of conjugate gradients.
-      damping: of the curvature.
-      backtracks: shorter steps that are tried, at most.
-    """
-    options = {"max_kl": max_kl, "cg_steps": cg_steps}
-    options |= {"damping": damping, "backtracks": backtracks}
-    return Outer(rl.trpo(agent, **options), optax.sgd(1.0))
-
-
-OBJECTIVES = {f.__name__: f for f in (policy_gradient, ppo, trpo)}
+OBJECTIVES = {
+    "policy_gradient": _outer(rl.policy_gradient, lambda f, a, adam: (f(a), adam)),
+    # these hand over a step, not a slope
+    "ppo": _outer(rl.ppo, lambda f, a, adam: (f(a, adam), optax.sgd(1.0))),
+    "trpo": _outer(rl.trpo, lambda f, a, adam: (f(a), optax.sgd(1.0))),
+}
 """Every outer step by name."""
 
 
@@ -196,7 +131,11 @@ def maml_pg(
     surrogate: Literal["dice", "lvc", "score"] = "lvc",
     discount: float = 0.99,
     normalise: bool = False,
-    objective: Annotated[object, OneOf(OBJECTIVES)] = use("policy_gradient"),
+    objective: Annotated[Callable[..., Outer], OneOf(OBJECTIVES)] = use(
+        "policy_gradient"
+    ),
+    rate: float = 3e-3,
+    max_norm: float = 1.0,
     steps: int = 200,
     batch: int = 20,
 ) -> Experiment:
@@ -214,6 +153,9 @@ def maml_pg(
       discount: of rewards.
       normalise: scale the advantages of each sample to variance 1.
       objective: the outer step.
+      rate: of Adam, which all but trpo use; it falls to 0 by a half cosine, but not
+        inside a step of ppo.
+      max_norm: largest norm of what Adam is given.
       steps: outer steps.
       batch: tasks in a step.
 
@@ -240,7 +182,7 @@ def maml_pg(
     if inner_steps < 0:
         raise ConfigError("inner_steps", inner_steps, "an integer >= 0")
     counts = sorted({0, 1, 2, 3, inner_steps})
-    outer = objective(at(inner_steps), steps)
+    outer = objective(at(inner_steps), _adam(rate, max_norm, steps))
     made = _experiment(world, at, inner_steps, counts, plays, outer, "MAML-PG")
     return made._replace(steps=steps, batch=batch)
 
@@ -255,9 +197,11 @@ def rl2(
     discount: float = 1.0,
     trace: float = 0.5,
     normalise: bool = False,
-    objective: Annotated[object, OneOf(OBJECTIVES)] = use(
-        "policy_gradient", rate=1e-2, value_cost=0.1, entropy_bonus=0.02
+    objective: Annotated[Callable[..., Outer], OneOf(OBJECTIVES)] = use(
+        "policy_gradient", value_cost=0.1, entropy_bonus=0.02
     ),
+    rate: float = 1e-2,
+    max_norm: float = 1.0,
     steps: int = 500,
     batch: int = 128,
 ) -> Experiment:
@@ -272,6 +216,9 @@ def rl2(
       trace: lambda of the advantages.
       normalise: scale the advantages of each trial to variance 1.
       objective: the outer step.
+      rate: of Adam, which all but trpo use; it falls to 0 by a half cosine, but not
+        inside a step of ppo.
+      max_norm: largest norm of what Adam is given.
       steps: outer steps.
       batch: tasks in a step.
 
@@ -297,7 +244,7 @@ def rl2(
         )
 
     counts = sorted({0, 1, trial - 1})
-    outer = objective(at(trial - 1), steps)
+    outer = objective(at(trial - 1), _adam(rate, max_norm, steps))
     made = _experiment(world, at, trial - 1, counts, plays, outer, "RL^2")
     return made._replace(steps=steps, batch=batch)
 
@@ -318,8 +265,8 @@ def _experiment(
     return Experiment(
         None,
         Tasks(tasks, tasks, tasks),
-        outer.tx,
-        objective=outer.objective,
+        outer[1],
+        objective=outer[0],
         judge=judge(at(used), plays),
         measures=(partial(_curve, at=at, counts=counts, plays=plays),),
         facts={
@@ -385,7 +332,9 @@ def _curve(run: Finished, *, at, counts, plays: int) -> dict[str, Any]:
     }
 
 
-def _positive(**numbers: float) -> None:
-    for name, value in numbers.items():
+def _adam(rate: float, max_norm: float, steps: int) -> optax.GradientTransformation:
+    for name, value in (("rate", rate), ("max_norm", max_norm)):
         if not 0 < value < float("inf"):
             raise ConfigError(name, value, "a finite number > 0")
+    adam = optax.adam(optax.cosine_decay_schedule(rate, steps))
+    return optax.chain(optax.clip_by_global_norm(max_norm), adam)
