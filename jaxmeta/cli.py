@@ -1,81 +1,92 @@
-"""The command line: `jaxmeta train | evaluate | adapt | list`.
+"""The command line: `jaxmeta train | evaluate | adapt | compare | export | list | new`.
 
 Whatever is wrong with the input ends in exit status 2 and one line on stderr: which
-field, what it got, what it wants. JAX is not touched before the input has been read.
+field, what it got, what it wants. What is wrong in the user's own file is shown as Python
+shows it. JAX is not touched before the input has been read.
 """
 
-import dataclasses
 import os
 import sys
+import traceback
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
-from jaxmeta.runs.check import check, find_recipe
 from jaxmeta.runs.errors import ConfigError, RunError, did_you_mean, one_line
-from jaxmeta.runs.folder import read_config
-from jaxmeta.runs.options import parse, value_of
-from jaxmeta.runs.recipes import DEFAULT, RECIPES, Recipe
+from jaxmeta.runs.options import Option, own_options
+from jaxmeta.runs.registry import Files, Recipe
+from jaxmeta.runs.words import Words, read, show, split
 
-HELP = f"""\
+HELP = """\
 jaxmeta: learn from many tasks, so that a new one needs a handful of examples.
 
-  jaxmeta train [RECIPE] [--field value ...]   train and test a recipe
-  jaxmeta train RUN                            go on with a run that was stopped
-  jaxmeta train --fork RUN [--field value ...] another run that starts where RUN is
-  jaxmeta evaluate RUN [--episodes 10000]      test a trained run again
-  jaxmeta adapt RUN --support DIR --query DIR  classify your own images
-  jaxmeta export RUN [--out DIR]               parameters and program, for elsewhere
-  jaxmeta list                                 recipes, learners, data sets
+  jaxmeta train [RECIPE] [--option value ...]   train, test, and write a report
+  jaxmeta train FILE.py:FUNCTION ...            your own learner, network or data
+  jaxmeta train RUN                             go on with a run that was stopped
+  jaxmeta train --fork RUN [--option value ...] another run that starts where RUN is
+  jaxmeta evaluate RUN [--episodes 10000] [--ways 20 --shots 5]
+  jaxmeta adapt RUN --support DIR --query DIR   classify your own images
+  jaxmeta compare RUN RUN ...                   the same episodes, in pairs; a page
+  jaxmeta export RUN [--out DIR]                parameters and program, for elsewhere
+  jaxmeta list                                  recipes, learners, data sets
+  jaxmeta new FILE.py                           a file of your own to start from
 
-Without a recipe, train runs {DEFAULT}: no download, about a minute.
-`jaxmeta train RECIPE --help` shows every field and its value in that recipe.
+Without a recipe, train runs glyphs-protonet-5w1s: no download, about a minute.
+`jaxmeta train RECIPE --help` shows its options. A run of FILE.py:FUNCTION is evaluated,
+adapted, compared, exported with the same FILE.py:FUNCTION after the run.
 """
 
 
-@dataclasses.dataclass(frozen=True)
-class Evaluate:
-    """Test a trained run on more episodes of its test classes.
+def evaluate_options(*, episodes: int = 10_000) -> None:
+    """Test a trained run on more episodes, or on others: --ways 20 --shots 5.
 
-    The first of them are those of the run's own test; all runs see the same ones.
+    The first episodes are those of the run's own test; all runs see the same ones. Any
+    option of the recipe may be another one, as long as the trained parameters fit.
+
+    Args:
+      episodes: test episodes; the interval narrows with the root of their number.
     """
 
-    episodes: int = 10_000
-    """Test episodes; the interval narrows with the square root of their number."""
-    data: str | None = None
-    """Folder with the data, if it has moved since the run was trained."""
 
-
-@dataclasses.dataclass(frozen=True)
-class Adapt:
+def adapt_options(
+    *, support: str, query: str, invert: bool | None = None, json: bool = False
+) -> None:
     """Classify images by a few examples of each class.
 
     Writes a line for each query image: path, class, probability, with tabs between. If
     the query images lie in folders named like the classes, the accuracy follows on
     stderr.
+
+    Args:
+      support: folder with the examples: <class>/*.png or .jpg.
+      query: folder with the images to classify: *.png, or <class>/*.png.
+      invert: turn dark on light into light on dark; None: as in training, or by looking.
+      json: write one JSON object with all probabilities.
     """
 
-    support: str | None = None
-    """Folder with the examples: <class>/*.png or .jpg."""
-    query: str | None = None
-    """Folder with the images to classify: *.png, or <class>/*.png."""
-    invert: bool | None = None
-    """Turn dark on light into light on dark. None: as in training, for a run on a folder;
-    else by looking: ink is what covers less of the support images."""
-    json: bool = False
-    """Write one JSON object instead: all probabilities, and what was done to the images."""
 
-
-@dataclasses.dataclass(frozen=True)
-class Export:
+def export_options(*, out: str | None = None) -> None:
     """Write a trained run as files that other programs can use.
 
     parameters.safetensors, predict.stablehlo (adapt and predict, by jax.export) and
     export.json, which says what the program takes.
+
+    Args:
+      out: folder to write to; None: exported/ in the run folder.
     """
 
-    out: str | None = None
-    """Folder to write to; None: exported/ in the run folder."""
+
+def compare_options(*, episodes: int = 1000, out: str = "comparison") -> None:
+    """Test runs on the same episodes; differences in pairs, with their intervals.
+
+    The first run is the one that the others are compared with. Runs on other tasks, and
+    transductive beside inductive ones, are refused.
+
+    Args:
+      episodes: test episodes.
+      out: folder to write comparison.json and comparison.html to.
+    """
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -92,20 +103,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not words or words[0] in ("-h", "--help", "help"):
         print(HELP, end="")
         return 0
-    commands = {
-        "train": _train,
-        "evaluate": _evaluate,
-        "adapt": _adapt,
-        "export": _export,
-        "list": _list,
-    }
+    files = Files()
     try:
-        if words[0] not in commands:
-            hint = did_you_mean(words[0], commands)
-            raise ConfigError("command", repr(words[0]), f"{', '.join(commands)}{hint}")
+        if words[0] not in COMMANDS:
+            hint = did_you_mean(words[0], COMMANDS)
+            raise ConfigError("command", repr(words[0]), f"{', '.join(COMMANDS)}{hint}")
+        parts = split(words[1:])
+        files.named += [
+            word
+            for word in (*parts.names, *(w for ws in parts.said.values() for w in ws))
+            if ".py:" in word
+        ]
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
-            return commands[words[0]](words[1:])
+            return COMMANDS[words[0]](parts, files)
     except ConfigError as error:
         return _fail(error, 2)
     except RunError as error:
@@ -116,115 +127,256 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Who reads stdout has had enough (`| head`); there is nothing left to say.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except Exception as error:
+        if not _in_their_words(error, files):
+            raise
+        return 1
 
 
-def _train(words: list[str]) -> int:
-    named = bool(words) and not words[0].startswith("-")
-    name = words.pop(0) if named else DEFAULT
-    fork = value_of("--fork", words)
-    if name not in RECIPES and (Path(name).expanduser() / "config.json").is_file():
-        recipe = dataclasses.replace(read_config(_run_path(name)), out=name)
-    elif fork is not None and not named:
-        recipe = dataclasses.replace(read_config(_run_path(fork)), out=None)
+def _in_their_words(error: BaseException, files: Files) -> bool:
+    """Shows an error of the user's own file as Python does, without our frames."""
+    kept = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if frame.filename in files.paths
+    ]
+    own = isinstance(error, SyntaxError) and error.filename in files.paths
+    if not kept and not own:
+        return False
+    if kept:
+        print("Traceback (most recent call last):", file=sys.stderr)
+        print("".join(traceback.format_list(kept)), end="", file=sys.stderr)
+    said = traceback.format_exception_only(type(error), error)
+    print("".join(said), end="", file=sys.stderr)
+    return True
+
+
+def _train(words: Words, files: Files) -> int:
+    own, fork = [n for n in words.names if ".py:" in n], words.said.get("fork")
+    names = [n for n in words.names if ".py:" not in n]
+    run = names[0] if names and _is_run(names[0]) else None
+    if len(names) > 1 or len(own) > 1 or (names and own and run is None):
+        raise ConfigError(
+            "train", " ".join(words.names), "one recipe, or one run folder"
+        )
+    start = run or (fork[0] if fork and not names else None)
+    from jaxmeta.runs.making import from_json, make, options_of
+    from jaxmeta.runs.registry import named, of_reference
+    from jaxmeta.runs.settings import Settings, own_settings
+
+    given: dict[str, Any] = {}
+    settings = Settings()
+    if start is not None:
+        from jaxmeta.runs.folder import read_config
+
+        config = read_config(_path(start))
+        recipe = of_reference(config.recipe, files)
+        given, settings = from_json(config.options, files), config.settings
+        settings = settings.having(out=run)
     else:
-        recipe = find_recipe(name)
-    recipe = parse(Recipe, words, recipe, f"jaxmeta train {name}")
-    if recipe is None:
+        from jaxmeta.recipes import DEFAULT
+
+        recipe = named((own or names or [DEFAULT])[0], files)
+    known = own_settings()
+    choices = _first(words, given)
+    options = options_of(recipe, choices, files).options
+    if words.help:
+        print(_help_of_recipe(recipe, options, known))
         return 0
-    check(recipe)
+    # An option that the recipe has as well is the recipe's: its schedules follow it.
+    said = read(words.said, {**known, **options})
+    given = _still_there(given, choices, recipe, files)
+    own_said = {k: v for k, v in said.items() if k in options}
+    rest = {k: v for k, v in said.items() if k in known and k not in options}
+    if "seed" in own_said:
+        rest["seed"] = own_said["seed"]
+    settings = settings.having(**rest)
+
     from jaxmeta.runs.cache import enable_cache
     from jaxmeta.runs.devices import prepare
+    from jaxmeta.runs.settings import check
     from jaxmeta.runs.stop import Interrupted
-    from jaxmeta.runs.train import train
+    from jaxmeta.runs.training import train_made
 
+    check(settings)
     enable_cache()
-    prepare(recipe)
+    prepare(settings.devices)
+    made = make(recipe, given | own_said, files)
     try:
-        train(recipe, say=_say)
+        train_made(made, settings, _say)
     except Interrupted as stopped:
         return _fail(stopped, stopped.status)
     return 0
 
 
-def _evaluate(words: list[str]) -> int:
-    run = _take_run(words, "evaluate")
-    args = parse(Evaluate, words, Evaluate(), "jaxmeta evaluate RUN")
-    if args is None:
-        return 0
-    if args.episodes < 2:
-        raise ConfigError("episodes", args.episodes, "an integer >= 2")
-    from jaxmeta.runs.cache import enable_cache
-    from jaxmeta.runs.evaluate import evaluate
+def _first(words: Words, given: dict[str, Any]) -> dict[str, Any]:
+    """What is said of choices, before types are known: single words."""
+    return given | {k: v[0] for k, v in words.said.items() if len(v) == 1}
 
-    enable_cache()
-    evaluate(_run_path(run), args.episodes, args.data, say=_say)
+
+def _still_there(given, choices, recipe: Recipe, files: Files) -> dict[str, Any]:
+    """Kept options, less those of a part that has been chosen anew."""
+    from jaxmeta.runs.making import options_of
+
+    now = options_of(recipe, choices, files).options
+    changed = {
+        name
+        for name, option in now.items()
+        if option.one_of and name in given and choices[name] != given[name]
+    }
+    return {k: v for k, v in given.items() if k in now and now[k].owner not in changed}
+
+
+def _help_of_recipe(recipe: Recipe, options, known) -> str:
+    rest = [o for name, o in known.items() if name not in options]
+    return "\n".join([
+        f"usage: jaxmeta train {recipe.name} [--option value ...]",
+        recipe.summary,
+        show(options.values()),
+        "Of every run:",
+        show(rest),
+    ])  # fmt: skip
+
+
+def _opened(words: Words, files: Files, command: str, *, data: bool = True):
+    """The run that a command is about."""
+    from jaxmeta.runs.run import load
+
+    names = [n for n in words.names if ".py:" not in n]
+    if len(names) != 1:
+        got = " ".join(names) or "nothing"
+        raise ConfigError("run", got, f"a run folder: jaxmeta {command} RUN ...")
+    return load(_path(names[0]), files=files, data=data)
+
+
+def _options(function: Callable) -> dict[str, Option]:
+    return {option.name: option for option in own_options(function)}
+
+
+def _help_of(function: Callable, usage: str) -> int:
+    text = (function.__doc__ or "").split("    Args:")[0]
+    lines = [line.strip() for line in text.strip().splitlines()]
+    print(f"usage: jaxmeta {usage}\n\n" + "\n".join(lines).strip() + "\n")
+    print(show(own_options(function)))
     return 0
 
 
-def _adapt(words: list[str]) -> int:
-    run = _take_run(words, "adapt")
-    if "--json" in words:  # alone it is enough
-        at = words.index("--json") + 1
-        words[at:at] = [] if words[at : at + 1] in (["True"], ["False"]) else ["True"]
-    args = parse(Adapt, words, Adapt(), "jaxmeta adapt RUN")
-    if args is None:
-        return 0
-    for field in ("support", "query"):
-        if getattr(args, field) is None:
-            raise ConfigError(field, "nothing", "a folder with images")
+def _evaluate(words: Words, files: Files) -> int:
+    if words.help:
+        return _help_of(evaluate_options, "evaluate RUN [--option value ...]")
+    from jaxmeta.runs.cache import enable_cache
+    from jaxmeta.runs.evaluation import evaluate, reopened
+
+    names = [n for n in words.names if ".py:" not in n]
+    if len(names) != 1:
+        raise ConfigError("run", " ".join(names) or "nothing", "a run folder")
+    own = _options(evaluate_options)
+    options = reopened(_path(names[0]), _first(words, {}), files)
+    said = read(words.said, {**options, **own})
+    episodes = said.pop("episodes", own["episodes"].default)
+    if episodes < 2:
+        raise ConfigError("episodes", episodes, "an integer >= 2")
+    enable_cache()
+    evaluate(_path(names[0]), episodes=episodes, options=said, files=files, say=_say)
+    return 0
+
+
+def _adapt(words: Words, files: Files) -> int:
+    if words.help:
+        return _help_of(adapt_options, "adapt RUN --support DIR --query DIR")
     from jaxmeta.runs.adapt import adapt
     from jaxmeta.runs.cache import enable_cache
 
+    said = read(words.said, _options(adapt_options))
+    for field in ("support", "query"):
+        if field not in said:
+            raise ConfigError(field, "nothing", "a folder with images")
     enable_cache()
-    support, query = Path(args.support), Path(args.query)  # type: ignore[arg-type]
+    run = _opened(words, files, "adapt", data=False)
     adapt(
-        _run_path(run), support, query, args.invert,
-        as_json=args.json, say=_say, note=_note,
+        run, _path(said["support"]), _path(said["query"]), said.get("invert"),
+        as_json=said.get("json", False), say=_say, note=_note,
     )  # fmt: skip
     return 0
 
 
-def _export(words: list[str]) -> int:
-    run = _take_run(words, "export")
-    args = parse(Export, words, Export(), "jaxmeta export RUN")
-    if args is None:
-        return 0
+def _export(words: Words, files: Files) -> int:
+    if words.help:
+        return _help_of(export_options, "export RUN [--out DIR]")
     from jaxmeta.runs.export import export
 
-    out = None if args.out is None else Path(args.out).expanduser()
-    export(_run_path(run), out, say=_say)
+    out = read(words.said, _options(export_options)).get("out")
+    run = _opened(words, files, "export", data=False)
+    export(run, None if out is None else _path(out), say=_say)
     return 0
 
 
-def _list(words: list[str]) -> int:
-    if words and words[0] in ("-h", "--help"):
-        print("usage: jaxmeta list\n\nShows recipes, learners and data sets.")
+def _compare(words: Words, files: Files) -> int:
+    if words.help:
+        return _help_of(compare_options, "compare RUN RUN ... [--episodes 1000]")
+    from jaxmeta.runs.cache import enable_cache
+    from jaxmeta.runs.compare import compare
+
+    said = read(words.said, _options(compare_options))
+    runs = [_path(n) for n in words.names if ".py:" not in n]
+    if len(runs) < 2:
+        got = " ".join(words.names) or "nothing"
+        raise ConfigError("runs", got, "two run folders or more")
+    enable_cache()
+    compare(runs, **said, files=files, say=_say)
+    return 0
+
+
+def _list(words: Words, files: Files) -> int:
+    if words.help:
+        print("usage: jaxmeta list\n\nShows recipes, learners, networks and data sets.")
         return 0
-    if words:
-        raise ConfigError("list", repr(words[0]), "nothing after it")
-    from jaxmeta.runs.build import METHODS
-    from jaxmeta.runs.sources import SOURCES
+    if words.names or words.said:
+        got = " ".join([*words.names, *words.said])
+        raise ConfigError("list", got, "nothing after it")
+    from jaxmeta.recipes.listing import tables
 
-    tables = {"recipes": RECIPES, "learners": METHODS, "data sets": SOURCES}
-    width = max(len(name) for table in tables.values() for name in table)
-    for title, table in tables.items():
+    found = tables()
+    width = max(len(name) for table in found.values() for name in table)
+    for title, table in found.items():
         print(title)
-        for name, row in table.items():
-            mark = "  (default)" if name == DEFAULT else ""
-            print(f"  {name:<{width}}  {row.summary}{mark}")
+        for name, summary in table.items():
+            print(f"  {name:<{width}}  {summary}")
     return 0
 
 
-def _take_run(words: list[str], command: str) -> str:
-    if words and not words[0].startswith("-"):
-        return words.pop(0)
-    if any(word in ("-h", "--help") for word in words):
-        return ""
-    raise ConfigError("run", "nothing", f"a run folder: jaxmeta {command} RUN ...")
+def _new(words: Words, files: Files) -> int:
+    if words.help or len(words.names) != 1 or words.said:
+        if not words.help:
+            got = " ".join([*words.names, *words.said]) or "nothing"
+            raise ConfigError("new", got, "a file to write: jaxmeta new FILE.py")
+        print("usage: jaxmeta new FILE.py\n\nWrites a short file that runs as it is.")
+        return 0
+    from jaxmeta.recipes.starter import write_starter
+
+    path = write_starter(_path(words.names[0]))
+    print(f"{path}: written; jaxmeta train {path}:mine")
+    return 0
 
 
-def _run_path(run: str) -> Path:
-    return Path(run).expanduser()
+COMMANDS: dict[str, Callable[[Words, Files], int]] = {
+    "train": _train,
+    "evaluate": _evaluate,
+    "adapt": _adapt,
+    "compare": _compare,
+    "export": _export,
+    "list": _list,
+    "new": _new,
+}
+"""Every command by its word."""
+
+
+def _is_run(name: str) -> bool:
+    return (_path(name) / "config.json").is_file()
+
+
+def _path(name: str) -> Path:
+    return Path(name).expanduser()
 
 
 def _say(line: str) -> None:

@@ -21,7 +21,7 @@ from jaxmeta.runs import reader
 from jaxmeta.runs.errors import ConfigError
 from jaxmeta.runs.experiment import Experiment, Tasks
 from jaxmeta.runs.options import OneOf, use
-from jaxmeta.runs.recipe import recipe
+from jaxmeta.runs.registry import recipe
 from jaxmeta.transfer import DomainMethod
 
 HELD_OUT = 10  # one in so many source examples chooses

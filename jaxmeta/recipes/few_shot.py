@@ -8,7 +8,7 @@ from jaxmeta.recipes.outer import Optimiser, Schedule, outer
 from jaxmeta.recipes.parts import Method, Network, Room
 from jaxmeta.runs.experiment import Experiment
 from jaxmeta.runs.options import use
-from jaxmeta.runs.recipe import recipe
+from jaxmeta.runs.registry import recipe
 
 
 @recipe("few-shot")

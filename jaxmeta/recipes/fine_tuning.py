@@ -21,7 +21,7 @@ from jaxmeta.recipes.parts import Network
 from jaxmeta.runs.errors import ConfigError
 from jaxmeta.runs.experiment import Experiment, Tasks
 from jaxmeta.runs.options import OneOf, use
-from jaxmeta.runs.recipe import recipe
+from jaxmeta.runs.registry import recipe
 from jaxmeta.transfer import Morph
 from jaxmeta.transfer.pretrained import not_head
 

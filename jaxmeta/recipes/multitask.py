@@ -26,7 +26,7 @@ from jaxmeta.report.finished import Finished
 from jaxmeta.runs.errors import ConfigError
 from jaxmeta.runs.experiment import Experiment, Judge, Tasks
 from jaxmeta.runs.options import OneOf, use
-from jaxmeta.runs.recipe import recipe
+from jaxmeta.runs.registry import recipe
 from jaxmeta.tasks import glyphs as characters
 from jaxmeta.train import Evaluation
 
@@ -97,7 +97,7 @@ DATA = {"glyphs": glyphs, "folders": folders}
 
 
 @recipe("multitask")
-def multitask(
+def many_tasks(
     *,
     dataset: Annotated[object, OneOf(DATA)] = use("glyphs"),
     network: Annotated[Network, networks.ANY] = use("conv4"),

@@ -23,7 +23,7 @@ from jaxmeta.recipes.parts import Network, Source
 from jaxmeta.runs.errors import ConfigError
 from jaxmeta.runs.experiment import Experiment
 from jaxmeta.runs.options import OneOf, use
-from jaxmeta.runs.recipe import recipe
+from jaxmeta.runs.registry import recipe
 
 MEAN = "feature_mean"
 """The buffers that hold the mean feature, beside those of the network."""

@@ -23,7 +23,7 @@ from jaxmeta.rl.evaluate import all_real
 from jaxmeta.runs.errors import ConfigError
 from jaxmeta.runs.experiment import Experiment, Judge, Tasks
 from jaxmeta.runs.options import OneOf, use
-from jaxmeta.runs.recipe import recipe
+from jaxmeta.runs.registry import recipe
 from jaxmeta.runs.results import number
 from jaxmeta.train import Evaluation
 

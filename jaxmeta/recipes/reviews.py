@@ -4,7 +4,6 @@ Blitzer et al. 2007, Biographies, Bollywood, Boom-boxes and Blenders (ACL); Gani
 2016, https://arxiv.org/abs/1505.07818.
 """
 
-from itertools import permutations
 from typing import Annotated, Literal
 
 import numpy as np
@@ -18,20 +17,10 @@ from jaxmeta.recipes.outer import Optimiser, outer
 from jaxmeta.recipes.sources import existing
 from jaxmeta.runs.errors import ConfigError
 from jaxmeta.runs.experiment import Experiment
+from jaxmeta.runs.making import unread
 from jaxmeta.runs.options import use
-from jaxmeta.runs.recipe import preset, unread
 
-DOMAINS = ("books", "dvd", "electronics", "kitchen")
 _FILES = "the folder with <domain>_train.svmlight.gz and <domain>_test.svmlight.gz"
-
-# Ganin et al. 2016, Table 1: accuracy of DANN and of the same network without it.
-PUBLISHED = {
-    ("books", "dvd"): (78.4, 79.0),
-    ("dvd", "electronics"): (75.4, 73.2),
-    ("dvd", "kitchen"): (78.3, 77.8),
-    ("electronics", "kitchen"): (85.4, 85.4),
-    ("kitchen", "electronics"): (84.3, 84.1),
-}
 
 
 def amazon(
@@ -110,30 +99,3 @@ def _blank(words: int, queries: int) -> Dataset:
     return readers.from_counts(
         np.zeros((2 * each, words), "float32"), [each, each], ("negative", "positive")
     )
-
-
-def _summary(pair: tuple[str, str]) -> str:
-    if pair not in PUBLISHED:
-        return "Ganin et al. 2016: domain-adversarial, on reviews"
-    dann, net = PUBLISHED[pair]
-    return (
-        f"Ganin et al. 2016: domain-adversarial; published {dann} % (network {net} %)"
-    )
-
-
-for _pair in permutations(DOMAINS, 2):
-    preset(
-        f"amazon-dann-{_pair[0]}-{_pair[1]}",
-        amazon,
-        _summary(_pair),
-        source=_pair[0],
-        target=_pair[1],
-    )
-for _name, _text in {
-    "source_only": "the network of amazon-dann-books-dvd without its discriminator",
-    "importance_weighting": "source reviews weighed by a domain classifier",
-    "cdan": "Long et al. 2018: the discriminator sees the prediction",
-    "deep_coral": "Sun and Saenko 2016: covariances of the logits",
-    "dan": "Long et al. 2015: multi-kernel MMD of features and logits",
-}.items():
-    preset(f"amazon-{_name}-books-dvd", amazon, _text, method=use(_name))

@@ -12,8 +12,8 @@ from jaxmeta.data.splitting import RULE
 from jaxmeta.recipes.parts import Sizes, Source
 from jaxmeta.runs.errors import ConfigError, one_line
 from jaxmeta.runs.experiment import Tasks
+from jaxmeta.runs.making import unread
 from jaxmeta.runs.options import OneOf
-from jaxmeta.runs.recipe import unread
 
 
 class Drawn(NamedTuple):

@@ -11,8 +11,8 @@ from jaxmeta import report, tasks
 from jaxmeta.recipes.parts import Source
 from jaxmeta.runs import reader
 from jaxmeta.runs.errors import ConfigError
+from jaxmeta.runs.making import unread
 from jaxmeta.runs.options import OneOf
-from jaxmeta.runs.recipe import unread
 
 
 def glyphs(*, size: int = 28) -> Source:

@@ -1,4 +1,4 @@
-"""`jaxmeta adapt`: someone's own images, classified by a few examples of each class."""
+"""Someone's own files, classified by a few examples of each class."""
 
 import json
 from collections.abc import Callable
@@ -12,25 +12,19 @@ from jaxmeta import data
 from jaxmeta.core import Batch
 from jaxmeta.criteria import as_criterion
 from jaxmeta.data import DataError
-from jaxmeta.data.arrays import unit_range
-from jaxmeta.runs import folder, keys
-from jaxmeta.runs.build import METHODS, build, make_tester
+from jaxmeta.runs import keys
 from jaxmeta.runs.errors import ConfigError, RunError
-from jaxmeta.runs.evaluate import load_snapshot
-from jaxmeta.runs.folder import RunFolder
-from jaxmeta.runs.recipes import Recipe
-from jaxmeta.runs.sources import blank_tasks
-from jaxmeta.runs.train import chosen
+from jaxmeta.runs.reader import Reader
+from jaxmeta.runs.run import Run
 
-SUFFIXES = (".png", ".jpg", ".jpeg")
-TOGETHER = 256  # query images predicted in one call, at most
+TOGETHER = 256  # queries predicted in one call, at most
 
 
 class Prediction(NamedTuple):
-    """What was said about one image.
+    """What was said about one file.
 
     Attributes:
-      path: the image.
+      path: the file.
       label: the likeliest class.
       probability: of that class.
       probabilities: of all classes, by name.
@@ -43,9 +37,9 @@ class Prediction(NamedTuple):
 
 
 def adapt(
-    path: Path,
-    support: Path,
-    query: Path,
+    run: Run,
+    support: str | Path,
+    query: str | Path,
     invert: bool | None = None,
     *,
     as_json: bool = False,
@@ -54,42 +48,48 @@ def adapt(
 ) -> list[Prediction]:
     """Adapts a trained run to the classes in `support` and classifies `query`.
 
-    Images go the way of the run's training images: grey or colour, the same size, the
-    same scale. Runs on characters know light ink on dark ground; where `invert` is
-    `None`, support images that are mostly light are taken for dark ink and turned, the
-    query images with them.
+    Files go the way of the run's training examples, by the experiment's `reader`: for
+    images, grey or colour, the same size, the same scale.
 
     Args:
-      path: the run folder.
-      support: `<class>/*.png`.
-      query: `*.png`, or `<class>/*.png`, which also gives an accuracy.
-      invert: whether to turn dark on light into light on dark.
+      run: from `load`; the data it was trained on are not needed.
+      support: a folder with `<class>/*.png`.
+      query: a folder with `*.png`, or `<class>/*.png`, which also gives an accuracy.
+      invert: whether to turn dark on light into light on dark; `None`: as in training,
+        or by looking, where the network knows light ink on dark ground.
       as_json: `say` one JSON object with everything, and `note` nothing.
       say: takes the predictions, `path<TAB>class<TAB>probability`.
-      note: takes what was done to the images, and the accuracy.
+      note: takes what was done to the files, and the accuracy.
 
     Returns:
       The predictions, in the order of the paths.
 
     Raises:
-      ConfigError: no run; no classes; images that cannot be read; a number of classes
-        that the learner cannot take.
+      ConfigError: no classes; files that cannot be read; a number of classes that the
+        learner cannot take; an experiment without a reader.
       RunError: a run without a whole checkpoint.
     """
-    recipe = folder.read_config(path)
-    job = build(recipe, blank_tasks(recipe))
-    classes = _classes("support", support)
-    _check_ways(recipe, len(classes))
-    asked = _queries(query, classes)
+    reader = run.experiment.reader
+    if reader is None:
+        wants = "a run whose experiment has a reader: how files become inputs"
+        raise ConfigError("run", run.path, wants)
+    classes = _classes("support", Path(support))
+    asked = _queries(reader, Path(query), classes)
     notes: list[str] = []
-    x, y = _load(recipe, classes, asked, invert, notes.append)
+    run = _with_ways(run, classes)
+    examples = [p for paths in classes.values() for p in paths]
+    try:
+        read = reader.read(examples, [p for p, _ in asked], invert)
+    except (DataError, OSError) as error:
+        raise ConfigError("support or query", "an unusable file", str(error)) from error
+    x, y = read.support, read.query
+    notes.append(f"{len(classes)} classes, {len(x)} support and {len(y)} query files")
+    notes += read.notes
     if not as_json:
         notes = [note(line) or line for line in notes]
-    snapshot = load_snapshot(RunFolder(path), job)
-    meta, _ = chosen(recipe, snapshot)
-    _check_together(path, len(y), note)
+    _check_together(run, len(y), note)
 
-    learner = make_tester(recipe, ways=len(classes), support=len(x))
+    learner, meta = run.learner, run.meta
     labels = np.repeat(np.arange(len(classes)), [len(p) for p in classes.values()])
     seen = Batch.of_labels(x, labels, len(classes))
     fast = jax.jit(learner.adapt)(meta, seen, keys.drawing())
@@ -103,7 +103,7 @@ def adapt(
 
     outputs = np.concatenate([np.asarray(predict(part)) for part in parts])
     if np.isnan(outputs).any():
-        raise RunError(f"{path}: predictions are NaN, its parameters are no use")
+        raise RunError(f"{run.path}: predictions are NaN, its parameters are no use")
 
     names = list(classes)
     found = [
@@ -119,12 +119,12 @@ def adapt(
     right = sum(p.label == t for p, t in zip(found, truth, strict=True))
     if as_json:
         accuracy = None if truth[0] is None else right / len(found)
-        say(_as_json(path, names, found, accuracy, notes))
+        say(_as_json(run.path, names, found, accuracy, notes))
         return found
     for one in found:
         say(f"{one.path}\t{one.label}\t{one.probability:.4f}")
     if truth[0] is not None:
-        note(f"accuracy {100 * right / len(found):.2f} % of {len(found)} images")
+        note(f"accuracy {100 * right / len(found):.2f} % of {len(found)} files")
     return found
 
 
@@ -156,92 +156,54 @@ def _as_json(
 
 
 def _classes(field: str, root: Path) -> dict[str, list[Path]]:
-    """Class -> images."""
+    """Class -> files."""
     try:
         return data.list_classes(root)
     except (DataError, OSError) as error:
         raise ConfigError(field, root, f"<class>/*.png in it: {error}") from error
 
 
-def _check_ways(recipe: Recipe, ways: int) -> None:
+def _with_ways(run: Run, classes: dict[str, list[Path]]) -> Run:
+    """The run as it is for so many classes; a fixed head takes no other number."""
+    ways, trained = len(classes), run.experiment.facts.get("ways")
     if ways < 2:
         raise ConfigError("support", f"{ways} class folder", "2 or more")
-    if METHODS[recipe.learner].head and ways != recipe.ways:
-        wants = f"{recipe.ways}: the head of {recipe.learner} is fixed by its training"
-        raise ConfigError("support", f"{ways} class folders", wants)
+    if not run.experiment.head or ways == trained:
+        return run
+    wants = f"{trained}: the head of this learner is fixed by its training"
+    raise ConfigError("support", f"{ways} class folders", wants)
 
 
-def _check_together(path: Path, queries: int, note: Callable[[str], None]) -> None:
+def _check_together(run: Run, queries: int, note: Callable[[str], None]) -> None:
     """Says that queries are predicted together; refuses one that comes alone."""
-    try:
-        result = json.loads(RunFolder(path).result.read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # a run that has not come to its end has no result
-        return
+    result = run.result
     if not (isinstance(result, dict) and result.get("transductive")):
         return
-    why = "this run normalises by the statistics of all query images together"
+    why = "this run normalises by the statistics of all query examples together"
     if queries == 1:
         wants = f"several, of all classes, or a run of --norm batch_running: {why}"
-        raise ConfigError("query", "1 image", wants)
+        raise ConfigError("query", "1 file", wants)
     note(f"transductive: {why}; a prediction changes with the company it is in")
 
 
 def _queries(
-    root: Path, classes: dict[str, list[Path]]
+    reader: Reader, root: Path, classes: dict[str, list[Path]]
 ) -> list[tuple[Path, str | None]]:
-    """The images to classify, with their class where a folder tells it."""
+    """The files to classify, with their class where a folder tells it."""
     if not root.is_dir():
-        raise ConfigError("query", f"{root}, which is no folder", "a folder of images")
+        raise ConfigError("query", f"{root}, which is no folder", "a folder of files")
     flat = sorted(
         p
         for p in root.iterdir()
-        if p.suffix.lower() in SUFFIXES and not p.name.startswith(".")
+        if p.suffix.lower() in reader.suffixes and not p.name.startswith(".")
     )
     if flat:
         return [(p, None) for p in flat]
     if not any(p.is_dir() for p in root.iterdir()):
-        raise ConfigError("query", f"{root} without an image", "*.png or <class>/*.png")
+        raise ConfigError("query", f"{root} without a file", "*.png or <class>/*.png")
     labelled = _classes("query", root)
     for name in labelled:
         if name not in classes:
             wants = f"the classes of support: {', '.join(classes)}"
             raise ConfigError("query", f"class {name!r}", wants)
     return [(p, name) for name, paths in labelled.items() for p in paths]
-
-
-def _load(
-    recipe: Recipe,
-    classes: dict[str, list[Path]],
-    asked: list[tuple[Path, str | None]],
-    invert: bool | None,
-    note: Callable[[str], None],
-) -> tuple[np.ndarray, np.ndarray]:
-    """Support and query images as the run's network knows them."""
-    examples = [p for paths in classes.values() for p in paths]
-    x = _read("support", recipe, examples)
-    y = _read("query", recipe, [p for p, _ in asked])
-    if invert is None:
-        ink = recipe.dataset in ("glyphs", "omniglot")  # light ink on dark ground
-        invert = bool(x.mean() > 127.5) if ink else recipe.invert
-        why = "judged by the support" if ink else "as in training"
-    else:
-        why = "as asked"
-    kind = "colour" if recipe.mode == "RGB" else "grey"
-    turned = "turned to light on dark" if invert else "not inverted"
-    note(
-        f"{len(classes)} classes, {len(x)} support and {len(y)} query images, "
-        f"{recipe.size}x{recipe.size} {kind}, {turned} ({why})"
-    )
-    for field, paths in (("support", examples), ("query", [p for p, _ in asked])):
-        note(f"{field} images: {', '.join(data.survey(paths))}")
-    x, y = (255 - a if invert else a for a in (x, y))
-    return unit_range(x), unit_range(y)
-
-
-def _read(field: str, recipe: Recipe, paths: list[Path]) -> np.ndarray:
-    try:
-        return data.load_images(paths, size=recipe.size, mode=recipe.mode)
-    except (DataError, OSError) as error:
-        raise ConfigError(
-            field, "an unusable image", f"PNG or JPEG: {error}"
-        ) from error

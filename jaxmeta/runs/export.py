@@ -13,17 +13,14 @@ import jax.numpy as jnp
 import numpy as np
 from jax import export as jax_export
 
-from jaxmeta import tree
+from jaxmeta import criteria, tree
 from jaxmeta.core import Array, Batch, Meta, MetaLearner
 from jaxmeta.criteria import as_criterion
-from jaxmeta.runs import folder, keys
-from jaxmeta.runs.build import build, make_tester
+from jaxmeta.runs import keys
 from jaxmeta.runs.errors import ConfigError, RunError
-from jaxmeta.runs.evaluate import load_snapshot
+from jaxmeta.runs.experiment import tested
 from jaxmeta.runs.files import write_json
-from jaxmeta.runs.folder import RunFolder
-from jaxmeta.runs.sources import SOURCES, blank_tasks
-from jaxmeta.runs.train import chosen
+from jaxmeta.runs.run import Run
 
 PARAMETERS, PROGRAM, ABOUT = (
     "parameters.safetensors",
@@ -49,7 +46,7 @@ class Exported(NamedTuple):
 
 
 def export(
-    path: Path, out: Path | None = None, *, say: Callable[[str], None] = print
+    run: Run, out: Path | None = None, *, say: Callable[[str], None] = print
 ) -> Exported:
     """Writes a run's parameters and its adapt-and-predict program.
 
@@ -64,7 +61,7 @@ def export(
         program.call(load_file("parameters.safetensors"), x, y, queries)
 
     Args:
-      path: the run folder.
+      run: from `load`; the data it was trained on are not needed.
       out: where to write; `exported/` in the run folder by default.
       say: takes a line for the user.
 
@@ -72,29 +69,28 @@ def export(
       `Exported`.
 
     Raises:
-      ConfigError: no run.
+      ConfigError: an experiment without a learner.
       RunError: a run without a whole checkpoint, or the extra is not installed.
     """
     safetensors = _library()
-    recipe = folder.read_config(path)
-    source = SOURCES[recipe.dataset]
-    job = build(recipe, blank_tasks(recipe) if source.images else None)
-    meta, step = chosen(recipe, load_snapshot(RunFolder(path), job))
-    out = path / "exported" if out is None else out
+    if run.job.tester is None:
+        raise ConfigError("run", run.path, "a run of a learner: this one has none")
+    learner, meta, task = run.learner, run.meta, tested(run.experiment.tasks)
+    out = run.path / "exported" if out is None else out
     out.mkdir(parents=True, exist_ok=True)
     flat = flatten(meta)
     safetensors.save_file(
         {name: np.asarray(x) for name, x in flat.items()}, out / PARAMETERS
     )
-    example = jax.eval_shape(job.tasks.test, keys.drawing())
-    run = predictor(make_tester(recipe), meta, classify=not source.regression)
-    program, symbolic = lower(run, flat, example.support, example.query.inputs)
+    example = jax.eval_shape(task, keys.drawing())
+    classify = as_criterion(learner.criterion) is criteria.classification
+    function = predictor(learner, meta, classify=classify)
+    program, symbolic = lower(function, flat, example.support, example.query.inputs)
     (out / PROGRAM).write_bytes(program.serialize())
     about = {
-        "recipe": recipe.name,
-        "learner": recipe.learner,
-        "step": step,
-        "ways": recipe.ways,
+        "recipe": run.name,
+        **{k: run.experiment.facts.get(k) for k in ("learner", "ways")},
+        "step": run.step,
         "symbolic": list(symbolic),
         "inputs": [str(aval) for aval in program.in_avals[len(flat) :]],
         "outputs": [str(aval) for aval in program.out_avals],

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from jaxmeta.runs.errors import ConfigError, RunError
 from jaxmeta.runs.files import write_atomic, write_json
-from jaxmeta.runs.recipe import Made
+from jaxmeta.runs.making import Made
 from jaxmeta.runs.settings import FREE, Settings, check
 
 FORMAT = 2

@@ -9,7 +9,7 @@ from jaxmeta.core import Key, Meta, MetaLearner
 from jaxmeta.runs.devices import make_mesh
 from jaxmeta.runs.errors import ConfigError, one_line
 from jaxmeta.runs.experiment import Experiment, HostBatches, tested
-from jaxmeta.runs.recipe import Made
+from jaxmeta.runs.making import Made
 from jaxmeta.runs.settings import Settings, check
 from jaxmeta.train.trainer import Trainer, TrainState
 

@@ -12,16 +12,9 @@ from jaxmeta.runs.errors import ConfigError, RunError
 from jaxmeta.runs.experiment import Experiment
 from jaxmeta.runs.folder import Config, RunFolder
 from jaxmeta.runs.job import Job, build
-from jaxmeta.runs.recipe import (
-    Files,
-    Made,
-    Recipe,
-    from_json,
-    make,
-    of_reference,
-    without_data,
-)
-from jaxmeta.runs.train import as_made, chosen, like
+from jaxmeta.runs.making import Made, from_json, make, without_data
+from jaxmeta.runs.registry import Files, Recipe, of_reference
+from jaxmeta.runs.training import as_made, chosen, like
 
 
 class Run:
@@ -101,7 +94,9 @@ class Run:
             longer fit.
         """
         files = files or Files()
-        made = make(self.job.made.recipe, _options(self.config, files) | options, files)
+        made = make(
+            self.job.made.recipe, _options(self.config, files) | dict(options), files
+        )
         try:
             job = build(made, self.config.settings)
             other = Run(self.path, self.config, job)
@@ -153,7 +148,7 @@ def _made(config: Config, experiment, files: Files, data: bool) -> Made:
         recipe = experiment
         if not isinstance(recipe, Recipe):
             name = getattr(recipe, "__name__", "experiment")
-            recipe = Recipe(name, recipe, "", config.recipe)
+            recipe = Recipe(name, recipe, "", config.recipe, {})
     else:
         recipe = of_reference(config.recipe, files)
     options = _options(config, files)

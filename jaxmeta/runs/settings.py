@@ -1,11 +1,13 @@
 """The options of every run, whatever it learns."""
 
+import ast
 import dataclasses
+import inspect
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from jaxmeta.runs.errors import ConfigError
-from jaxmeta.runs.options import check_type
+from jaxmeta.runs.options import Option, check_type
 
 _LARGEST_SEED = 2**32 - 1
 _AT_LEAST = {
@@ -58,6 +60,23 @@ class Settings:
     """Warn when an inner loop makes its loss this many times what it was."""
     track: Literal["none", "tensorboard", "wandb"] = "none"
     """Metrics go to metrics.jsonl and .csv; and to these."""
+
+    def having(self, **changes: Any) -> "Settings":
+        """The same settings but for some."""
+        return dataclasses.replace(self, **changes)
+
+
+def own_settings() -> dict[str, Option]:
+    """The settings as options of a command line."""
+    tree = ast.parse(inspect.getsource(Settings)).body[0]
+    assert isinstance(tree, ast.ClassDef)
+    said = [n.value.value for n in tree.body if isinstance(n, ast.Expr)][1:]  # type: ignore
+    return {
+        field.name: Option(
+            field.name, field.type, field.default, " ".join(str(text).split())
+        )
+        for field, text in zip(dataclasses.fields(Settings), said, strict=True)
+    }
 
 
 def check(settings: Settings) -> Settings:

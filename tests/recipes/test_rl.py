@@ -7,7 +7,8 @@ import jaxmeta as jm
 from jaxmeta.recipes import reinforcement
 from jaxmeta.runs import ConfigError, Settings
 from jaxmeta.runs.job import build
-from jaxmeta.runs.recipe import RECIPES, make
+from jaxmeta.runs.making import make
+from jaxmeta.runs.registry import known
 
 TINY = {
     "maml-pg": {"hidden": (4,), "plays": 3, "horizon": 3, "batch": 2, "steps": 2},
@@ -16,13 +17,13 @@ TINY = {
 
 
 def built(name, options):
-    return build(make(RECIPES[name], options), Settings())
+    return build(make(known()[name], options), Settings())
 
 
 @pytest.mark.parametrize("name", TINY)
 def test_a_run_reports_returns(name, tmp_path):
     out = jm.runs.train(
-        RECIPES[name], out=tmp_path / "run", options=TINY[name], say=lambda _: None,
+        known()[name], out=tmp_path / "run", options=TINY[name], say=lambda _: None,
         chunk=2, episodes=6, validate_episodes=4, validate_every=2,
     )  # fmt: skip
     run = jm.runs.load(out)

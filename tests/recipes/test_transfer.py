@@ -15,7 +15,8 @@ from jaxmeta.recipes.multitask import WEIGHTINGS
 from jaxmeta.recipes.parts import Source
 from jaxmeta.runs import ConfigError, Settings
 from jaxmeta.runs.job import build
-from jaxmeta.runs.recipe import RECIPES, make, without_data
+from jaxmeta.runs.making import make, without_data
+from jaxmeta.runs.registry import known
 
 NET = {"network": "mlp", "hidden": (6,)}
 REVIEWS = {"hidden": (6,), "words": 22, "queries": 2, "batch": 16, "rate": 0.01}
@@ -58,13 +59,13 @@ def run(name, out, options, **settings):
     """Trains a few steps; the run, opened again."""
     small = {"chunk": 2, "episodes": 4, "validate_episodes": 4, "validate_every": 2}
     out = jm.runs.train(
-        RECIPES[name], out=out, options=options, say=lambda _: None, **small | settings
+        known()[name], out=out, options=options, say=lambda _: None, **small | settings
     )
     return jm.runs.load(out)
 
 
 def built(name, options):
-    return build(make(RECIPES[name], options), Settings())
+    return build(make(known()[name], options), Settings())
 
 
 def same(a, b):
@@ -86,7 +87,7 @@ def test_adaptation_says_what_chose(reviews, tmp_path):
 
 
 def test_no_target_label_before_the_test(reviews):
-    tasks = RECIPES["amazon-dann-books-dvd"](data=reviews, **REVIEWS).tasks
+    tasks = known()["amazon-dann-books-dvd"](data=reviews, **REVIEWS).tasks
     source, target = tasks.train.args
     assert target._fields == ("inputs",)
     assert len(source.inputs) == 72 and len(target.inputs) == 80  # a tenth is held out
@@ -104,13 +105,13 @@ def test_every_method_builds_without_data(method):
 
 
 def test_published_pairs_and_methods_have_names():
-    names = [n for n in RECIPES if n.startswith("amazon-")]
+    names = [n for n in known() if n.startswith("amazon-")]
     assert len([n for n in names if n.startswith("amazon-dann-")]) == 12
     assert len(names) == 12 + len(adaptation.METHODS) - 1
 
 
 def test_importance_is_a_weight(reviews):
-    recipe = RECIPES["amazon-importance_weighting-books-dvd"]
+    recipe = known()["amazon-importance_weighting-books-dvd"]
     weights = np.asarray(recipe(data=reviews, **REVIEWS).tasks.train.args[0].weights)
     assert weights.std() > 0
     np.testing.assert_allclose(weights.mean(), 1.0, rtol=1e-5)
@@ -217,7 +218,7 @@ def test_every_strategy_builds(strategy, images, pretrained):
 
 def test_layers_wake_from_the_last_on(images, tmp_path):
     options = mine(images, strategy="layerwise", layers=("layer1",), every=2)
-    experiment = RECIPES["fine-tune"](**options)
+    experiment = known()["fine-tune"](**options)
     trainer = jm.make_trainer(experiment.objective, experiment.outer)
     draw = experiment.tasks.train
     state = trainer.init(
@@ -244,7 +245,7 @@ def test_a_network_that_grows_computes_the_same(growth, images, tmp_path):
     old = net.init(jax.random.key(3), x)
     jm.transfer.save_safetensors(tmp_path / "net.safetensors", old)
     options = mine(images, pretrained=str(tmp_path / "net.safetensors"))
-    start = RECIPES["fine-tune"](**options | {"hidden": (6, 5)} | growth).start
+    start = known()["fine-tune"](**options | {"hidden": (6, 5)} | growth).start
     body, _ = jm.models.heads.split_head(start)
     larger = jm.models.mlp(None, hidden=growth.get("deeper", (9, 5)))
     assert jax.tree.map(jnp.shape, body.params) != jax.tree.map(jnp.shape, old.params)

@@ -8,8 +8,12 @@ from typing import Any
 from jaxmeta.runs import keys, loop
 from jaxmeta.runs.experiment import finished, tested
 from jaxmeta.runs.files import write_json
+from jaxmeta.runs.folder import read_config
+from jaxmeta.runs.making import from_json, options_of
+from jaxmeta.runs.options import Option
+from jaxmeta.runs.registry import Files, of_reference
 from jaxmeta.runs.results import headline, make_result
-from jaxmeta.runs.run import Files, Run, load
+from jaxmeta.runs.run import Run, load
 
 
 def evaluate(
@@ -58,6 +62,13 @@ def evaluate(
     say(headline(result))
     say(str(file))
     return result
+
+
+def reopened(path: Path, said: Mapping[str, Any], files: Files) -> dict[str, Option]:
+    """The options that may be others for the test of a run: those of its recipe."""
+    config = read_config(path)
+    recipe = of_reference(config.recipe, files)
+    return options_of(recipe, from_json(config.options, files) | said, files).options
 
 
 def _word(value: Any) -> str:

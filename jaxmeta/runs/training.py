@@ -23,7 +23,8 @@ from jaxmeta.runs.fingerprint import differences, fingerprint
 from jaxmeta.runs.folder import RunFolder
 from jaxmeta.runs.fork import forked
 from jaxmeta.runs.job import Job, abstract_state, build, init_state
-from jaxmeta.runs.recipe import Made, Recipe, make
+from jaxmeta.runs.making import Made, make
+from jaxmeta.runs.registry import Recipe
 from jaxmeta.runs.results import headline, make_result
 from jaxmeta.runs.settings import Settings
 from jaxmeta.runs.stop import Interrupted, Stop
@@ -87,7 +88,7 @@ def as_made(
     if options:
         raise ConfigError("options", options, "none: the experiment has been made")
     name = "experiment"
-    recipe = Recipe(name, lambda: experiment, experiment.title, {"python": name})
+    recipe = Recipe(name, lambda: experiment, "", {"python": name}, {})
     return Made(experiment, recipe, {})
 
 
