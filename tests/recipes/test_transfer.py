@@ -283,7 +283,7 @@ def test_every_weighting_builds(weighting, images):
 
 @pytest.mark.parametrize("name", ["pretrain", "fine-tune", "multitask"])
 def test_recipes_build_on_drawn_glyphs(name):
-    small = {"classes": 3, "examples": 10, "size": 6}
+    small = {"classes": 3, "examples": 20, "size": 6}
     assert "glyphs" in built(name, NET | small).experiment.facts["dataset"]
 
 
