@@ -6,10 +6,10 @@ import json
 
 import numpy as np
 import pytest
-
-from jaxmeta.runs import RECIPES, ConfigError
 from jaxmeta.runs.adaptation import ADAPTATION, make_tasks
 from jaxmeta.runs.build import abstract_state, build
+
+from jaxmeta.runs import RECIPES, ConfigError
 from jaxmeta.runs.train import train
 
 RECIPE = dataclasses.replace(

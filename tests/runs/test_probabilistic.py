@@ -4,11 +4,11 @@ import dataclasses
 
 import jax
 import pytest
+from jaxmeta.runs.build import abstract_state, build, make_outer
+from jaxmeta.runs.check import check
 
 from jaxmeta import train
 from jaxmeta.runs import RECIPES
-from jaxmeta.runs.build import abstract_state, build, make_outer
-from jaxmeta.runs.check import check
 from jaxmeta.runs.errors import ConfigError
 from jaxmeta.runs.train import beliefs
 

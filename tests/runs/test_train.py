@@ -8,11 +8,11 @@ import signal
 
 import numpy as np
 import pytest
+from jaxmeta.runs.adaptation import ADAPTATION
+from jaxmeta.runs.build import METHODS, abstract_state, build
 
 import jaxmeta.runs.folder
 from jaxmeta.runs import RECIPES, ConfigError, RunError
-from jaxmeta.runs.adaptation import ADAPTATION
-from jaxmeta.runs.build import METHODS, abstract_state, build
 from jaxmeta.runs.evaluate import evaluate, load_snapshot
 from jaxmeta.runs.folder import RunFolder, read_config
 from jaxmeta.runs.stop import Interrupted

@@ -4,11 +4,11 @@ import dataclasses
 
 import jax
 import pytest
+from jaxmeta.runs.build import abstract_state, build, make_tester
+from jaxmeta.runs.unrolled import UNROLLED, make_inner
 
 from jaxmeta import train
 from jaxmeta.runs import RECIPES
-from jaxmeta.runs.build import abstract_state, build, make_tester
-from jaxmeta.runs.unrolled import UNROLLED, make_inner
 
 KEY = jax.random.key(0)
 
