@@ -6,6 +6,7 @@ from jaxmeta.train.estimators import antithetic as antithetic
 from jaxmeta.train.estimators import compare_estimators as compare_estimators
 from jaxmeta.train.estimators import estimators as estimators
 from jaxmeta.train.estimators import evolution_strategies as evolution_strategies
+from jaxmeta.train.evaluate import draw as draw
 from jaxmeta.train.evaluate import evaluate as evaluate
 from jaxmeta.train.evaluate import predictions as predictions
 from jaxmeta.train.evaluate import query_dependence as query_dependence
