@@ -123,8 +123,11 @@ def score(job: Job, meta: Meta, task: Any, key: Key, episodes: int) -> Evaluatio
     meta = gather(meta, mesh)
     if experiment.judge is not None:
         return experiment.judge(meta, task, key, episodes)
+    tester = job.tester
+    if tester is None:
+        raise RunError("judge: got None, wants one where there is no learner")
     return train.evaluate(
-        job.tester,
+        tester,
         meta,
         task,
         key,

@@ -1,7 +1,7 @@
 """How someone's own files become inputs of a trained network."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -38,7 +38,11 @@ class Reader(NamedTuple):
 
 
 def images(
-    size: int, mode: str = "L", *, invert: bool = False, ink: bool = False
+    size: int,
+    mode: Literal["L", "RGB"] = "L",
+    *,
+    invert: bool = False,
+    ink: bool = False,
 ) -> Reader:
     """Images, grey or colour, resized.
 

@@ -10,6 +10,7 @@ import importlib
 import importlib.util
 import inspect
 import sys
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -51,11 +52,12 @@ class Recipe:
     @property
     def function(self) -> Function:
         """The function, with the defaults of this recipe."""
-        base = self.base
-        if isinstance(base, str):
-            module, _, name = base.partition(":")
-            base = getattr(importlib.import_module(module), name)
-            base = base.base if isinstance(base, Recipe) else base
+        if isinstance(self.base, str):
+            module, _, name = self.base.partition(":")
+            found = getattr(importlib.import_module(module), name)
+            base = found.function if isinstance(found, Recipe) else found
+        else:
+            base = self.base
         return partial(base, **self.defaults) if self.defaults else base
 
     def __call__(self, **options: Any) -> "Experiment":
@@ -218,6 +220,12 @@ def of_reference(reference: Mapping[str, Any], files: Files) -> Recipe:
             raise ConfigError("recipe", repr(name), f"a recipe of this version{hint}")
         return recipes[name]
     if "file" in reference:
-        return named(files.named_as(reference), files)
+        name = files.named_as(reference)
+        recipe = named(name, files)
+        if recipe.origin["sha256"] != reference.get("sha256"):
+            warnings.warn(
+                f"{name}: the file has been changed since the run began", stacklevel=2
+            )
+        return recipe
     wants = "that experiment, in Python: jm.runs.load(path, experiment)"
     raise ConfigError("recipe", "an experiment that was made in Python", wants)

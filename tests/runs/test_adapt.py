@@ -1,6 +1,5 @@
 """Someone's own images: read like the training images, classified, counted."""
 
-import dataclasses
 import json
 
 import jax
@@ -9,11 +8,10 @@ import pytest
 from PIL import Image
 
 from jaxmeta import tasks
-from jaxmeta.runs import ConfigError
-from jaxmeta.runs.adapt import _load, adapt
-from jaxmeta.runs.folder import RunFolder, create, read_config
+from jaxmeta.runs import ConfigError, load
+from jaxmeta.runs.adapt import adapt
 
-from .conftest import TINY
+from .conftest import tiny
 
 
 def write(root, batch, names, paper):
@@ -28,6 +26,12 @@ def write(root, batch, names, paper):
 
 
 @pytest.fixture(scope="module")
+def run(finished):
+    """The shared run, opened without its data."""
+    return load(finished[0], data=False)
+
+
+@pytest.fixture(scope="module")
 def drawings(tmp_path_factory):
     """Three characters, dark on light: `support/` and `query/`."""
     root = tmp_path_factory.mktemp("drawings")
@@ -39,10 +43,10 @@ def drawings(tmp_path_factory):
     return root
 
 
-def test_a_line_an_image_and_the_accuracy(finished, drawings):
+def test_a_line_an_image_and_the_accuracy(run, drawings):
     lines, notes = [], []
     found = adapt(
-        finished[0],
+        run,
         drawings / "support",
         drawings / "query",
         say=lines.append,
@@ -60,35 +64,32 @@ def test_a_line_an_image_and_the_accuracy(finished, drawings):
     assert right > 6  # chance is 4
 
 
-def test_dark_or_light_paper_is_all_the_same(finished, drawings):
-    light = adapt(finished[0], drawings / "support", drawings / "query", say=str)
-    dark = adapt(
-        finished[0], drawings / "dark/support", drawings / "dark/query", say=str
-    )
+def test_dark_or_light_paper_is_all_the_same(run, drawings):
+    light = adapt(run, drawings / "support", drawings / "query", say=str)
+    dark = adapt(run, drawings / "dark/support", drawings / "dark/query", say=str)
     assert [p.label for p in light] == [p.label for p in dark]
 
 
-def test_pixels_have_the_scale_of_the_training_images(finished, drawings):
+def test_pixels_have_the_scale_of_the_training_images(run, drawings):
     """Batch statistics do not tell one scale from another, so nor do the labels."""
-    recipe = read_config(finished[0])
     support, query = (
         sorted((drawings / part / "a").iterdir()) for part in ("support", "query")
     )
     for invert in (None, True, False):
-        asked = [(path, "a") for path in query]
-        for x in _load(recipe, {"a": support}, asked, invert, str):
+        read = run.experiment.reader.read(support, query, invert)
+        for x in (read.support, read.query):
             assert x.dtype == np.float32
             assert 0 <= x.min() < 0.5 < x.max() <= 1
 
 
-def test_flat_query_has_no_accuracy(finished, drawings):
+def test_flat_query_has_no_accuracy(run, drawings):
     notes = []
     flat = drawings / "query/a"
-    found = adapt(finished[0], drawings / "support", flat, say=str, note=notes.append)
+    found = adapt(run, drawings / "support", flat, say=str, note=notes.append)
     assert len(found) == 4 and len(notes) == 3
 
 
-def test_any_picture_of_a_person_will_do(finished, drawings, tmp_path):
+def test_any_picture_of_a_person_will_do(run, drawings, tmp_path):
     """Large, turned, wide, transparent, 16-bit, palette: the same labels, and it says so."""
     sixteen = False
     for path in sorted((drawings / "support").glob("*/*.png")):
@@ -114,11 +115,11 @@ def test_any_picture_of_a_person_will_do(finished, drawings, tmp_path):
             big.resize((300, 160)).convert("P").save(folder / path.name)
     lines = []
     adapt(
-        finished[0], tmp_path / "support", drawings / "query",
+        run, tmp_path / "support", drawings / "query",
         as_json=True, say=lines.append,
     )  # fmt: skip
     told = json.loads(lines[0])
-    plain = adapt(finished[0], drawings / "support", drawings / "query", say=str)
+    plain = adapt(run, drawings / "support", drawings / "query", say=str)
     agree = [
         p["class"] == q.label for p, q in zip(told["predictions"], plain, strict=True)
     ]
@@ -134,8 +135,8 @@ def test_any_picture_of_a_person_will_do(finished, drawings, tmp_path):
     )
 
 
-def test_bad_folders_are_named(finished, drawings, tmp_path):
-    support, query, run = drawings / "support", drawings / "query", finished[0]
+def test_bad_folders_are_named(run, drawings, tmp_path):
+    support, query = drawings / "support", drawings / "query"
     (tmp_path / "empty").mkdir()
     (tmp_path / "one/a").mkdir(parents=True)
     Image.new("L", (9, 9)).save(tmp_path / "one/a/x.png")
@@ -161,14 +162,15 @@ def test_bad_folders_are_named(finished, drawings, tmp_path):
 
 
 def test_a_fixed_head_wants_its_number_of_classes(drawings, tmp_path):
-    recipe = dataclasses.replace(TINY, learner="maml", ways=4)
-    create(RunFolder(tmp_path), recipe, "0")
+    out = tiny(
+        tmp_path / "run", learner="maml", inner_steps=1, ways=4, train_ways=4, steps=1,
+        settings={"validate_every": 0, "episodes": 2},
+    )  # fmt: skip
     with pytest.raises(ConfigError, match="support: got 3 class folders, wants 4"):
-        adapt(tmp_path, drawings / "support", drawings / "query")
+        adapt(load(out, data=False), drawings / "support", drawings / "query")
 
 
-def test_regression_has_no_images(drawings, tmp_path):
-    recipe = dataclasses.replace(TINY, dataset="sinusoid", learner="maml")
-    create(RunFolder(tmp_path), recipe, "0")
-    with pytest.raises(ConfigError, match="run: got a run on sinusoid"):
-        adapt(tmp_path, drawings / "support", drawings / "query")
+def test_an_experiment_without_a_reader_is_refused(run, drawings):
+    blind = load(run.path, run.experiment._replace(reader=None))
+    with pytest.raises(ConfigError, match="wants a run whose experiment has a reader"):
+        adapt(blind, drawings / "support", drawings / "query")

@@ -12,7 +12,7 @@ import pytest
 from jaxmeta.runs import RunError, checkpoints, loop
 from jaxmeta.runs.checkpoints import Snapshot
 
-from .conftest import run
+from .conftest import tiny
 
 STATE = {"w": jnp.arange(600.0).reshape(20, 30), "n": (jnp.zeros((), "int32"), ())}
 LIKE = jax.eval_shape(lambda: (STATE, {"b": jnp.ones(3)}))
@@ -154,4 +154,4 @@ def test_lost_checkpoints_are_no_silent_restart(finished, tmp_path, monkeypatch)
     monkeypatch.setattr(loop, "run", enough)
     said = r"got to step 10 and there is no checkpoint of it; it starts again"
     with pytest.warns(UserWarning, match=said), pytest.raises(RunError, match="enough"):
-        run(out)
+        tiny(out)

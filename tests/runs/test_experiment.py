@@ -15,9 +15,7 @@ from jaxmeta.runs.job import build
 from jaxmeta.runs.settings import Settings
 from jaxmeta.runs.training import as_made
 
-from .conftest import silent
-
-SHORT = {"chunk": 3, "episodes": 4, "validate_episodes": 4, "say": silent}
+SHORT = {"chunk": 3, "episodes": 4, "validate_episodes": 4, "say": str}
 
 
 def curves(**fields):

@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 
 import jaxmeta.runs.folder
-from jaxmeta.runs import ConfigError, RunError, evaluate, load
+import jaxmeta.runs.loop
+from jaxmeta.runs import ConfigError, RunError, evaluate, load, train
 from jaxmeta.runs.folder import read_config
+from jaxmeta.runs.registry import known
 from jaxmeta.runs.stop import Interrupted
 
-from .conftest import OPTIONS, RECIPE, SETTINGS, run
+from .conftest import OPTIONS, RECIPE, SETTINGS, tiny
 
 PROMISED = (
     "recipe learner accuracy ci95 episodes ways shots queries seed steps transductive "
@@ -50,17 +52,23 @@ def test_folder_holds_what_is_promised(finished):
 def test_folder_says_how_to_do_it_again(finished):
     config = read_config(finished[0])
     assert config.recipe == {"package": RECIPE}
-    given = OPTIONS | {"hidden": [12], "steps": 10, "batch": 2}
+    given = OPTIONS | {"hidden": [12]}
     assert config.options.items() >= given.items()
     assert config.options["schedule"] == "cosine"  # what was not said is kept as well
-    own = {k: v for k, v in SETTINGS.items() if k not in ("steps", "batch")}
-    assert {name: getattr(config.settings, name) for name in own} == own
+    assert {name: getattr(config.settings, name) for name in SETTINGS} == SETTINGS
     assert config.settings.out == str(finished[0])
 
 
-def test_steps_are_those_of_the_schedule(finished):
-    """The cosine of the recipe falls to 0 at the step that the run ends with."""
-    tx = load(finished[0]).experiment.outer
+def test_steps_are_those_of_the_schedule(tmp_path, monkeypatch):
+    """The cosine of a recipe falls to 0 at the step that the run ends with."""
+
+    def enough(*args):
+        raise RunError("enough")
+
+    monkeypatch.setattr(jaxmeta.runs.loop, "run", enough)
+    with pytest.raises(RunError, match="enough"):
+        train(known()[RECIPE], out=tmp_path, steps=10, say=str)
+    tx = load(tmp_path).experiment.outer
     params = {"w": np.ones(3)}
     state = tx.init(params)
     count = [isinstance(x, jax.Array) and x.ndim == 0 for x in jax.tree.leaves(state)]
@@ -107,19 +115,19 @@ def test_run_comes_back_in_python(finished):
 
 def test_finished_run_says_so(finished):
     lines = []
-    run(finished[0], say=lines.append)
+    tiny(finished[0], say=lines.append)
     assert "finished already" in lines[0]
 
 
 def test_other_settings_are_refused(finished):
     with pytest.raises(ConfigError, match=r"out: got .*rate = 0.001 and not 0.01"):
-        run(finished[0], {"rate": 0.01})
+        tiny(finished[0], rate=0.01)
 
 
 def test_someone_elses_folder_is_refused(tmp_path):
     (tmp_path / "thesis.tex").write_text("")
     with pytest.raises(ConfigError, match="something else"):
-        run(tmp_path)
+        tiny(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -137,12 +145,12 @@ def test_stopped_run_goes_on_bit_for_bit(
 
     monkeypatch.setattr(jaxmeta.runs.folder.Metrics, "append", stop_at_4)
     with pytest.raises(Interrupted) as stopped:
-        run(tmp_path / "run")
+        tiny(tmp_path / "run")
     assert stopped.value.status == status
     assert not (tmp_path / "run/result.json").exists()
     monkeypatch.undo()
     lines = []
-    run(tmp_path / "run", say=lines.append)
+    tiny(tmp_path / "run", say=lines.append)
     assert "continued from step 4" in lines[0]
 
     there, snapshot = leaves(finished[0])
@@ -176,4 +184,4 @@ def test_evaluate_on_other_tasks_says_which(finished, tmp_path):
 def test_loss_that_is_not_finite_stops_the_run(tmp_path):
     options = {"rate": 1e38, "optimiser": "sgd", "schedule": "constant"}
     with pytest.raises(RunError, match=r"loss: got .* at outer step \d+"):
-        run(tmp_path / "x", options)
+        tiny(tmp_path / "x", **options)
