@@ -20,7 +20,7 @@ def kill(kills: int = 20, steps: int = 200, seed: int = 0) -> Score:
     targets = sorted(rng.sample(range(2, steps - 10), kills))
     inside = 0
     with scratch() as root, Zygote(root) as zygote:
-        words = ["train", *tiny.WORDS, "--steps", str(steps)]
+        words = ["train", *tiny.WORDS, "--steps", str(steps), "--checkpoint-every", "5"]
         first = zygote.run(*words, "--out", "whole")
         if first:
             return Score(0, kills, f"the run itself fails: {_log(root)}")

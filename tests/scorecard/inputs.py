@@ -135,7 +135,16 @@ def _folders() -> dict[str, tuple[Callable[[Path], object], str]]:
 
         return case
 
-    train = ("train", "--dataset", "folder", "--network", "mlp", "--data")
+    train = (
+        "train",
+        "--dataset",
+        "folder",
+        "--network",
+        "mlp",
+        "--train-ways",
+        "None",
+        "--data",
+    )
     zeros = "0" * 64
 
     def fetch(url: str, sha: str = zeros):
