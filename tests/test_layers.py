@@ -12,7 +12,8 @@ FILES = sorted(ROOT.rglob("*.py"))
 
 LEVELS = {
     "alike": 0, "checks": 0, "core": 0, "signatures": 0, "tree": 0,
-    "losses": 1, "metrics": 1, "criteria": 1, "functional": 1, "rules": 1,
+    "losses": 1, "metrics": 1, "criteria": 1, "functional": 1, "gradients": 1,
+    "rules": 1,
     "models": 2, "data": 2, "tasks": 2,
     "learners": 3, "transfer": 3, "rl": 3,
     "train": 4,

@@ -11,7 +11,7 @@ from jaxmeta.learners.platipus import platipus_process
 from jaxmeta.learners.probabilistic import Believe, Probabilistic, classifier
 from jaxmeta.runs.errors import ConfigError
 from jaxmeta.runs.recipe import Recipe
-from jaxmeta.runs.unrolled import make_inner
+from jaxmeta.runs.unrolled import gradient_of, make_inner
 
 
 def make_cnp(net, r: Recipe, o) -> Probabilistic:
@@ -34,7 +34,7 @@ def make_platipus(net, r: Recipe, o) -> Probabilistic:
         net(o.outputs),
         make_inner(r),
         steps=o.steps,
-        order=r.order,
+        gradient=gradient_of(r),
         criterion=o.criterion,
         kl_weight=r.kl_weight,
         init_std=r.init_std,
@@ -53,7 +53,7 @@ def make_bmaml(net, r: Recipe, o) -> Probabilistic:
         steps=o.steps,
         objective="chaser" if r.objective == "paper" else "likelihood",
         repulsion=r.repulsion,
-        order=r.order,
+        gradient=gradient_of(r),
         criterion=o.criterion,
         noise=r.noise if o.regression else None,
     )
@@ -72,7 +72,7 @@ def make_meta_gan(net, r: Recipe, o) -> MetaLearner:
         encoder=models.mlp(None, hidden=r.hidden) if small else None,
         lam_gan=r.lam_gan,
         steps=o.steps,
-        order=r.order,
+        gradient=gradient_of(r),
     )
 
 

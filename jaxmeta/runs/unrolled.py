@@ -6,6 +6,7 @@ import optax
 
 from jaxmeta import learners, rules
 from jaxmeta.core import MetaLearner
+from jaxmeta.gradients import Gradient, first_order, implicit, unrolled
 from jaxmeta.runs.recipe import Recipe
 
 PUBLISHED_EPOCHS = 100
@@ -22,13 +23,18 @@ def make_inner(recipe: Recipe) -> optax.GradientTransformation:
     return rules.adam(recipe.inner_rate, b1=0.0)
 
 
+def gradient_of(recipe: Recipe) -> Gradient:
+    """How its outer gradient goes through the inner loop."""
+    return first_order if recipe.order == "first" else unrolled()
+
+
 def _maml(build: Callable[..., MetaLearner]) -> Callable[..., MetaLearner]:
     def make(net, r: Recipe, o) -> MetaLearner:
         return build(
             net(o.outputs),
             make_inner(r),
             steps=o.steps,
-            order=r.order,
+            gradient=gradient_of(r),
             criterion=o.criterion,
         )
 
@@ -40,7 +46,7 @@ def _meta_sgd(net, r: Recipe, o) -> MetaLearner:
         net(o.outputs),
         init_rate=r.inner_rate,
         steps=o.steps,
-        order=r.order,
+        gradient=gradient_of(r),
         criterion=o.criterion,
     )
 
@@ -65,7 +71,7 @@ def _cavia(net, r: Recipe, o) -> MetaLearner:
         context=r.context,
         film=layer if r.model == "conv4" else None,
         steps=o.steps,
-        order=r.order,
+        gradient=gradient_of(r),
         criterion=o.criterion,
     )
 
@@ -76,14 +82,18 @@ def _imaml(net, r: Recipe, o) -> MetaLearner:
         make_inner(r),
         steps=o.steps,
         lam=r.lam,
-        damping=r.damping,
+        gradient=implicit(damping=r.damping),
         criterion=o.criterion,
     )
 
 
 def _proto_maml(net, r: Recipe, o) -> MetaLearner:
     return learners.proto_maml(
-        net(None), make_inner(r), steps=o.steps, order=r.order, criterion=o.criterion
+        net(None),
+        make_inner(r),
+        steps=o.steps,
+        gradient=gradient_of(r),
+        criterion=o.criterion,
     )
 
 
