@@ -81,8 +81,8 @@ def test_compared_with_the_closed_forms(report):
     np.testing.assert_allclose(
         report["implicit"], agreement(np.linalg.solve(near, g), path @ g), rtol=1e-9
     )
-    np.testing.assert_allclose(report["path"], agreement(g, g)[:1] + (0, np.linalg.norm(path @ g)),
-                               atol=1e-13, rtol=1e-9)  # fmt: skip
+    want = (1.0, 0.0, np.linalg.norm(path @ g))
+    np.testing.assert_allclose(report["path"], want, atol=1e-13, rtol=1e-9)
     # three parameters and 512 pairs: an error near sqrt(4 / 512)
     assert report["evolution"].cosine > 0.98
     assert 0 < report["evolution"].relative_error < 0.3
