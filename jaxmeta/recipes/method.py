@@ -16,9 +16,10 @@ from jaxmeta import criteria, rules
 from jaxmeta.core import MetaLearner
 from jaxmeta.learners.maml import maml
 from jaxmeta.learners.probabilistic import Probabilistic, classifier
+from jaxmeta.recipes import gradients  # noqa: F401 (the choice that `gradient` is)
 from jaxmeta.recipes.parts import Method, Room, Side
 from jaxmeta.runs.errors import ConfigError
-from jaxmeta.runs.options import help_of, own_options, summary_of
+from jaxmeta.runs.options import annotation_of, help_of, own_options, summary_of
 
 Inner = Literal["sgd", "adam"]
 Make = Callable[[Side, int], MetaLearner | Probabilistic]
@@ -72,7 +73,7 @@ def completed(
     )
     kind = inspect.Parameter.KEYWORD_ONLY
     added = [
-        inspect.Parameter(o.name, kind, default=o.default, annotation=o.kind)
+        inspect.Parameter(o.name, kind, default=o.default, annotation=annotation_of(o))
         for o in more
     ]
     function.__signature__ = inspect.Signature([*own, *added])  # type: ignore
