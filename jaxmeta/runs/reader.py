@@ -38,7 +38,11 @@ class Reader(NamedTuple):
 
 
 def images(
-    size: int, mode: Literal["L", "RGB"] = "L", *, invert: bool = False, ink: bool = False
+    size: int,
+    mode: Literal["L", "RGB"] = "L",
+    *,
+    invert: bool = False,
+    ink: bool = False,
 ) -> Reader:
     """Images, grey or colour, resized.
 
