@@ -3,6 +3,7 @@
 import base64
 import html
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 STYLE = """
 :root { color-scheme: light dark; --ground: #f6f7f9; --card: #fff; --ink: #1f2328;
@@ -63,6 +64,17 @@ def page(title: str, parts: Sequence[str]) -> str:
         f"<title>{html.escape(title)}</title><style>{STYLE}</style></head>\n"
         f"<body><main>\n{chr(10).join(parts)}\n</main></body></html>\n"
     )
+
+
+def write(file: Path, whole: str) -> None:
+    """Writes beside the file and renames: a reader sees the old page or the new."""
+    part = file.with_name(f".{file.name}.part")
+    try:
+        part.write_text(whole, encoding="utf-8")
+        part.replace(file)
+    except OSError:
+        part.unlink(missing_ok=True)
+        raise
 
 
 def section(title: str, about: str, body: str) -> str:
