@@ -39,7 +39,7 @@ def explain(error: Exception) -> str:
         where = f"{error.filename}: " if error.filename else ""
         return one_line(f"{where}{error.strerror or error}")
     return one_line(
-        "out of memory; fewer tasks at once (--task-chunk 1, a smaller --tasks), fewer "
+        "out of memory; fewer tasks at once (--task-chunk 1, a smaller --batch), fewer "
         "--inner-steps, --order first, or a learner with memory='remat' need less: "
         f"{str(error)[:200]}"
     )
