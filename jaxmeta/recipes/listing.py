@@ -87,7 +87,7 @@ def _rows(tree: ast.Module, table: str) -> dict[str, str]:
             if isinstance(value, ast.Dict):
                 pairs = zip(value.keys, value.values, strict=True)
                 return {str(key.value): name.id for key, name in pairs}  # type: ignore
-            names = ast.walk(value.generators[0].iter)
+            names = ast.walk(value.generators[0].iter)  # type: ignore
             return {n.id: n.id for n in names if isinstance(n, ast.Name)}
     raise LookupError(table)
 

@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxmeta import metrics
@@ -80,11 +82,11 @@ def counted(run: Finished) -> tuple[np.ndarray, int]:
     return np.asarray(table), done
 
 
-def _together(tables: list[np.ndarray]) -> np.ndarray:
+def _together(tables: list[np.ndarray]) -> jax.Array:
     """The rows of all; episodes from a list may differ in their classes."""
     width = max(table.shape[1] for table in tables)
     fill = [np.pad(t, ((0, 0), (0, width - t.shape[1]))) for t in tables]
-    return np.concatenate(fill)
+    return jnp.asarray(np.concatenate(fill))
 
 
 def summary(table: np.ndarray) -> Calibration:

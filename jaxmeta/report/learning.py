@@ -55,7 +55,7 @@ def _draw(rows: list[dict], result: Mapping[str, Any]) -> Draw:
             _line(axis, train, theme.blue, label="training tasks")
             _validation(axis, rows, val, theme, kept)
             log_if_wide(axis, np.concatenate([train[1], val[1]]))
-            top.legend(loc="outside upper right", ncols=3, fontsize=9)
+            _legend(top, axis, loc="outside upper right", ncols=3)
             axes = [axis]
         else:
             left, right = axes = top.subplots(1, 2)
@@ -63,7 +63,7 @@ def _draw(rows: list[dict], result: Mapping[str, Any]) -> Draw:
             _validation(right, rows, val, theme, kept)
             left.set_title(f"training, {ways[0]}-way", loc="left")
             right.set_title(f"validation, {ways[1]}-way", loc="left")
-            if metric == "accuracy":  # after the lines: they come first in the legend
+            if metric == "accuracy":
                 for axis, n in zip(axes, ways, strict=True):
                     style = {
                         "color": theme.ink,
@@ -73,7 +73,7 @@ def _draw(rows: list[dict], result: Mapping[str, Any]) -> Draw:
                     }
                     axis.axhline(1 / n, label="chance", **style)
             for axis in axes:
-                axis.legend(fontsize=9, loc="best")
+                _legend(axis, axis, loc="best")
         for axis in axes:
             axis.set(ylabel=plain(metric), xlabel="outer step")
         panels = (
@@ -98,6 +98,14 @@ def _draw(rows: list[dict], result: Mapping[str, Any]) -> Draw:
             axis.grid(axis="y")
 
     return draw
+
+
+def _legend(place, axis, **more) -> None:
+    """The curves first, then what is there to compare them with."""
+    found = zip(*axis.get_legend_handles_labels(), strict=True)
+    order = sorted(found, key=lambda pair: "tasks" not in pair[1])
+    if order:
+        place.legend(*zip(*order, strict=True), fontsize=9, **more)
 
 
 def _line(axis, found: tuple[np.ndarray, np.ndarray], colour: str, label=None) -> None:

@@ -15,7 +15,8 @@ STYLE = """
 body { margin: 0; background: var(--ground); color: var(--ink);
   font: 16px/1.55 system-ui, sans-serif }
 main { max-width: 60rem; margin: 0 auto; padding: 2.5rem 1.25rem 4rem }
-h1 { font-size: 1.5rem; line-height: 1.3; margin: 0; overflow-wrap: anywhere } h2 { font-size: 1.1rem; margin: 0 0 .35rem }
+h1 { font-size: 1.5rem; line-height: 1.3; margin: 0; overflow-wrap: anywhere }
+h2 { font-size: 1.1rem; margin: 0 0 .35rem }
 p { margin: .2rem 0 .8rem; color: var(--soft); max-width: 46rem }
 section { background: var(--card); border: 1px solid var(--line);
   border-radius: 12px; padding: 1.25rem 1.4rem; margin-top: 1.1rem; overflow-x: auto }
@@ -45,6 +46,7 @@ figure img { width: 100%; border: 1px solid var(--line); border-radius: 4px }
 .right img { border: 2px solid var(--good) } .right { color: var(--good) }
 .wrong img { border: 2px solid var(--bad) } .wrong { color: var(--bad) }
 .mistakes th { max-width: 9rem; line-height: 1.25; vertical-align: bottom }
+.mistakes th:first-child { vertical-align: middle }
 .mistakes td { min-width: 5.5rem; text-align: center; border: 1px solid var(--line);
   padding: .3rem; vertical-align: middle;
   background: color-mix(in srgb, var(--accent) var(--part, 0%), transparent) }

@@ -34,8 +34,8 @@ class Seen(NamedTuple):
 def see(run: Finished, episode: int | None = None) -> Seen | None:
     """Draws an episode, adapts, and predicts its queries.
 
-    All pictures of a page share one compiled program: to compile it takes longer than
-    to run it a hundred times.
+    All pictures of a page share one compiled program, and the drawing of episodes with
+    the test: to compile takes longer than to run a hundred times.
 
     Args:
       run: the trained run.
@@ -54,23 +54,20 @@ def see(run: Finished, episode: int | None = None) -> Seen | None:
     def predict(meta, episode, key):
         return train.predictions(tester, meta, episode, key)
 
-    def drawn(meta, task, sampling, adapting):
-        made = task(sampling)
-        said = predict(meta, made, adapting)
-        return Seen(made, said, episode_classes(task, sampling))
-
-    def made(function):
-        more = (tester.predict, tester.criterion, function.__name__)
-        return _programs.of(tester.adapt, more, lambda: jax.jit(function))
-
     if callable(task):
-        found = made(drawn)(run.meta, as_partial(task), sampling, adapting)
+        task = as_partial(task)
+        made, classes = train.draw(task, sampling), _classes(task, sampling)
     elif isinstance(task, Sequence) and task:
-        given = task[(episode or 0) % len(task)]
-        found = Seen(given, made(predict)(run.meta, given, adapting), None)
+        made, classes = task[(episode or 0) % len(task)], None
     else:
         return None
-    return jax.tree.map(np.asarray, found)
+    more = (tester.predict, tester.criterion)
+    program = _programs.of(tester.adapt, more, lambda: jax.jit(predict))
+    said = program(run.meta, made, adapting)
+    return jax.tree.map(np.asarray, Seen(made, said, classes))
+
+
+_classes = jax.jit(episode_classes)
 
 
 class Rows(NamedTuple):

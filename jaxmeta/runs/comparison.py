@@ -139,7 +139,7 @@ def _first_episode(run: Run) -> list[np.ndarray]:
     task = tested(run.experiment.tasks)
     if callable(task):
         sampling = jax.random.split(jax.random.fold_in(keys.test(), 0))[0]
-        task = jax.jit(lambda task, key: task(key))(as_partial(task), sampling)
+        task = jax.jit(lambda task, key: task(key))(as_partial(task), sampling)  # type: ignore
     leaves = jax.tree.leaves(task)
     return [np.asarray(x) for x in leaves if isinstance(x, (jax.Array, np.ndarray))]
 

@@ -40,7 +40,7 @@ def explain(error: Exception) -> str:
         return one_line(f"{where}{error.strerror or error}")
     return one_line(
         "out of memory; fewer tasks at once (--task-chunk 1, a smaller --batch), fewer "
-        "--inner-steps, --order first, or a learner with memory='remat' need less: "
+        "--inner-steps, --gradient first_order or --memory remat need less: "
         f"{str(error)[:200]}"
     )
 

@@ -20,7 +20,7 @@ class Job(NamedTuple):
 
     Attributes:
       made: the experiment, and how it was made.
-      settings: with its steps and its batch.
+      settings: with the experiment's defaults.
       trainer: the outer loop.
       keep: whether validation chooses the parameters.
     """
@@ -61,8 +61,8 @@ def build(made: Made, settings: Settings, *, init: bool = True) -> Job:
     Raises:
       ConfigError: settings and an experiment that do not fit.
     """
-    check(settings)
     experiment = made.experiment
+    settings = check(settings.filled(experiment.defaults))
     own = {n: getattr(settings, n) for n in OUTER}
     experiment = experiment._replace(**{n: v for n, v in own.items() if v is not None})
     made = made._replace(experiment=experiment)

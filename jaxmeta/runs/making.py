@@ -91,6 +91,9 @@ def make(
     if not isinstance(experiment, Experiment):
         got = f"a function that returns {type(experiment).__name__}"
         raise ConfigError(recipe.name, got, "one that returns a jm.runs.Experiment")
+    if recipe.settings:
+        both = {**experiment.defaults, **recipe.settings}
+        experiment = experiment._replace(defaults=both)
     values = {n: options.get(n, o.default) for n, o in found.options.items()}
     return Made(experiment, recipe, {n: _json(v, files) for n, v in values.items()})
 

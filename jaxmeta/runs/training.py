@@ -98,6 +98,8 @@ def as_made(
 
 def train_made(made: Made, settings: Settings, say: Say = print) -> Path:
     """`train`, for an experiment whose making is known."""
+    # filled before it is kept: another version's defaults must not continue this run
+    settings = settings.filled(made.experiment.defaults)
     where = folder.open_folder(made, settings)
     result = folder.read_result(where)
     if result is not None:

@@ -56,11 +56,11 @@ def test_a_line_an_image_and_the_accuracy(run, drawings):
     path, label, probability = lines[0].split("\t")
     assert path.endswith("query/a/00.png") and label in "abc"
     assert 1 / 3 <= float(probability) <= 1
-    assert "3 classes, 6 support and 12 query images, 12x12 grey" in notes[0]
-    assert "turned to light on dark (judged by the support)" in notes[0]
-    assert notes[1] == "support images: 40x40 pixels"
+    assert notes[0] == "3 classes, 6 support and 12 query files"
+    assert notes[1] == "12x12 grey, turned to light on dark (judged by the support)"
+    assert notes[2] == "support images: 40x40 pixels"
     right = sum(p.label == p.path.parent.name for p in found)
-    assert notes[3] == f"accuracy {100 * right / 12:.2f} % of 12 images"
+    assert notes[4] == f"accuracy {100 * right / 12:.2f} % of 12 files"
     assert right > 6  # chance is 4
 
 
@@ -86,7 +86,7 @@ def test_flat_query_has_no_accuracy(run, drawings):
     notes = []
     flat = drawings / "query/a"
     found = adapt(run, drawings / "support", flat, say=str, note=notes.append)
-    assert len(found) == 4 and len(notes) == 3
+    assert len(found) == 4 and len(notes) == 4
 
 
 def test_any_picture_of_a_person_will_do(run, drawings, tmp_path):
@@ -128,7 +128,7 @@ def test_any_picture_of_a_person_will_do(run, drawings, tmp_path):
     for one in told["predictions"]:
         assert one["probability"] == max(one["probabilities"].values())
         assert abs(sum(one["probabilities"].values()) - 1) < 1e-4
-    assert told["notes"][1] == (
+    assert told["notes"][2] == (
         "support images: 160x160 to 300x160 pixels, 2 turned upright (EXIF), "
         "2 with transparency put on white, 1 from 16-bit grey, "
         "1 stretched to a square, 1 from palette"
@@ -150,9 +150,9 @@ def test_bad_folders_are_named(run, drawings, tmp_path):
         (tmp_path / "nowhere", query, "support: got"),
         (tmp_path / "empty", query, "support: got"),
         (tmp_path / "one", query, "support: got 1 class folder, wants 2 or more"),
-        (tmp_path / "broken", query / "a", "support: got an unusable image"),
+        (tmp_path / "broken", query / "a", "got an unusable file"),
         (support, tmp_path / "nowhere", "query: got"),
-        (support, tmp_path / "empty", "query: got .* without an image"),
+        (support, tmp_path / "empty", "query: got .* without a file"),
         (support, tmp_path / "other", "query: got class 'z', wants .* a, b, c"),
     ]
     for given, asked, message in cases:

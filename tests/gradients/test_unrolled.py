@@ -10,7 +10,7 @@ import pytest
 from jax.test_util import check_grads
 
 import jaxmeta as jm
-from jaxmeta.functional.unroll import unroll
+from jaxmeta.gradients import annealed, argmin, first_order, unrolled
 
 pytestmark = pytest.mark.usefixtures("x64")
 
@@ -20,6 +20,13 @@ MEMORY = ["store", "remat", "sqrt", "mixed"]
 quick = functools.partial(
     jax.jit, compiler_options={"xla_backend_optimization_level": 0}
 )
+
+
+def unroll(loss, params, tx, batch, *, steps, memory="store", last=None, **options):
+    """The inner loop on one batch; the loss knows the step."""
+    gradient = unrolled(memory=memory, last=last)
+    options = dict(gradient=gradient, batches=lambda step: step) | options
+    return argmin(loss, params, batch, tx, steps=steps, **options)
 
 
 def assert_same(got, want, rtol=1e-12):
@@ -122,7 +129,7 @@ def net(w, x):
     return jnp.tanh(x @ w["in"]) @ w["out"]  # [n, 3]
 
 
-def hidden_inputs(memory, order="second"):
+def hidden_inputs(memory):
     """A loss that closes over everything a learner's does, as one function of tracers.
 
     Frozen parameters, buffers, a key, integer labels, a learned rate, outputs of visits
@@ -151,7 +158,6 @@ def hidden_inputs(memory, order="second"):
             tx,
             (x, labels),
             steps=3,
-            order=order,
             memory=memory,
             visit=lambda w, k: {"loss": loss(w, (x, labels), k), "k": k},
         )
@@ -193,23 +199,26 @@ def test_everything_passes_in_every_mode_under_vmap_and_map():
 
 
 @pytest.mark.parametrize("memory", MEMORY)
-def test_a_traced_order_chooses_inside_one_program(memory):
+def test_annealing_chooses_inside_one_program(memory):
     """phi_2 = w - r a w^3 - ..., for two tasks a at a time."""
     loss = lambda w, a, step: 0.25 * a * w**4  # noqa: E731
+    gradient = annealed(first_order, unrolled(memory=memory), at=3)
 
-    def slopes(order):
+    def slopes(now):
         def phi(w, a):
-            tx = optax.sgd(0.1)
-            return unroll(loss, w, tx, a, steps=2, order=order, memory=memory).params
+            options = dict(steps=2, gradient=gradient, now=now)
+            return unroll(loss, w, optax.sgd(0.1), a, **options).params
 
         return jax.vmap(jax.grad(phi), (None, 0))(jnp.array(0.8), jnp.array([1.0, 2]))
 
     compiled = jax.jit(slopes)
-    np.testing.assert_allclose(compiled(jnp.array(False)), 1.0, rtol=1e-14)
+    np.testing.assert_allclose(compiled(jnp.array(2)), 1.0, rtol=1e-14)
     w, a = 0.8, np.array([1.0, 2.0])
     want = (1 - 0.3 * a * w**2) * (1 - 0.3 * a * (w - 0.1 * a * w**3) ** 2)
-    np.testing.assert_allclose(compiled(jnp.array(True)), want, rtol=1e-14)
+    np.testing.assert_allclose(compiled(jnp.array(3)), want, rtol=1e-14)
     assert compiled._cache_size() == 1
+    with pytest.raises(ValueError, match="now: got None, wants the outer step"):
+        slopes(None)
 
 
 def quadratic(steps, **options):
@@ -223,36 +232,33 @@ def quadratic(steps, **options):
     return jax.value_and_grad(phi, has_aux=True)(jnp.array(2.0))
 
 
-@pytest.mark.parametrize("truncate", [0, 1, 3, 5, 9, None])
-def test_truncated_keeps_the_last_steps(truncate):
-    (value, losses), slope = quadratic(5, truncate=truncate)
-    kept = 5 if truncate is None else min(truncate, 5)
+@pytest.mark.parametrize("last", [0, 1, 3, 5, 9, None])
+def test_truncated_keeps_the_last_steps(last):
+    (value, losses), slope = quadratic(5, last=last)
+    kept = 5 if last is None else min(last, 5)
     np.testing.assert_allclose(value, 2 * 0.7**5, rtol=1e-14)
     np.testing.assert_allclose(slope, 0.7**kept, rtol=1e-14)
     np.testing.assert_allclose(losses, 1.5 * 4 * 0.49 ** np.arange(5), rtol=1e-14)
 
 
 @pytest.mark.parametrize("memory", MEMORY)
-@pytest.mark.parametrize("loop", ["scan", "unroll"])
-def test_every_number_of_steps(memory, loop):
+def test_every_number_of_steps(memory):
     """Perfect squares, their neighbours and primes: blocks of the two-level loop."""
     for steps in (0, 1, 2, 3, 4, 7, 9, 10):
-        (value, losses), slope = quadratic(steps, memory=memory, loop=loop)
+        (value, losses), slope = quadratic(steps, memory=memory)
         np.testing.assert_allclose(value, 2 * 0.7**steps, rtol=1e-13)
         np.testing.assert_allclose(slope, 0.7**steps, rtol=1e-13)
         assert losses.shape == (steps,)
 
 
-def test_loops_as_documented():
+def test_a_single_step_is_no_loop():
     loss = lambda w, x, step: 0.5 * w**2  # noqa: E731
 
-    def loops(steps, loop):
-        run = lambda w: unroll(w_loss, w, optax.sgd(0.1), (), steps=steps, loop=loop)  # noqa: E731
-        w_loss = loss
-        return str(jax.make_jaxpr(lambda w: run(w).params)(1.0)).count("scan[")
+    def loops(steps):
+        run = lambda w: unroll(loss, w, optax.sgd(0.1), (), steps=steps).params  # noqa: E731
+        return str(jax.make_jaxpr(run)(1.0)).count("scan[")
 
-    assert [loops(1, "auto"), loops(4, "auto")] == [0, 1]
-    assert [loops(1, "scan"), loops(4, "unroll")] == [1, 0]
+    assert [loops(1), loops(4)] == [0, 1]
 
 
 def test_forward_mode_passes_but_for_mixed():
@@ -285,12 +291,8 @@ def test_zero_steps_and_state():
     ("options", "text"),
     [
         (dict(steps=-1), "steps: got -1"),
-        (dict(order="third"), "order: got 'third'"),
-        (dict(order=jnp.array([True])), "order: got .* boolean scalar"),
-        (dict(order=None), "order: got None"),
         (dict(memory="cheap"), "memory: got 'cheap'"),
-        (dict(truncate=-1), "truncate: got -1"),
-        (dict(loop="while"), "loop: got 'while'"),
+        (dict(last=-1), "last: got -1"),
     ],
 )
 def test_refuses(options, text):

@@ -5,14 +5,11 @@ Mixed-Mode Differentiation, https://arxiv.org/abs/2505.00793.
 """
 
 from collections.abc import Callable
-from typing import Any
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 
 from jaxmeta.core import Array, PyTree
-from jaxmeta.functional.closure import is_real
+from jaxmeta.gradients.closure import cotangent, parted
 
 
 def mixed_value_and_grad(
@@ -32,7 +29,7 @@ def mixed_value_and_grad(
 
     Args:
       loss: `(params, rest) -> scalar` that closes over no tracer (see
-        `jaxmeta.functional.closure.hoist`); leaves of `rest` may be of any dtype.
+        `jaxmeta.gradients.closure.hoist`); leaves of `rest` may be of any dtype.
 
     Returns:
       `(params, rest) -> (value, gradient in params)`.
@@ -52,16 +49,13 @@ def mixed_value_and_grad(
     def forward(params, rest):
         return run(params, rest), (params, rest)
 
-    def backward(kept, cotangent):
+    def backward(kept, along):
         params, rest = kept
-        along_value, along_grad = cotangent
-        leaves, treedef = jax.tree.flatten(rest)
-        real = [x for x in leaves if is_real(x)]
+        along_value, along_grad = along
+        real, fill = parted(rest)
 
         def of_real(params, real):
-            fill = iter(real)
-            full = [next(fill) if is_real(x) else x for x in leaves]
-            return loss(params, treedef.unflatten(full))
+            return loss(params, fill(real))
 
         grads, tangents = jax.jvp(
             lambda params: jax.grad(of_real, argnums=(0, 1))(params, real),
@@ -72,14 +66,7 @@ def mixed_value_and_grad(
         in_params, in_real = jax.tree.map(
             lambda g, t: along_value * g + t, grads, tangents
         )
-        fill = iter(in_real)
-        in_rest = [next(fill) if is_real(x) else _no_tangent(x) for x in leaves]
-        return in_params, treedef.unflatten(in_rest)
+        return in_params, cotangent(rest, in_real)
 
     run.defvjp(forward, backward)
     return run
-
-
-def _no_tangent(x: Any) -> Any:
-    """The cotangent of an integer or a key."""
-    return np.zeros(jnp.shape(x), jax.dtypes.float0)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +10,6 @@ from jax import lax
 
 from jaxmeta.core import PyTree
 
-Loop = Literal["auto", "scan", "unroll"]
 Step = Callable[[PyTree, Any], tuple[PyTree, PyTree]]
 KEPT = "inner_grads"  # the name under which a step marks what is worth keeping
 
@@ -21,19 +20,17 @@ def repeat(
     start: int,
     stop: int,
     *,
-    loop: Loop = "auto",
     remat: bool = False,
     keep_named: bool = False,
     levels: int = 1,
 ) -> tuple[PyTree, PyTree]:
-    """Runs `carry, out = step(carry, k)` for k = start..stop-1.
+    """Runs `carry, out = step(carry, k)` for k = start..stop-1; one step is no loop.
 
     Args:
       step: one step.
       carry: where it starts.
       start: the first k.
       stop: one past the last; above `start`.
-      loop: "scan", "unroll" (K copies), or "auto": a single step is no loop.
       remat: computes each step anew in the backward pass.
       keep_named: but not what the step has marked with the name `KEPT`.
       levels: 2 keeps about 2 sqrt(K) carries, those between blocks of sqrt(K) steps and
@@ -46,7 +43,7 @@ def repeat(
     3
     """
     count = stop - start
-    flat = loop == "unroll" or (loop == "auto" and count == 1)
+    flat = count == 1
 
     def checkpoint(fn):
         policy = jax.checkpoint_policies.save_only_these_names(KEPT)
@@ -58,11 +55,8 @@ def repeat(
     def run(body, carry, ks):
         if not flat:
             return lax.scan(body, carry, ks)
-        outs = []
-        for i in range(ks.shape[0]):
-            carry, out = body(carry, ks[i])
-            outs.append(out)
-        return carry, jax.tree.map(lambda *x: jnp.stack(x), *outs)
+        carry, out = body(carry, ks[0])
+        return carry, jax.tree.map(lambda x: jnp.stack([x]), out)
 
     size = math.isqrt(count - 1) + 1  # sqrt(K), rounded up
     blocks = -(-count // size)
