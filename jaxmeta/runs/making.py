@@ -13,6 +13,7 @@ from jaxmeta.runs.errors import ConfigError, did_you_mean, one_line
 from jaxmeta.runs.experiment import Experiment
 from jaxmeta.runs.options import Found, bind, check_type, find, no_files
 from jaxmeta.runs.registry import Files, Recipe
+from jaxmeta.runs.settings import OUTER, check_least
 
 _GRAMMAR = re.compile(r"^([\w-]+): got (.*), wants (.*)$", re.DOTALL)
 _unread: ContextVar[bool] = ContextVar("unread", default=False)
@@ -78,7 +79,9 @@ def make(
                 name, "an unknown option", f"one that {recipe.name} has{hint}"
             )
         check_type(name, value, found.options[name].kind)
-        check_least(name, value)
+    if "package" in recipe.origin:
+        for name in set(OUTER) & set(options):  # schedules are made of them
+            check_least(name, options[name])
     arguments = bind(found, options)
     if "package" in recipe.origin:
         experiment = _in_our_words(recipe, arguments, options)
@@ -88,6 +91,9 @@ def make(
     if not isinstance(experiment, Experiment):
         got = f"a function that returns {type(experiment).__name__}"
         raise ConfigError(recipe.name, got, "one that returns a jm.runs.Experiment")
+    if recipe.settings:
+        both = {**experiment.defaults, **recipe.settings}
+        experiment = experiment._replace(defaults=both)
     values = {n: options.get(n, o.default) for n, o in found.options.items()}
     return Made(experiment, recipe, {n: _json(v, files) for n, v in values.items()})
 

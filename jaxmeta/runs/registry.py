@@ -13,13 +13,13 @@ import pkgutil
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jaxmeta.runs.errors import ConfigError, did_you_mean
-from jaxmeta.runs.options import summary_of
+from jaxmeta.runs.options import Use, summary_of
 
 if TYPE_CHECKING:
     from jaxmeta.runs.experiment import Experiment
@@ -42,6 +42,7 @@ class Recipe:
       summary: a line for `jaxmeta list`.
       origin: what a run folder says of it: `{"package": name}`, or `{"file": name,
         "function": name, "sha256": digest}`, or `{"python": name}`.
+      settings: of the run, see `Experiment.defaults`; these win over the function's.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Recipe:
     summary: str
     origin: dict[str, str]
     defaults: Mapping[str, Any]
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def function(self) -> Function:
@@ -83,20 +85,48 @@ def recipe(name: str) -> Callable[[Function], Recipe]:
     return register
 
 
-def preset(name: str, base: str, summary: str, **options: Any) -> Recipe:
+def preset(
+    name: str,
+    base: "str | Recipe",
+    summary: str,
+    *,
+    settings: Mapping[str, Any] | None = None,
+    **options: Any,
+) -> Recipe:
     """Registers a recipe with other defaults under a name of its own.
 
     Args:
       name: of the new one.
-      base: where the function is: "jaxmeta.recipes.few_shot:few_shot".
+      base: where the function is: "jaxmeta.recipes.few_shot:few_shot"; or a preset that
+        this one differs from.
       summary: a line for `jaxmeta list`.
-      **options: the new defaults; `use(...)` for what is chosen out of a table.
+      settings: other defaults of the run's settings: `{"episodes": 1000}`.
+      **options: the new defaults; `use(...)` for what is chosen out of a table. Of the
+        part that the base uses, what is not said stays as it is there.
 
     Returns:
       The recipe.
     """
-    RECIPES[name] = Recipe(name, base, summary, {"package": name}, options)
+    settings = settings or {}
+    if isinstance(base, Recipe):
+        options = {**base.defaults, **_merged(base.defaults, options)}
+        base, settings = base.base, {**base.settings, **settings}
+    origin = {"package": name}
+    RECIPES[name] = Recipe(name, base, summary, origin, options, settings)
     return RECIPES[name]
+
+
+def _merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """Of the same part, options that are not said again are kept."""
+
+    def one(name, value):
+        before = old.get(name)
+        same = isinstance(value, Use) and isinstance(before, Use)
+        if same and before.name == value.name:
+            return value._replace(options=before.options | value.options)
+        return value
+
+    return {name: one(name, value) for name, value in new.items()}
 
 
 def known(name: str | None = None) -> Mapping[str, Recipe]:

@@ -114,7 +114,7 @@ def load(
         because a folder names it.
       files: the same for the command line.
       data: whether to read the data; without, tasks are of the right shapes and empty,
-        for recipes that can do that.
+        where a recipe can do that.
       options: other options of the recipe than those it was trained with: see
         `Run.again`.
 
@@ -158,5 +158,10 @@ def _made(config: Config, experiment, files: Files, data: bool, changed: dict) -
     options = from_json(config.options, files) | changed
     if data:
         return make(recipe, options, files)
-    with without_data():
-        return make(recipe, options, files)
+    try:
+        with without_data():
+            return make(recipe, options, files)
+    except ConfigError as error:
+        if error.field != "data":
+            raise
+        return make(recipe, options, files)  # a recipe that cannot do without them

@@ -5,6 +5,7 @@ import pytest
 from jaxmeta.runs import train
 from jaxmeta.runs.registry import known
 
+RECIPE = "glyphs-protonet-5w1s"
 OPTIONS = {
     "network": "mlp",
     "hidden": (12,),
@@ -24,7 +25,7 @@ SETTINGS = {
 }
 
 
-def tiny(out, *, recipe="glyphs-protonet-5w1s", say=str, settings=(), **options):
+def tiny(out, *, recipe=RECIPE, say=str, settings=(), **options):
     """Trains a tiny run and returns its folder; options and settings may be others."""
     more = {**SETTINGS, **dict(settings)}
     return train(known()[recipe], out=out, options=OPTIONS | options, say=say, **more)
