@@ -75,7 +75,7 @@ def cell(result: dict) -> str:
         value = f"{100 * result['accuracy']:.2f} ± {100 * result['ci95']:.2f} %"
     else:
         value = f"{result['mse']:.3f} ± {result['ci95']:.3f}"
-    taken = f"{value}, {result['steps']:,} x {result['tasks']}"
+    taken = f"{value}, {result['steps']:,} x {result['batch']}"
     if "coverage" in result:
         taken += (
             f"; log-likelihood {result['log_likelihood']:.2f}, "
@@ -93,8 +93,8 @@ def table() -> str:
     """One row a learner; what was not run says so."""
     results = [json.loads(p.read_text()) for p in sorted(KEPT.glob("*.json"))]
     columns = {
-        "Omniglot 5-way 1-shot": ("omniglot", False),
-        "the same, transductive": ("omniglot", True),
+        "Omniglot 5-way 1-shot": ("Omniglot", False),
+        "the same, transductive": ("Omniglot", True),
         "sinusoid 10-shot mse": ("sinusoid", None),
     }
     cells = {}
@@ -111,7 +111,7 @@ def table() -> str:
     for learner, paper in PAPERS.items():
         row = []
         for title, (data, _) in columns.items():
-            cannot = (data, learner) == ("omniglot", "cnp") or (
+            cannot = (data, learner) == ("Omniglot", "cnp") or (
                 data == "sinusoid" and learner in NO_REGRESSION
             )
             nothing = "-" if cannot or (learner, data) in done else "not measured"

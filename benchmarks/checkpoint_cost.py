@@ -15,7 +15,6 @@ meanwhile.
 """
 
 import argparse
-import dataclasses
 import json
 import os
 import statistics
@@ -24,30 +23,31 @@ import time
 from pathlib import Path
 
 import jax
-from jaxmeta.runs.build import build, init_state
 
-from jaxmeta.runs import RECIPES
-from jaxmeta.runs import train as runs_train
+from jaxmeta.runs import training
 from jaxmeta.runs.checkpoints import Snapshot
 from jaxmeta.runs.fingerprint import fingerprint
+from jaxmeta.runs.job import build, init_state
+from jaxmeta.runs.making import make
+from jaxmeta.runs.registry import known
+from jaxmeta.runs.settings import Settings
 from jaxmeta.runs.writer import Writer
 
 SAVES, SECONDS, REPEATS = 10, 600, 5
 OUT = Path(__file__).parent / "results" / "checkpoint_cost.json"
+LARGE = {"network": "mlp", "hidden": (2048, 1024)}
+RECIPE = "glyphs-maml-5w1s"
 CASES = {
-    "mlp 40-40 (sinusoid-maml)": RECIPES["sinusoid-maml"],
-    "conv4, 64 filters (glyphs-maml-5w1s)": dataclasses.replace(
-        RECIPES["glyphs-maml-5w1s"], filters=64
-    ),
-    "mlp 2048-1024, 3.7 million parameters": dataclasses.replace(
-        RECIPES["glyphs-maml-5w1s"], model="mlp", hidden=(2048, 1024), norm="none"
-    ),
+    "mlp 40-40 (sinusoid-maml)": ("sinusoid-maml", {}),
+    "conv4, 64 filters (glyphs-maml-5w1s)": (RECIPE, {"filters": 64}),
+    "mlp 2048-1024, 3.7 million parameters": (RECIPE, LARGE),
 }
+"""Name -> a recipe, and its options."""
 
 
-def cost(recipe) -> dict:
+def cost(recipe: str, options: dict) -> dict:
     """One save of a recipe's state: medians of a few."""
-    job = build(recipe)
+    job = build(make(known()[recipe], options), Settings())
     state = jax.block_until_ready(init_state(job, jax.random.key(0)))
     size = sum(x.nbytes for x in jax.tree.leaves((state, state.meta)))
     waits, writes = [], []
@@ -86,27 +86,23 @@ class Timed(Writer):
 
 def whole_run(seconds: float) -> dict:
     """Trains for about `seconds` with the default interval, each save waited for."""
-    recipe = dataclasses.replace(
-        RECIPES["glyphs-maml-5w1s"], validate_every=0, episodes=2, keep="last"
-    )
+    settings = {"validate_every": 0, "episodes": 2, "keep": "last"}
+    chunk = Settings().chunk
     found = {}
-    runs_train.Writer = Timed
+    training.Writer = Timed
     with tempfile.TemporaryDirectory() as folder:
         for name, steps in (("short", 100), ("long", 0)):
             Timed.seconds.clear()
             if name == "long":
                 rate = found["steps"] / found["train_seconds"]
-                steps = int(rate * seconds / recipe.chunk) * recipe.chunk
+                steps = int(rate * seconds / chunk) * chunk
             out = Path(folder) / name
-            runs_train.train(
-                dataclasses.replace(recipe, steps=steps, out=str(out)),
-                say=lambda line: None,
-            )
+            training.train(known()[RECIPE], out=out, say=str, steps=steps, **settings)
             found = json.loads((out / "result.json").read_text())
     # train_seconds are those of the chunks alone: saves come between them
     saves, spent = list(Timed.seconds), found["train_seconds"]
     return {
-        "recipe": recipe.name,
+        "recipe": RECIPE,
         "steps": found["steps"],
         "minutes": round((spent + sum(saves)) / 60, 2),
         "saves": len(saves),
@@ -122,7 +118,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--run", type=float, help="seconds of a run, 600 for the claim")
     args = parser.parse_args()
-    found = {"cases": {name: cost(recipe) for name, recipe in CASES.items()}}
+    found = {"cases": {name: cost(*case) for name, case in CASES.items()}}
     if args.run:
         found["run"] = whole_run(args.run)
     text = json.dumps({**found, "fingerprint": fingerprint()}, indent=2)

@@ -16,20 +16,24 @@ rows to results/accuracy for the README's table, which `accuracy.py` writes.
 import argparse
 import json
 import time
-from dataclasses import replace
+from contextlib import nullcontext
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxmeta.runs.build import build, init_state, make_outer
 
 from benchmarks.accuracy import KEPT
 from benchmarks.probabilistic import paired
 from jaxmeta import train
-from jaxmeta.runs import RECIPES, keys
+from jaxmeta.runs import keys
+from jaxmeta.runs.experiment import tested as tested_on
 from jaxmeta.runs.fingerprint import fingerprint
+from jaxmeta.runs.job import build, init_state
+from jaxmeta.runs.making import Made, make, without_data
+from jaxmeta.runs.registry import known
+from jaxmeta.runs.settings import Settings
 
 RESULTS = Path(__file__).parent / "results" / "generative.json"
 TITLES = {
@@ -41,38 +45,45 @@ TITLES = {
 }
 CHUNK = 25  # outer steps in one compiled call
 
-PLATIPUS = RECIPES["omniglot-platipus-5w1s"]
-BMAML = RECIPES["omniglot-bmaml-5w1s"]
-GAN = RECIPES["omniglot-meta_gan-5w1s"]
-RELATION = RECIPES["omniglot-meta_gan_relation-5w1s"]
+PLATIPUS = "omniglot-platipus-5w1s"
+BMAML = "omniglot-bmaml-5w1s"
+GAN = "omniglot-meta_gan-5w1s"
+RELATION = "omniglot-meta_gan_relation-5w1s"
+MAML = {"learner": "maml", "inner_rate": 0.4, "inner_steps": 1}
 GROUPS = {
-    "platipus": {"maml": replace(PLATIPUS, learner="maml"), "platipus": PLATIPUS},
+    "platipus": {"maml": (PLATIPUS, MAML), "platipus": (PLATIPUS, {})},
     "platipus_public": {
-        "maml": replace(PLATIPUS, learner="maml"),
-        "platipus": replace(PLATIPUS, kl_weight=1e-6),  # as in public code
+        "maml": (PLATIPUS, MAML),
+        "platipus": (PLATIPUS, {"kl_weight": 1e-6}),  # as in public code
     },
-    "bmaml": {
-        "maml": replace(BMAML, learner="maml", inner_rate=0.4),
-        "bmaml": BMAML,
-    },
-    "meta_gan": {"lam_gan = 0": replace(GAN, lam_gan=0.0), "lam_gan = 1": GAN},
+    "bmaml": {"maml": (BMAML, MAML), "bmaml": (BMAML, {})},
+    "meta_gan": {"lam_gan = 0": (GAN, {"lam_gan": 0.0}), "lam_gan = 1": (GAN, {})},
     "meta_gan_relation": {
         # its loss is a squared error, a tenth of the cross-entropy that the game goes by
-        "lam_gan = 0": replace(RELATION, lam_gan=0.0),
-        "lam_gan = 0.1": replace(RELATION, lam_gan=0.1),
-        "lam_gan = 1": RELATION,
+        "lam_gan = 0": (RELATION, {"lam_gan": 0.0}),
+        "lam_gan = 0.1": (RELATION, {"lam_gan": 0.1}),
+        "lam_gan = 1": (RELATION, {}),
     },
 }
-"""Name -> recipes; the first one is what the others are compared with."""
+"""Name -> a recipe and options; the first one is what the others are compared with."""
+
+
+def made(recipe: str, options: dict, tasks=None) -> Made:
+    """The recipe at a constant rate, on `tasks` where they have been read already."""
+    with without_data() if tasks else nullcontext():
+        found = make(known()[recipe], {**options, "schedule": "constant"})
+    if tasks is None:
+        return found
+    return found._replace(experiment=found.experiment._replace(tasks=tasks))
 
 
 class Runner:
     """A recipe whose schedule's length is an argument of its compiled program."""
 
-    def __init__(self, recipe, tasks=None):
-        self.recipe = recipe
-        self.job = job = build(recipe, tasks)
-        self.root = keys.root(recipe.seed)
+    def __init__(self, recipe: Made, seed: int):
+        self.made, self.seed = recipe, seed
+        self.job = job = build(recipe, Settings(seed=seed))
+        self.root = keys.root(seed)
         start = time.perf_counter()
         self.state = jax.jit(lambda key: self._initial(init_state(job, key).meta))(
             keys.init(self.root)
@@ -80,24 +91,25 @@ class Runner:
 
         def chunk(state, task, key, total):
             trainer = train.make_trainer(self._objective(), self._outer(total))
-            return train.fit(trainer, task, state, key, steps=CHUNK, batch=recipe.tasks)
+            return train.fit(trainer, task, state, key, steps=CHUNK, batch=job.batch)
 
         lowered = jax.jit(chunk).lower(
-            self.state, job.tasks.train, self.root, jnp.float32(1)
+            self.state, job.experiment.tasks.train, self.root, jnp.float32(1)
         )
         self._chunk = lowered.compile()
         self.compile_seconds = time.perf_counter() - start
 
     def _objective(self):
-        return train.episodic(self.job.learner, chunk=self.recipe.task_chunk)
+        experiment = self.job.experiment
+        return train.episodic(experiment.learner, together=experiment.together)
 
     def _outer(self, total):
         """The recipe's optimiser with a half cosine to 0 at `total`, which is traced."""
-        constant = make_outer(replace(self.recipe, schedule="constant"))
 
         def falling(step):
             return 0.5 * (1 + jnp.cos(jnp.pi * jnp.minimum(step / total, 1.0)))
 
+        constant = self.job.experiment.outer
         return optax.chain(constant, optax.scale_by_schedule(falling))
 
     def _initial(self, meta):
@@ -106,7 +118,8 @@ class Runner:
         )
 
     def step(self, state, total):
-        return self._chunk(state, self.job.tasks.train, self.root, jnp.float32(total))
+        task = self.job.experiment.tasks.train
+        return self._chunk(state, task, self.root, jnp.float32(total))
 
     def seconds_a_step(self) -> float:
         """Measured on steps whose results are thrown away."""
@@ -120,11 +133,11 @@ class Runner:
         return train.evaluate(
             self.job.tester,
             meta,
-            self.job.tasks.test,
+            tested_on(self.job.experiment.tasks),
             keys.test(),
             episodes=episodes,
             chunk=together,
-            predictive=self.job.predictive,
+            predictive=self.job.experiment.predictive,
         )
 
 
@@ -166,12 +179,14 @@ def trained(runners: dict, steps: int, seconds: float | None) -> dict:
     }
 
 
-def compare(recipes: dict, steps: int, seconds: float | None, episodes: int) -> dict:
+def compare(
+    recipes: dict, steps: int, seconds: float | None, episodes: int, seed: int
+) -> dict:
     """Trains and tests all recipes; the first one is the control of the others."""
     runners, tasks = {}, None
-    for name, recipe in recipes.items():
-        runners[name] = Runner(recipe, tasks)
-        tasks = runners[name].job.tasks  # read once, and the same for all
+    for name, (recipe, options) in recipes.items():
+        runners[name] = Runner(made(recipe, options, tasks), seed)
+        tasks = runners[name].job.experiment.tasks  # read once, and the same for all
         took = runners[name].compile_seconds
         print(f"{name}: compiled in {took:.1f} s", flush=True)
     if seconds is not None:
@@ -181,17 +196,13 @@ def compare(recipes: dict, steps: int, seconds: float | None, episodes: int) -> 
     learned = trained(runners, max(CHUNK, steps // CHUNK * CHUNK), seconds)
     rows, pairs, control, first = {}, {}, None, None
     for name, runner in runners.items():
-        recipe, facts = runner.recipe, learned[name]
+        options, facts = runner.made.options, learned[name]
         found = runner.test(facts.pop("meta"), episodes)
         rows[name] = {
-            "recipe": recipe.name,
-            "learner": recipe.learner,
-            "lam_gan": recipe.lam_gan if recipe.learner == "meta_gan" else None,
-            "kl_weight": recipe.kl_weight if recipe.learner == "platipus" else None,
-            "filters": recipe.filters,
-            "queries": recipe.queries,
-            "tasks": recipe.tasks,
-            "seed": recipe.seed,
+            "recipe": runner.made.recipe.name,
+            **{n: options.get(n) for n in ("learner", "lam_gan", "kl_weight")},
+            **{n: options[n] for n in ("filters", "queries", "batch")},
+            "seed": runner.seed,
             **facts,
             **tested(found),
             "compile_seconds": round(runner.compile_seconds, 1),
@@ -250,7 +261,7 @@ def table() -> str:
             score = percent(row["accuracy"], row["accuracy_ci95"]) + " %"
             cells = (" ", score) if row["transductive"] else (score, " ")
             lines.append(
-                f"| {title} | {name} | {row['steps']:,} x {row['tasks']} "
+                f"| {title} | {name} | {row['steps']:,} x {row['batch']} "
                 f"| {cells[0]} | {cells[1]} | {gap} | {sure[0]} | {sure[1]} |"
             )
     where = sorted({f"{x['fingerprint']['device']}, jax {x['fingerprint']['jax']}"
@@ -270,7 +281,7 @@ def keep() -> None:
         for name, row in found["rows"].items():
             if (group, name) not in named:
                 continue
-            result = {"dataset": "omniglot", "ways": 5, "shots": 1, **row}
+            result = {"dataset": "Omniglot", "ways": 5, "shots": 1, **row}
             result["ci95"] = result.pop("accuracy_ci95")
             result["fingerprint"] = found["fingerprint"]
             file = KEPT / f"{row['recipe']}.json"
@@ -286,8 +297,9 @@ def main() -> None:
         "--seconds", type=float, help="of training, all recipes together"
     )
     parser.add_argument("--episodes", type=int, default=1000)
+    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=RESULTS)
-    parser.add_argument("--set", nargs="*", default=[], help="other fields: name=JSON")
+    parser.add_argument("--set", nargs="*", default=[], help="other options: name=JSON")
     parser.add_argument("--name", help="of the results; by default the group")
     args = parser.parse_args()
     if args.group == "keep":
@@ -297,8 +309,8 @@ def main() -> None:
     for text in args.set:
         name, value = text.split("=", 1)
         changes[name] = json.loads(value)
-    recipes = {n: replace(r, **changes) for n, r in GROUPS[args.group].items()}
-    row = compare(recipes, args.steps, args.seconds, args.episodes)
+    recipes = {n: (r, {**o, **changes}) for n, (r, o) in GROUPS[args.group].items()}
+    row = compare(recipes, args.steps, args.seconds, args.episodes, args.seed)
     row["changes"] = {k: v for k, v in changes.items() if k != "data"}
     results = json.loads(args.out.read_text()) if args.out.exists() else {}
     results[args.name or args.group] = {**row, "fingerprint": fingerprint()}

@@ -15,27 +15,26 @@ import json
 from pathlib import Path
 
 import numpy as np
-from jaxmeta.runs.build import build
 
 from benchmarks import common
-from jaxmeta.runs import folder, keys, loop
-from jaxmeta.runs.evaluate import load_snapshot
-from jaxmeta.runs.folder import RunFolder
-from jaxmeta.runs.train import chosen
+from jaxmeta.runs import keys, load, loop
+from jaxmeta.runs.experiment import tested
 from jaxmeta.train.evaluate import interval
 
 RESULT = Path(__file__).parent / "results" / "paired.json"
 SAME = ("dataset", "split", "size", "rotations", "ways", "shots", "queries")
-KEPT = ("learner", "steps", "tasks", "seed", "train_ways", "train_queries")
+KEPT = ("learner", "steps", "batch", "seed", "train_ways", "train_queries")
 
 
 def scored(path: Path, episodes: int) -> tuple[dict, dict, np.ndarray, bool]:
     """What the episodes are, how the run was trained, and its accuracy on each."""
-    recipe = folder.read_config(path)
-    job = build(recipe)
-    meta, _ = chosen(recipe, load_snapshot(RunFolder(path), job))
-    found = loop.score(job, meta, job.tasks.test, keys.test(), episodes)
-    same, kept = ({n: getattr(recipe, n) for n in names} for names in (SAME, KEPT))
+    run = load(path)
+    task = tested(run.experiment.tasks)
+    found = loop.score(run.job, run.meta, task, keys.test(), episodes)
+    settings = run.config.settings
+    values = {**run.config.options, "seed": settings.seed}
+    values |= {"steps": run.job.steps, "batch": run.job.batch}
+    same, kept = ({n: values.get(n) for n in names} for names in (SAME, KEPT))
     return same, kept, found.scores, found.transductive
 
 
@@ -73,7 +72,7 @@ def table(found: dict) -> str:
         apart = f"{100 * row['difference']:+.2f} ± {100 * row['difference_ci95']:.2f}"
         transductive = ", transductive" if row["transductive"] else ""
         lines.append(
-            f"| `{row['learner']}` | {row['steps']:,} x {row['tasks']}{transductive} | "
+            f"| `{row['learner']}` | {row['steps']:,} x {row['batch']}{transductive} | "
             f"{accuracy} | {apart if n else 'the control'} |"
         )
     return "\n".join(lines)

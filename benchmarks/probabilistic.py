@@ -13,7 +13,6 @@ validation likelihood of every candidate; `python -m benchmarks.tables` writes t
 """
 
 import argparse
-import dataclasses
 import functools
 import json
 import math
@@ -24,15 +23,18 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import scipy.optimize
-from jaxmeta.runs.build import build, init_state
-from jaxmeta.runs.unrolled import make_inner
 
 from jaxmeta import train
 from jaxmeta.functional import predictive as pr
 from jaxmeta.learners.probabilistic import warm_start
-from jaxmeta.runs import RECIPES, keys
+from jaxmeta.runs import keys
 from jaxmeta.runs.fingerprint import fingerprint
+from jaxmeta.runs.job import build, init_state
+from jaxmeta.runs.making import Made, make
+from jaxmeta.runs.registry import known
+from jaxmeta.runs.settings import Settings
 
 RESULTS = Path(__file__).parent / "results" / "probabilistic.json"
 KEPT = Path(tempfile.gettempdir()) / "jaxmeta-sine_or_line"
@@ -40,31 +42,32 @@ GAMMA = 1e-3  # the squared error of a steep line has gradients in the hundreds
 LEARNERS = {"maml": "MAML", "platipus": "PLATIPUS", "bmaml": "BMAML"}
 
 
-def fitted(recipe, maml=None):
+def fitted(recipe: Made, seed: int, maml=None):
     """Trains a recipe on tasks made on the fly: `(job, meta, seconds)`.
 
     `maml`, trained parameters, is what PLATIPUS starts from.
     """
-    job, root, start = build(recipe), keys.root(recipe.seed), time.perf_counter()
+    job, root, start = build(recipe, Settings()), keys.root(seed), time.perf_counter()
+    options = recipe.options
     state = jax.jit(functools.partial(init_state, job))(keys.init(root))
     if maml is not None:
         meta = warm_start(
-            maml, make_inner(recipe), init_std=recipe.init_std, init_gamma=GAMMA,
-            noise=recipe.noise,
+            maml, optax.sgd(options["inner_rate"]), init_std=options["init_std"],
+            init_gamma=GAMMA, noise=options["noise"],
         )  # fmt: skip
         state = state._replace(meta=meta)
 
     @jax.jit
     def chunk(state):
-        steps = recipe.steps // 10
-        return train.fit(
-            job.trainer, job.tasks.train, state, root, steps=steps, batch=recipe.tasks
-        )
+        task, steps = job.experiment.tasks.train, job.steps // 10
+        return train.fit(job.trainer, task, state, root, steps=steps, batch=job.batch)
 
     for _ in range(10):
         state, metrics = chunk(state)
         loss = float(metrics["loss"].mean())
-        print(f"{recipe.name}: step {int(state.step)}, loss {loss:.4f}", flush=True)
+        print(
+            f"{recipe.recipe.name}: step {int(state.step)}, loss {loss:.4f}", flush=True
+        )
     return job, state.meta, time.perf_counter() - start
 
 
@@ -76,9 +79,9 @@ def predicted(job, meta, task, key, episodes: int) -> tuple[np.ndarray, np.ndarr
         episode = task(sampling)
         fast = job.tester.adapt(meta, episode.support, adapting)
         x, y = episode.query[:2]
-        if job.predictive is None:
+        if job.experiment.predictive is None:
             return job.tester.predict(meta, fast, x)[None], y
-        return job.predictive(meta, fast, x).members, y
+        return job.experiment.predictive(meta, fast, x).members, y
 
     at = jax.vmap(lambda t: jax.random.fold_in(key, t))(jnp.arange(episodes))
     return jax.device_get(jax.jit(jax.vmap(one, (None, 0)))(meta, at))
@@ -137,26 +140,29 @@ def paired(a: np.ndarray, b: np.ndarray) -> dict:
     return {"difference": difference, "ci95": half}
 
 
-def learn(learner: str, changes: dict, episodes: int, kept: Path, warm: int) -> None:
+def learn(
+    learner: str, changes: dict, episodes: int, kept: Path, warm: int, seed: int
+) -> None:
     """Trains a candidate; keeps its predictions on validation and test tasks."""
-    recipe = dataclasses.replace(RECIPES[f"sine_or_line-{learner}"], **changes)
+    recipe = make(known()[f"sine_or_line-{learner}"], changes)
     start, before = None, 0.0
     if warm:
-        first = RECIPES["sine_or_line-maml"]
-        shared = ("inner_rate", "tasks", "rate", "hidden", "seed")
-        same = {name: getattr(recipe, name) for name in shared}
-        _, start, before = fitted(dataclasses.replace(first, steps=warm, **same))
-    job, meta, seconds = fitted(recipe, start)
-    val = predicted(job, meta, job.tasks.val, keys.validation(), episodes)
-    test = predicted(job, meta, job.tasks.test, keys.test(), episodes)
+        shared = ("inner_rate", "batch", "rate", "hidden")
+        same = {name: recipe.options[name] for name in shared}
+        first = make(known()["sine_or_line-maml"], {**same, "steps": warm})
+        _, start, before = fitted(first, seed)
+    job, meta, seconds = fitted(recipe, seed, start)
+    tasks = job.experiment.tasks
+    val = predicted(job, meta, tasks.val, keys.validation(), episodes)
+    test = predicted(job, meta, tasks.test, keys.test(), episodes)
     facts = {
         "learner": learner,
-        "recipe": recipe.name,
+        "recipe": recipe.recipe.name,
         "changes": changes,
-        "steps": warm + recipe.steps,
+        "steps": warm + job.steps,
         "steps_of_maml": warm,
-        "tasks": recipe.tasks,
-        "seed": recipe.seed,
+        "batch": job.batch,
+        "seed": seed,
         "seconds": round(before + seconds, 1),
     }
     if "log_noise" in meta.params:
@@ -229,7 +235,7 @@ def table() -> str:
         gap = row.get("nll_minus_maml")
         gap = both((gap["difference"], gap["ci95"])) if gap else ""
         lines.append(
-            f"| {title} | {row['steps']:,} x {row['tasks']} | {row['members']} "
+            f"| {title} | {row['steps']:,} x {row['batch']} | {row['members']} "
             f"| {both(row['nll'])} | {gap} | {both(row['coverage'], 100, 1)} % "
             f"| {row['ece']:.3f} | {both(row['mse'], digits=2)} |"
         )
@@ -253,7 +259,8 @@ def main() -> None:
     one.add_argument(
         "--warm", type=int, default=0, help="steps of MAML before PLATIPUS"
     )
-    one.add_argument("--set", nargs="*", default=[], help="other fields: name=JSON")
+    one.add_argument("--seed", type=int, default=0)
+    one.add_argument("--set", nargs="*", default=[], help="other options: name=JSON")
     commands.add_parser("test")
     args = parser.parse_args()
     if args.command == "train":
@@ -262,7 +269,7 @@ def main() -> None:
             name, value = text.split("=", 1)
             value = json.loads(value)
             changes[name] = tuple(value) if isinstance(value, list) else value
-        learn(args.learner, changes, args.episodes, args.kept, args.warm)
+        learn(args.learner, changes, args.episodes, args.kept, args.warm, args.seed)
         return
     results = {"sine_or_line": judge_all(args.kept), "fingerprint": fingerprint()}
     args.out.parent.mkdir(parents=True, exist_ok=True)

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from jaxmeta import criteria as criteria
     from jaxmeta import data as data
     from jaxmeta import functional as functional
+    from jaxmeta import gradients as gradients
     from jaxmeta import learners as learners
     from jaxmeta import losses as losses
     from jaxmeta import metrics as metrics
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from jaxmeta.core import Objective as Objective
     from jaxmeta.core import Rule as Rule
     from jaxmeta.core import Task as Task
+    from jaxmeta.gradients import argmin as argmin
     from jaxmeta.learners import anil as anil
     from jaxmeta.learners import baseline_plus_plus as baseline_plus_plus
     from jaxmeta.learners import bmaml as bmaml
@@ -51,6 +53,7 @@ if TYPE_CHECKING:
     from jaxmeta.learners import meta_transfer as meta_transfer
     from jaxmeta.learners import metaoptnet as metaoptnet
     from jaxmeta.learners import multi_step_weights as multi_step_weights
+    from jaxmeta.learners import oml as oml
     from jaxmeta.learners import platipus as platipus
     from jaxmeta.learners import proto_maml as proto_maml
     from jaxmeta.learners import protonet as protonet
@@ -59,6 +62,7 @@ if TYPE_CHECKING:
     from jaxmeta.learners import reptile as reptile
     from jaxmeta.learners import simple_shot as simple_shot
     from jaxmeta.learners import snail as snail
+    from jaxmeta.learners import test_time_training as test_time_training
     from jaxmeta.train import Evaluation as Evaluation
     from jaxmeta.train import Trainer as Trainer
     from jaxmeta.train import TrainState as TrainState

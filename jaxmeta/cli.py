@@ -118,6 +118,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             warnings.showwarning = _show_warning
             return COMMANDS[words[0]](parts, files)
     except ConfigError as error:
+        if error.__cause__ is not None and _in_their_words(error.__cause__, files):
+            return 1  # it is about what the user's own file raised
         return _fail(error, 2)
     except RunError as error:
         return _fail(error, 1)
@@ -146,6 +148,9 @@ def _in_their_words(error: BaseException, files: Files) -> bool:
     if kept:
         print("Traceback (most recent call last):", file=sys.stderr)
         print("".join(traceback.format_list(kept)), end="", file=sys.stderr)
+    notes = getattr(error, "__notes__", [])
+    if notes:  # JAX's, of the frames of its own that it has left out
+        error.__notes__ = [n for n in notes if "JAX_TRACEBACK_FILTERING" not in n]
     said = traceback.format_exception_only(type(error), error)
     print("".join(said), end="", file=sys.stderr)
     return True
@@ -155,11 +160,11 @@ def _train(words: Words, files: Files) -> int:
     own, fork = [n for n in words.names if ".py:" in n], words.said.get("fork")
     names = [n for n in words.names if ".py:" not in n]
     run = names[0] if names and _is_run(names[0]) else None
-    if len(names) > 1 or len(own) > 1 or (names and own and run is None):
-        raise ConfigError(
-            "train", " ".join(words.names), "one recipe, or one run folder"
-        )
     start = run or (fork[0] if fork and not names else None)
+    # a run may want several files: that of its function, and those of its options
+    if len(names) > 1 or (start is None and len(names) + len(own) > 1):
+        got = " ".join(words.names)
+        raise ConfigError("train", got, "one recipe, or one run folder")
     from jaxmeta.runs.making import from_json, make, options_of
     from jaxmeta.runs.registry import named, of_reference
     from jaxmeta.runs.settings import Settings, own_settings
@@ -315,7 +320,7 @@ def _compare(words: Words, files: Files) -> int:
     if words.help:
         return _help_of(compare_options, "compare RUN RUN ... [--episodes 1000]")
     from jaxmeta.runs.cache import enable_cache
-    from jaxmeta.runs.compare import compare
+    from jaxmeta.runs.comparison import compare
 
     said = read(words.said, _options(compare_options))
     runs = [_path(n) for n in words.names if ".py:" not in n]

@@ -2,10 +2,11 @@
 
 from typing import Annotated
 
-from jaxmeta import criteria, report
+from jaxmeta import criteria
 from jaxmeta.recipes import methods, networks, samplers, sources
+from jaxmeta.recipes.assembly import assembled
 from jaxmeta.recipes.outer import Optimiser, Schedule, outer
-from jaxmeta.recipes.parts import Method, Network, Room
+from jaxmeta.recipes.parts import Method, Network, Room, Side
 from jaxmeta.runs.experiment import Experiment
 from jaxmeta.runs.options import use
 from jaxmeta.runs.registry import recipe
@@ -49,8 +50,8 @@ def few_shot(
     train, test = drawn.train, drawn.test
     room = Room(
         network,
-        (train.ways, test.ways),
-        (train.ways * train.shots, test.ways * test.shots),
+        Side(train.ways, train.ways * train.shots),
+        Side(test.ways, test.ways * test.shots),
         criteria.classification,
         steps,
         source.shape,
@@ -59,30 +60,20 @@ def few_shot(
     methods.check_head(method, train.ways, test.ways, "train_ways")
     name = methods.name_of(learner)
     way, shot = drawn.facts["ways"], drawn.facts["shots"]
-    return Experiment(
-        method.learner,
+    return assembled(
+        method,
         drawn.tasks,
         outer(optimiser, rate, schedule, steps, halve_every, clip, method.outer),
         steps,
         batch,
-        tester=method.tester,
-        predictive=method.predictive,
-        together=method.together,
-        at_steps=method.at_steps,
-        inner_steps=method.inner_steps,
-        measures=method.measures,
-        pictures=(
-            *source.pictures,
-            *((report.inner_steps,) if method.at_steps else ()),
-        ),
+        pictures=source.pictures,
         facts={
             "learner": name,
             "dataset": source.name,
             **drawn.facts,
             **source.facts,
-            "train_ways": train.ways,
+            "train_ways": drawn.facts.get("train_ways", train.ways),
         },
         title=f"{name}, {way}-way {shot}-shot on {source.name}",
         reader=source.reader,
-        head=method.head,
     )

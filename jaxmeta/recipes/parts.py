@@ -48,22 +48,29 @@ class Sizes(NamedTuple):
     queries: int
 
 
+class Side(NamedTuple):
+    """Of training, or of the test: numbers of outputs and of support examples."""
+
+    outputs: int
+    support: int
+
+
 class Room(NamedTuple):
     """What a method is built in.
 
     Attributes:
       network: `outputs -> Model`.
-      outputs: numbers of outputs, in training and in the test: the ways, or the width of
-        real-valued targets.
-      support: support examples, in training and in the test.
+      train: outputs (ways, or the width of real-valued targets) and support examples of
+        a training task.
+      test: of a task of the test.
       criterion: what tasks are judged by.
       steps: outer steps, for schedules.
       shape: of an image; `None` for inputs that are none.
     """
 
     network: Network
-    outputs: tuple[int, int]
-    support: tuple[int, int]
+    train: Side
+    test: Side
     criterion: Criterion
     steps: int
     shape: tuple[int, ...] | None = None
@@ -81,7 +88,7 @@ class Method(NamedTuple):
       measures: more of result.json.
       head: whether the number of classes is fixed by training.
       together: see `train.episodic`.
-      outer: `tx -> tx`, where one optimiser is not enough; or `None`.
+      outer: `(tx, rate -> schedule) -> tx`, where one optimiser is not enough.
     """
 
     learner: MetaLearner

@@ -1,13 +1,23 @@
 """Published settings by name."""
 
-from jaxmeta.recipes import other_presets as other_presets
+from jaxmeta.recipes import (  # noqa: F401 (they register themselves)
+    other_presets,
+    presets_curves,
+    presets_full,
+    presets_omniglot,
+)
+from jaxmeta.recipes.presets_omniglot import FEW_SHOT
 from jaxmeta.runs.options import use
 from jaxmeta.runs.registry import preset
 
-FEW_SHOT = "jaxmeta.recipes.few_shot:few_shot"
 DEFAULT = "glyphs-protonet-5w1s"
 """What `jaxmeta train` runs when it is given no recipe."""
 
+preset(
+    "few-shot",
+    FEW_SHOT,
+    "any learner on any set of classes: --learner, --network, --dataset",
+)
 preset(
     DEFAULT,
     FEW_SHOT,
@@ -26,5 +36,16 @@ preset(
     network=use("conv4", filters=32, norm="batch", downsample="stride"),
     learner=use("maml", inner_rate=0.4, inner_steps=1, eval_inner_steps=3),
     steps=500,
+    schedule="cosine",
     clip=10.0,
+)
+preset(
+    "folder-protonet-5w1s",
+    FEW_SHOT,
+    "ProtoNet on your own images: --data FOLDER with <class>/*.png",
+    dataset=use("folder"),
+    sampler=use("fixed", queries=5),
+    steps=1000,
+    batch=2,
+    schedule="cosine",
 )

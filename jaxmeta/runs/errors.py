@@ -39,8 +39,8 @@ def explain(error: Exception) -> str:
         where = f"{error.filename}: " if error.filename else ""
         return one_line(f"{where}{error.strerror or error}")
     return one_line(
-        "out of memory; fewer tasks at once (--task-chunk 1, a smaller --tasks), fewer "
-        "--inner-steps, --order first, or a learner with memory='remat' need less: "
+        "out of memory; fewer tasks at once (--task-chunk 1, a smaller --batch), fewer "
+        "--inner-steps, --gradient first_order or --memory remat need less: "
         f"{str(error)[:200]}"
     )
 

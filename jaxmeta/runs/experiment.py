@@ -46,7 +46,7 @@ Measure = Callable[[Finished], dict[str, Any]]
 """More of `result.json`: a trained run -> name -> plain value."""
 
 Picture = Callable[[Finished], Any]
-"""A part of the page: a trained run -> `report.Section`, or `None` for nothing."""
+"""A part of the page: a trained run -> HTML, or `None` for nothing."""
 
 Judge = Callable[[Meta, Any, Key, int], Evaluation]
 """`(meta, tasks, key, episodes) -> Evaluation`, where it is not `jaxmeta.evaluate`."""
@@ -82,6 +82,8 @@ class Experiment(NamedTuple):
       title: what was done, in a line, for the page: "ProtoNet, 5-way 1-shot on Omniglot".
       reader: how someone's own files become inputs: what `jaxmeta adapt` needs.
       head: whether the number of classes is fixed by training.
+      defaults: of `Settings` that are `None`, where this experiment wants others than
+        the usual: `{"episodes": 1000, "chunk": 500}`. What the user says wins.
     """
 
     learner: MetaLearner | None
@@ -104,6 +106,7 @@ class Experiment(NamedTuple):
     title: str = ""
     reader: Reader | None = None
     head: bool = False
+    defaults: Mapping[str, Any] = MappingProxyType({})
 
 
 def tested(tasks: Tasks) -> Any:

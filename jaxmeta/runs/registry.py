@@ -9,15 +9,17 @@ import hashlib
 import importlib
 import importlib.util
 import inspect
+import pkgutil
 import sys
+import warnings
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jaxmeta.runs.errors import ConfigError, did_you_mean
-from jaxmeta.runs.options import summary_of
+from jaxmeta.runs.options import Use, summary_of
 
 if TYPE_CHECKING:
     from jaxmeta.runs.experiment import Experiment
@@ -40,6 +42,7 @@ class Recipe:
       summary: a line for `jaxmeta list`.
       origin: what a run folder says of it: `{"package": name}`, or `{"file": name,
         "function": name, "sha256": digest}`, or `{"python": name}`.
+      settings: of the run, see `Experiment.defaults`; these win over the function's.
     """
 
     name: str
@@ -47,6 +50,7 @@ class Recipe:
     summary: str
     origin: dict[str, str]
     defaults: Mapping[str, Any]
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def function(self) -> Function:
@@ -81,27 +85,63 @@ def recipe(name: str) -> Callable[[Function], Recipe]:
     return register
 
 
-def preset(name: str, base: str, summary: str, **options: Any) -> Recipe:
+def preset(
+    name: str,
+    base: "str | Recipe",
+    summary: str,
+    *,
+    settings: Mapping[str, Any] | None = None,
+    **options: Any,
+) -> Recipe:
     """Registers a recipe with other defaults under a name of its own.
 
     Args:
       name: of the new one.
-      base: where the function is: "jaxmeta.recipes.few_shot:few_shot".
+      base: where the function is: "jaxmeta.recipes.few_shot:few_shot"; or a preset that
+        this one differs from.
       summary: a line for `jaxmeta list`.
-      **options: the new defaults; `use(...)` for what is chosen out of a table.
+      settings: other defaults of the run's settings: `{"episodes": 1000}`.
+      **options: the new defaults; `use(...)` for what is chosen out of a table. Of the
+        part that the base uses, what is not said stays as it is there.
 
     Returns:
       The recipe.
     """
-    RECIPES[name] = Recipe(name, base, summary, {"package": name}, options)
+    settings = settings or {}
+    if isinstance(base, Recipe):
+        options = {**base.defaults, **_merged(base.defaults, options)}
+        base, settings = base.base, {**base.settings, **settings}
+    origin = {"package": name}
+    RECIPES[name] = Recipe(name, base, summary, origin, options, settings)
     return RECIPES[name]
 
 
-def known() -> Mapping[str, Recipe]:
-    """The package's recipes, by name."""
+def _merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """Of the same part, options that are not said again are kept."""
+
+    def one(name, value):
+        before = old.get(name)
+        same = isinstance(value, Use) and isinstance(before, Use)
+        if same and before.name == value.name:
+            return value._replace(options=before.options | value.options)
+        return value
+
+    return {name: one(name, value) for name, value in new.items()}
+
+
+def known(name: str | None = None) -> Mapping[str, Recipe]:
+    """The package's recipes, by name.
+
+    Args:
+      name: the one that is looked for; where it is a preset, no other is imported.
+    """
     # The one look upwards: recipes register themselves, and who starts at `runs`, with a
     # run folder in hand, has not imported them.
     importlib.import_module("jaxmeta.recipes.presets")
+    if name not in RECIPES:
+        room = importlib.import_module("jaxmeta.recipes")
+        for module in pkgutil.iter_modules(room.__path__):
+            importlib.import_module(f"{room.__name__}.{module.name}")
     return RECIPES
 
 
@@ -202,7 +242,7 @@ def named(word: str, files: Files) -> Recipe:
     if word.endswith(".py"):
         wants = f"{word}:FUNCTION, a function of it that returns an Experiment"
         raise ConfigError("recipe", word, wants)
-    recipes = known()
+    recipes = known(word)
     if word not in recipes:
         hint = did_you_mean(word, recipes)
         wants = "a recipe of `jaxmeta list`, FILE.py:FUNCTION, or a run folder"
@@ -213,12 +253,19 @@ def named(word: str, files: Files) -> Recipe:
 def of_reference(reference: Mapping[str, Any], files: Files) -> Recipe:
     """The recipe that a run folder refers to: looked up, never opened from there."""
     if "package" in reference:
-        recipes, name = known(), str(reference["package"])
+        name = str(reference["package"])
+        recipes = known(name)
         if name not in recipes:
             hint = did_you_mean(name, recipes)
             raise ConfigError("recipe", repr(name), f"a recipe of this version{hint}")
         return recipes[name]
     if "file" in reference:
-        return named(files.named_as(reference), files)
+        name = files.named_as(reference)
+        recipe = named(name, files)
+        if recipe.origin["sha256"] != reference.get("sha256"):
+            warnings.warn(
+                f"{name}: the file has been changed since the run began", stacklevel=2
+            )
+        return recipe
     wants = "that experiment, in Python: jm.runs.load(path, experiment)"
     raise ConfigError("recipe", "an experiment that was made in Python", wants)

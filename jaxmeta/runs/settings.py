@@ -3,6 +3,7 @@
 import ast
 import dataclasses
 import inspect
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -16,6 +17,12 @@ _AT_LEAST = {
     **dict.fromkeys(("episodes", "validate_episodes"), 2),
     **dict.fromkeys(("validate_every", "seed"), 0),
 }
+OUTER = ("steps", "batch")
+"""Settings that a recipe has, too: an `Experiment` says them."""
+USUAL = {"episodes": 600, "validate_episodes": 200, "chunk": 25}
+"""What settings are where neither the user nor the experiment says anything."""
+SUGGESTED = (*USUAL, "validate_every", "checkpoint_every", "task_chunk")
+"""Settings that an experiment may have defaults for."""
 FREE = ("out", "fork", "strict", "checkpoint_every", "track")
 """Settings that may differ between a run and its continuation: they change no number."""
 
@@ -34,16 +41,18 @@ class Settings:
     """Run folder; None: runs/<recipe>-<n>. An unfinished run in it is continued."""
     devices: int = 1
     """Devices the tasks of a step are spread over; on a CPU, one for each core."""
-    episodes: int = 600
-    """Test episodes."""
+    episodes: int | None = None
+    """Test episodes; None: as the recipe says, or 600."""
     validate_every: int | None = None
     """Outer steps between validations; None: a tenth of the run; 0: never."""
-    validate_episodes: int = 200
-    """Validation episodes; no test episode ever chooses anything."""
+    validate_episodes: int | None = None
+    """Validation episodes, no test episode ever chooses anything; None: as the recipe
+    says, or 200."""
     keep: Literal["best", "last"] = "best"
     """Parameters to test: the best by validation, or the last."""
-    chunk: int = 25
-    """Outer steps in one compiled call, and between two lines of metrics."""
+    chunk: int | None = None
+    """Outer steps in one compiled call, and between two lines of metrics; None: as the
+    recipe says, or 25."""
     task_chunk: int | None = None
     """Tasks computed side by side; None: chosen for the machine."""
     checkpoint_every: int | None = None
@@ -60,6 +69,16 @@ class Settings:
     """Warn when an inner loop makes its loss this many times what it was."""
     track: Literal["none", "tensorboard", "wandb"] = "none"
     """Metrics go to metrics.jsonl and .csv; and to these."""
+
+    def filled(self, defaults: Mapping[str, Any]) -> "Settings":
+        """With `Experiment.defaults`, and what is usual, where nothing was said."""
+        for name in defaults:
+            if name not in SUGGESTED:
+                wants = f"one of {', '.join(SUGGESTED)}"
+                raise ConfigError("defaults", repr(name), wants)
+        both = {**USUAL, **defaults}
+        unsaid = {n: v for n, v in both.items() if getattr(self, n) is None}
+        return self.having(**unsaid)
 
     def having(self, **changes: Any) -> "Settings":
         """The same settings but for some."""
@@ -84,13 +103,17 @@ def check(settings: Settings) -> Settings:
     for field in dataclasses.fields(settings):
         value = getattr(settings, field.name)
         check_type(field.name, value, field.type)
-    for name, least in _AT_LEAST.items():
-        value = getattr(settings, name)
-        if value is not None and value < least:
-            raise ConfigError(name, value, f"an integer >= {least}")
+    for name in _AT_LEAST:
+        check_least(name, getattr(settings, name))
     if settings.seed > _LARGEST_SEED:
         raise ConfigError("seed", settings.seed, f"an integer <= {_LARGEST_SEED}")
     alarm = settings.inner_alarm
     if alarm is not None and not 0 < alarm < float("inf"):
         raise ConfigError("inner_alarm", alarm, "a finite number > 0")
     return settings
+
+
+def check_least(name: str, value: int | None) -> None:
+    """Raises a `ConfigError` where a value is less than the least of its setting."""
+    if value is not None and value < _AT_LEAST[name]:
+        raise ConfigError(name, value, f"an integer >= {_AT_LEAST[name]}")

@@ -1,0 +1,124 @@
+"""Methods of the learners that say how sure they are, and what they say."""
+
+from jaxmeta import criteria, learners, models
+from jaxmeta.functional.predictive import of_gaussian
+from jaxmeta.learners.bmaml import bmaml_process
+from jaxmeta.learners.cnp import neural_process
+from jaxmeta.learners.platipus import platipus_process
+from jaxmeta.learners.probabilistic import Probabilistic
+from jaxmeta.recipes.method import Inner, built, make_inner, method
+from jaxmeta.recipes.parts import Method, Room, Side
+from jaxmeta.runs.errors import ConfigError
+
+
+@method(learners.cnp)
+def cnp(
+    room: Room,
+    *,
+    keys: tuple[int, ...] = (128, 128),
+    min_std: float = 0.01,
+    **more,
+) -> Method:
+    """A conditional neural process: regression that says how sure it is.
+
+    Args:
+      keys: hidden widths of the network that attention compares points by.
+      min_std: the least standard deviation that it can say.
+    """
+    if room.criterion is criteria.classification:
+        raise ConfigError("learner", "cnp", "one that can do classification")
+
+    def make(side: Side, steps: int) -> Probabilistic:
+        plain = more["attention"] == "none"
+        process = neural_process(
+            room.network(None),
+            room.network(2 * side.outputs),
+            keys=None if plain else models.mlp(None, hidden=keys),
+            min_std=min_std,
+            criterion=room.criterion,
+            **more,
+        )
+
+        def predictive(meta, fast, x, weights=None):
+            return of_gaussian(process.predictive(meta, fast, x, weights))
+
+        return Probabilistic(process.learner, predictive)
+
+    return built(room, make, head=True)
+
+
+@method(learners.platipus)
+def platipus(
+    room: Room,
+    *,
+    inner: Inner = "sgd",
+    inner_rate: float = 0.4,
+    inner_steps: int = 5,
+    eval_inner_steps: int | None = None,
+    noise: float = 0.5,
+    **more,
+) -> Method:
+    """MAML from a distribution of initialisations: draws, and their mean.
+
+    Args:
+      noise: where it starts to learn the noise of real-valued targets.
+    """
+
+    def make(side: Side, steps: int) -> Probabilistic:
+        return platipus_process(
+            room.network(side.outputs),
+            make_inner(inner, inner_rate),
+            steps=steps,
+            noise=_noise(room, noise),
+            criterion=room.criterion,
+            **more,
+        )
+
+    return built(
+        room,
+        make,
+        inner_steps=inner_steps,
+        eval_inner_steps=eval_inner_steps,
+        head=True,
+    )
+
+
+@method(learners.bmaml)
+def bmaml(
+    room: Room,
+    *,
+    inner: Inner = "sgd",
+    inner_rate: float = 0.4,
+    inner_steps: int = 1,
+    eval_inner_steps: int | None = None,
+    noise: float = 0.5,
+    **more,
+) -> Method:
+    """MAML with particles that adapt together and keep apart (SVGD).
+
+    Args:
+      noise: where it starts to learn the noise of real-valued targets.
+    """
+
+    def make(side: Side, steps: int) -> Probabilistic:
+        return bmaml_process(
+            room.network(side.outputs),
+            make_inner(inner, inner_rate),
+            steps=steps,
+            noise=_noise(room, noise),
+            criterion=room.criterion,
+            **more,
+        )
+
+    return built(
+        room,
+        make,
+        inner_steps=inner_steps,
+        eval_inner_steps=eval_inner_steps,
+        head=True,
+    )
+
+
+def _noise(room: Room, noise: float) -> float | None:
+    """Classes have none."""
+    return None if room.criterion is criteria.classification else noise
