@@ -24,10 +24,10 @@ import time
 from pathlib import Path
 
 import jax
+from jaxmeta.runs.build import build, init_state
 
 from jaxmeta.runs import RECIPES
 from jaxmeta.runs import train as runs_train
-from jaxmeta.runs.build import build, init_state
 from jaxmeta.runs.checkpoints import Snapshot
 from jaxmeta.runs.fingerprint import fingerprint
 from jaxmeta.runs.writer import Writer

@@ -23,12 +23,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jaxmeta.runs.build import build, init_state, make_outer
 
 from benchmarks.accuracy import KEPT
 from benchmarks.probabilistic import paired
 from jaxmeta import train
 from jaxmeta.runs import RECIPES, keys
-from jaxmeta.runs.build import build, init_state, make_outer
 from jaxmeta.runs.fingerprint import fingerprint
 
 RESULTS = Path(__file__).parent / "results" / "generative.json"

@@ -15,13 +15,13 @@ import json
 from pathlib import Path
 
 import numpy as np
+from jaxmeta.runs.build import build
+from jaxmeta.runs.evaluate import load_snapshot
+from jaxmeta.runs.train import chosen
 
 from benchmarks import common
 from jaxmeta.runs import folder, keys, loop
-from jaxmeta.runs.build import build
-from jaxmeta.runs.evaluate import load_snapshot
 from jaxmeta.runs.folder import RunFolder
-from jaxmeta.runs.train import chosen
 from jaxmeta.train.evaluate import interval
 
 RESULT = Path(__file__).parent / "results" / "paired.json"

@@ -25,14 +25,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.optimize
+from jaxmeta.runs.build import build, init_state
+from jaxmeta.runs.unrolled import make_inner
 
 from jaxmeta import train
 from jaxmeta.functional import predictive as pr
 from jaxmeta.learners.probabilistic import warm_start
 from jaxmeta.runs import RECIPES, keys
-from jaxmeta.runs.build import build, init_state
 from jaxmeta.runs.fingerprint import fingerprint
-from jaxmeta.runs.unrolled import make_inner
 
 RESULTS = Path(__file__).parent / "results" / "probabilistic.json"
 KEPT = Path(tempfile.gettempdir()) / "jaxmeta-sine_or_line"

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from jaxmeta import criteria as criteria
     from jaxmeta import data as data
     from jaxmeta import functional as functional
+    from jaxmeta import gradients as gradients
     from jaxmeta import learners as learners
     from jaxmeta import losses as losses
     from jaxmeta import metrics as metrics
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from jaxmeta.core import Objective as Objective
     from jaxmeta.core import Rule as Rule
     from jaxmeta.core import Task as Task
+    from jaxmeta.gradients import argmin as argmin
     from jaxmeta.learners import anil as anil
     from jaxmeta.learners import baseline_plus_plus as baseline_plus_plus
     from jaxmeta.learners import bmaml as bmaml

@@ -118,6 +118,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             warnings.showwarning = _show_warning
             return COMMANDS[words[0]](parts, files)
     except ConfigError as error:
+        if error.__cause__ is not None and _in_their_words(error.__cause__, files):
+            return 1  # it is about what the user's own file raised
         return _fail(error, 2)
     except RunError as error:
         return _fail(error, 1)
@@ -146,6 +148,9 @@ def _in_their_words(error: BaseException, files: Files) -> bool:
     if kept:
         print("Traceback (most recent call last):", file=sys.stderr)
         print("".join(traceback.format_list(kept)), end="", file=sys.stderr)
+    notes = getattr(error, "__notes__", [])
+    if notes:  # JAX's, of the frames of its own that it has left out
+        error.__notes__ = [n for n in notes if "JAX_TRACEBACK_FILTERING" not in n]
     said = traceback.format_exception_only(type(error), error)
     print("".join(said), end="", file=sys.stderr)
     return True
@@ -315,7 +320,7 @@ def _compare(words: Words, files: Files) -> int:
     if words.help:
         return _help_of(compare_options, "compare RUN RUN ... [--episodes 1000]")
     from jaxmeta.runs.cache import enable_cache
-    from jaxmeta.runs.compare import compare
+    from jaxmeta.runs.comparison import compare
 
     said = read(words.said, _options(compare_options))
     runs = [_path(n) for n in words.names if ".py:" not in n]

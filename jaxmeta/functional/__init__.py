@@ -26,9 +26,6 @@ from jaxmeta.functional.embedding import normalise as normalise
 from jaxmeta.functional.gaussian import Gaussian as Gaussian
 from jaxmeta.functional.gaussian import gaussian_nll as gaussian_nll
 from jaxmeta.functional.gaussian import kl_divergence as kl_divergence
-from jaxmeta.functional.implicit import Implicit as Implicit
-from jaxmeta.functional.implicit import implicit_gradient as implicit_gradient
-from jaxmeta.functional.implicit import proximal_minimum as proximal_minimum
 from jaxmeta.functional.kernels import median_bandwidth as median_bandwidth
 from jaxmeta.functional.kernels import mmd as mmd
 from jaxmeta.functional.kernels import rbf as rbf
@@ -56,5 +53,3 @@ from jaxmeta.functional.spectral import coral_distance as coral_distance
 from jaxmeta.functional.spectral import principal as principal
 from jaxmeta.functional.svm import kkt_residual as kkt_residual
 from jaxmeta.functional.svm import svm_dual as svm_dual
-from jaxmeta.functional.unroll import Unrolled as Unrolled
-from jaxmeta.functional.unroll import unroll as unroll

@@ -17,7 +17,7 @@ from jaxmeta.core import Criterion, Features, MetaLearner
 from jaxmeta.functional.distances import cosine_similarity, unit
 from jaxmeta.functional.prototypes import prototypes
 from jaxmeta.functional.rows import check_minibatch, minibatch
-from jaxmeta.functional.unroll import unroll
+from jaxmeta.gradients import argmin, first_order
 from jaxmeta.learners.embedding import embed, scored
 from jaxmeta.learners.padded import learner_of
 from jaxmeta.models.call import call, check_model
@@ -91,14 +91,21 @@ def baseline_plus_plus(
             first = jax.random.normal(key, shape, features.dtype)
         seen = support._replace(inputs=lax.stop_gradient(features))
 
-        def inner_loss(weights, batch, step):
+        def inner_loss(weights, seen, step):
+            batch = seen
             if inner_batch is not None:
                 batch = minibatch(batch, inner_batch, jax.random.fold_in(key, step))
             outputs = fitted.prepare(classify(weights, batch.inputs), support)
             return fitted.loss(outputs, batch.targets, batch.weights)
 
-        return unroll(
-            inner_loss, unit(first), tx, seen, steps=steps, order="first"
+        return argmin(
+            inner_loss,
+            unit(first),
+            seen,
+            tx,
+            steps=steps,
+            gradient=first_order,
+            batches=lambda step: step,
         ).params
 
     def init(key, episode):

@@ -17,8 +17,9 @@ from jaxmeta.checks import at_least, not_negative, one_of
 from jaxmeta.core import Aux, Batch, Criterion, Meta, MetaLearner, Model, Rule
 from jaxmeta.functional import predictive as pr
 from jaxmeta.functional.rows import check_minibatch, clean_rows, joined, minibatch
-from jaxmeta.functional.unroll import unroll
+from jaxmeta.gradients import Gradient, Unrolled, argmin, first_order, unrolled
 from jaxmeta.learners.common import warn_of_averages
+from jaxmeta.learners.differentiated import check_gradient, differentiates
 from jaxmeta.learners.padded import learner_of
 from jaxmeta.learners.probabilistic import (
     Probabilistic,
@@ -42,8 +43,7 @@ def bmaml_process(
     leader_steps: int = 1,
     objective: Literal["chaser", "likelihood"] = "chaser",
     repulsion: float = 0.1,
-    order: Literal["second", "first"] = "second",
-    memory: Literal["store", "remat", "sqrt"] = "store",
+    gradient: Gradient = unrolled(),
     criterion: Criterion | Callable = criteria.classification,
     inner_criterion: Criterion | Callable | None = None,
     inner_batch: int | None = None,
@@ -64,11 +64,12 @@ def bmaml_process(
     within = criteria.as_criterion(within)
     check_noise(criterion, noise)
     check_minibatch(inner_batch)
+    check_gradient(gradient, Unrolled)
     at_least(1, particles=particles, leader_steps=leader_steps)
     at_least(0, steps=steps)
     one_of(("chaser", "likelihood"), objective=objective)
     not_negative(repulsion=repulsion)
-    if steps and order != "first":
+    if steps and differentiates(gradient):
         check_differentiable(inner)
     own = as_rule(inner)
 
@@ -84,24 +85,29 @@ def bmaml_process(
 
         return jax.vmap(one)(theta, buffers, keys)
 
-    def descend(meta, theta, batch, support, count, train, key, order=order):
+    def descend(meta, theta, batch, support, count, train, key, gradient=gradient):
         """`count` steps of SVGD on the particles; their losses are added, so that each
         one's gradient is that of its own."""
 
-        def loss(theta, batch, k):
-            at = jax.random.fold_in(key, k)
+        def loss(theta, meta, at):
+            seen = batch
             if inner_batch is not None:
                 at, choosing = jax.random.split(at)
-                batch = minibatch(batch, inner_batch, choosing)
-            outputs, _ = outputs_of(theta, meta.buffers, batch, train, at)
+                seen = minibatch(batch, inner_batch, choosing)
+            outputs, _ = outputs_of(theta, meta.buffers, seen, train, at)
             each = jax.vmap(within.loss, (0, None, None))
             outputs = prepared(within, outputs, support)
-            return each(outputs, batch.targets, batch.weights).sum()
+            return each(outputs, seen.targets, seen.weights).sum()
 
         step = chain(svgd(repulsion), own)
-        tx = step.make(((), meta.params.get("rule", ())))
-        return unroll(
-            loss, theta, tx, batch, steps=count, order=order, memory=memory
+        return argmin(
+            loss,
+            theta,
+            meta,
+            lambda meta: step.make(((), meta.params.get("rule", ()))),
+            steps=count,
+            gradient=gradient,
+            batches=lambda k: jax.random.fold_in(key, k),
         ).params
 
     def init(key, episode):
@@ -109,7 +115,7 @@ def bmaml_process(
         start = jax.vmap(lambda k: model.init(k, episode.support.inputs))(keys)
         first = jax.tree.map(lambda x: x[0], start)
         warn_of_averages(model, first, episode.support.inputs)
-        if steps and order != "first":
+        if steps and differentiates(gradient):
             check_differentiable(inner, start.params, steps=steps)
         params = {"particles": start.params, **log_noise(noise, start.params)}
         if isinstance(inner, Rule):
@@ -148,7 +154,7 @@ def bmaml_process(
                 leader_steps,
                 True,
                 leading,
-                "first",
+                first_order,
             )
             gaps = jax.tree.map(
                 lambda a, b: jnp.sum(jnp.square(a - lax.stop_gradient(b))),
@@ -191,8 +197,7 @@ def bmaml(*args, **options) -> MetaLearner:
       objective: "chaser", or "likelihood": that of the queries under the mixture.
       repulsion: of the particles; L is a mean, so 1/n makes SVGD's target the posterior
         of n examples at unit noise.
-      order: "second" or "first".
-      memory: see `jaxmeta.functional.unroll`.
+      gradient: how to differentiate the chaser, `unrolled(...)` or `first_order`.
       criterion: what a task is judged by; in classification it is the outer loss of
         "likelihood", too. Real values have the normal likelihood for one, see `noise`.
       inner_criterion: whose loss the particles descend, `criterion` by default.

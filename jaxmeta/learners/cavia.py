@@ -6,7 +6,6 @@ https://arxiv.org/abs/1810.03642.
 
 import math
 from collections.abc import Callable
-from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +14,8 @@ import optax
 from jaxmeta import criteria, tree
 from jaxmeta.checks import at_least
 from jaxmeta.core import Array, Criterion, Key, Meta, MetaLearner, Model, PyTree, Rule
-from jaxmeta.learners.common import Order, Part, QueryWeights, unrolled
+from jaxmeta.gradients import Gradient, unrolled
+from jaxmeta.learners.common import Part, QueryWeights, unrolled_learner
 from jaxmeta.models.call import check_model
 from jaxmeta.models.per_step import PerStep, apply_at, gather
 
@@ -27,13 +27,11 @@ def cavia(
     context: int = 5,
     film: str | None = None,
     steps: int = 1,
-    order: Order = "second",
-    memory: Literal["store", "remat", "sqrt", "mixed"] = "store",
+    gradient: Gradient = unrolled(),
     criterion: Criterion | Callable = criteria.classification,
     inner_criterion: Criterion | Callable | None = None,
     inner_batch: int | None = None,
     query_weights: QueryWeights | None = None,
-    truncate: int | None = None,
 ) -> MetaLearner:
     """Context adaptation: the inner loop moves a small vector that starts at zero.
 
@@ -53,14 +51,12 @@ def cavia(
       film: path of the layer to modulate: "block3/norm" (the paper's third convolution);
         `None` appends phi to the inputs.
       steps: inner steps K; 1 for sinusoids, 2 for images as published.
-      order: as in `maml`.
-      memory: see `jaxmeta.functional.unroll`.
+      gradient: as in `maml`; `implicit(...)`, too: the rest is shared.
       criterion: what a task is judged by, see `jaxmeta.criteria`.
       inner_criterion: whose loss the inner loop descends, `criterion` by default.
       inner_batch: support examples a step, drawn anew each step without replacement;
         `None` takes all of them.
       query_weights: as in `maml`.
-      truncate: as in `maml`.
 
     Returns:
       A `MetaLearner` whose `fast` is phi `[context]`. With FiLM the model's parameters
@@ -96,17 +92,16 @@ def cavia(
             model, meta, inputs, step, train=train, key=key, weights=weights
         )
 
-    return unrolled(
-        Part(init, start, apply, gather if isinstance(model, PerStep) else None),
+    per_step = gather if isinstance(model, PerStep) else None
+    return unrolled_learner(
+        Part(init, start, apply, per_step, shares=True),
         inner,
         steps=steps,
-        order=order,
-        memory=memory,
+        gradient=gradient,
         criterion=criterion,
         inner_criterion=inner_criterion,
         inner_batch=inner_batch,
         query_weights=query_weights,
-        truncate=truncate,
     )
 
 

@@ -2,7 +2,8 @@
 
 import warnings
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +17,7 @@ from jaxmeta.core import (
     Aux,
     Batch,
     Criterion,
+    Episode,
     Key,
     Meta,
     MetaLearner,
@@ -25,13 +27,28 @@ from jaxmeta.core import (
 )
 from jaxmeta.criteria import as_criterion
 from jaxmeta.functional.rows import check_minibatch, minibatch
-from jaxmeta.functional.unroll import unroll
+from jaxmeta.gradients import (
+    Annealed,
+    Argmin,
+    Evolution,
+    Gradient,
+    Implicit,
+    Unrolled,
+    argmin,
+    first_order,
+)
+from jaxmeta.learners.differentiated import (
+    by_values,
+    check_gradient,
+    check_implicit,
+    differentiates,
+    watched,
+)
 from jaxmeta.learners.embedding import judged
 from jaxmeta.learners.padded import learner_of
 from jaxmeta.models.statistics import running_averages_at_test
 from jaxmeta.rules import as_rule, check_differentiable
 
-Order = Literal["second", "first"] | Callable[[Array], Array]
 QueryWeights = Array | Callable[[Array], Array]
 
 
@@ -70,12 +87,15 @@ class Part(NamedTuple):
         inner step k and the query pass after it have `step` k.
       gather: joins the buffers of the query passes after every step, for models that
         keep statistics per step: `(before, visited [steps, ...]) -> buffers`.
+      shares: whether something is learned beside where phi starts: only then is there
+        an implicit gradient, since a minimum does not depend on a start.
     """
 
     init: Callable[[Key, PyTree], Meta]
     start: Callable[[Meta, Batch, bool, Key], PyTree]
     apply: Callable[..., tuple[Array, PyTree]]
     gather: Callable[[PyTree, PyTree], PyTree] | None = None
+    shares: bool = False
 
 
 class Only(NamedTuple):
@@ -125,18 +145,192 @@ def warn_of_averages(model: Model, meta: Meta, inputs: PyTree) -> None:
         )
 
 
-def unrolled(
+class Family(NamedTuple):
+    """A learner that adapts by an inner loop, with everything said; options as of `maml`.
+
+    The functions below are its four; `unrolled_learner` makes a `MetaLearner` of them.
+    """
+
+    part: Part
+    slow: Slow
+    inner: optax.GradientTransformation | Rule
+    steps: int
+    gradient: Gradient
+    criterion: Criterion
+    inner_criterion: Criterion
+    inner_batch: int | None
+    query_weights: QueryWeights | None
+    proximal: float | None
+
+    @property
+    def scheduled(self) -> bool:
+        """Whether something depends on the outer step, which is then in the buffers."""
+        return isinstance(self.gradient, Annealed) or callable(self.query_weights)
+
+
+class Opened(NamedTuple):
+    """A learner's `Meta`, taken apart."""
+
+    net: Meta
+    solver: optax.GradientTransformation
+    now: Array | None
+
+
+def opened(how: Family, meta: Meta) -> Opened:
+    params, solver = how.slow.open(meta.params)
+    if not how.scheduled:
+        return Opened(Meta(params, meta.buffers), solver, None)
+    net = Meta(params, meta.buffers["model"])
+    return Opened(net, solver, meta.buffers["step"])
+
+
+def descend(
+    how: Family,
+    meta: Meta,
+    support: Batch,
+    train: bool,
+    key: Key,
+    visit: Callable | None = None,
+    watch: Array | float = 0.0,
+) -> Argmin:
+    """What MAML and its kin do to a task: `argmin` on its support set.
+
+        phi_K = argmin_phi L(phi, meta; S)   by K steps from phi_0(meta, S)
+
+    The hypers are the learner's `Meta`: the network with what does not adapt, and the
+    rule's own parameters.
+    """
+
+    def loss(phi, meta, seen):
+        k, noise = seen
+        batch = support
+        if how.inner_batch is not None:
+            noise, drawing = jax.random.split(noise)
+            batch = minibatch(batch, how.inner_batch, drawing)
+        net = opened(how, meta).net
+        outputs, _ = how.part.apply(
+            net, phi, batch.inputs, k, train, noise, batch.weights
+        )
+        outputs = how.inner_criterion.prepare(outputs, support)
+        return how.inner_criterion.loss(outputs, batch.targets, batch.weights)
+
+    each = lambda k: (k, jax.random.fold_in(key, k))  # noqa: E731
+    if isinstance(how.gradient, Implicit):
+        # one loss for all steps, or it would have no minimum
+        last = (max(how.steps - 1, 0), key)
+        task, batches = (lambda phi, meta: loss(phi, meta, last)), None
+    else:
+        task, batches = loss, each
+    net, _, now = opened(how, meta)
+    return argmin(
+        task,
+        how.part.start(net, support, train, key),
+        meta,
+        lambda meta: opened(how, meta).solver,
+        steps=how.steps,
+        gradient=how.gradient,
+        batches=batches,
+        proximal=how.proximal,
+        visit=visit,
+        now=now,
+        watch=watch,
+    )
+
+
+def start_meta(how: Family, key: Key, episode: Episode) -> Meta:
+    """`init` of the learner."""
+    net = how.part.init(key, episode.support.inputs)
+    phi = how.part.start(net, episode.support, False, key)
+    if how.steps and differentiates(how.gradient):
+        # masks by name are judged where names are
+        check_differentiable(how.inner, phi, steps=how.steps)
+    if how.part.gather is None:  # else there are averages for each inner step
+        bare = Model(how.part.init, lambda m, x, *, train, key: how.part.apply(
+            m, phi, x, 0, train, key, None
+        ))  # fmt: skip
+        warn_of_averages(bare, net, episode.support.inputs)
+    meta = how.slow.init(net, phi)
+    if how.scheduled:
+        # floating point, as all buffers: the mean over tasks keeps it exact
+        buffers = {"model": meta.buffers, "step": jnp.zeros(())}
+        meta = meta._replace(buffers=buffers)
+    return meta
+
+
+def adapted(how: Family, meta: Meta, support: Batch, key: Key) -> PyTree:
+    """`adapt` of the learner."""
+    return descend(how, meta, support, False, key).params
+
+
+def answers(how: Family, meta: Meta, fast: PyTree, inputs: PyTree, weights=None):
+    """`predict` of the learner."""
+    net = opened(how, meta).net
+    return how.part.apply(net, fast, inputs, how.steps - 1, False, None, weights)[0]
+
+
+def judge(how: Family, meta: Meta, episode: Episode, key: Key, phi: PyTree, k):
+    """Query loss, metrics and buffers of phi_k."""
+    at, query = jax.random.fold_in(key, how.steps + k), episode.query
+    outputs, buffers = how.part.apply(
+        opened(how, meta).net, phi, query.inputs, k - 1, True, at, query.weights
+    )
+    return *judged(how.criterion, outputs, episode.support, query), buffers
+
+
+def query_loss(how: Family, meta: Meta, episode: Episode, key: Key, watch=0.0):
+    """`loss` of the learner: that of the queries after the inner loop, or after each
+    step, by their weights."""
+    net, _, now = opened(how, meta)
+    judging = partial(judge, how, meta, episode, key)
+    everywhere = how.part.gather is not None and bool(tree.leaves(net.buffers))
+    run = partial(descend, how, meta, episode.support, True, key)
+    if how.steps == 0 or (how.query_weights is None and not everywhere):
+        found = run(watch=watch)
+        value, report, buffers = judging(found.params, how.steps)
+        if found.report is not None:
+            report = {"inner_gap": found.report.gap} | report
+    else:
+        w = step_weights(how, now)
+        needed = None if everywhere else w
+        visit = partial(judge_if_needed, judging, needed, how.steps)
+        values, reports, visited = run(visit).visits
+        value = jnp.sum(w.astype(values.dtype) * values)
+        report, last = jax.tree.map(lambda x: x[-1], (reports, visited))
+        buffers = how.part.gather(net.buffers, visited) if everywhere else last
+    if how.scheduled:
+        buffers = {"model": buffers, "step": jnp.round(now) + 1}
+    return value, Aux(report, buffers)
+
+
+def step_weights(how: Family, now: Array | None) -> Array:
+    """w_1..K of the query losses after each step."""
+    if how.query_weights is None:
+        return jnp.zeros(how.steps).at[-1].set(1.0)
+    return how.query_weights(now) if callable(how.query_weights) else how.query_weights
+
+
+def judge_if_needed(judging, w: Array | None, steps: int, phi: PyTree, k: Array):
+    """A schedule ends with weights of 0: those passes are not worth running."""
+    if w is None:
+        return judging(phi, k)
+    nothing = jax.tree.map(
+        lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(judging, phi, k)
+    )
+    needed = (w[k - 1] != 0) | (k == steps)
+    return lax.cond(needed, judging, lambda phi, k: nothing, phi, k)
+
+
+def unrolled_learner(
     part: Part,
     inner: optax.GradientTransformation | Rule,
     *,
     steps: int,
-    order: Order,
-    memory: str,
+    gradient: Gradient,
     criterion: Criterion | Callable,
     inner_criterion: Criterion | Callable | None = None,
     inner_batch: int | None = None,
     query_weights: QueryWeights | None = None,
-    truncate: int | None = None,
+    proximal: float | None = None,
 ) -> MetaLearner:
     """The learner that adapts `part` by `steps` of `inner`; options as of `maml`.
 
@@ -148,123 +342,33 @@ def unrolled(
     (meta, episode, key) and one compiled program serves the whole run.
     """
     at_least(0, steps=steps)
-    if order not in ("second", "first") and not callable(order):
-        raise ValueError(
-            f'order: got {order!r}, wants "second", "first" or a function of the step'
-        )
-    if steps and order != "first":
-        check_differentiable(inner)
     check_minibatch(inner_batch)
+    serves = [Unrolled, Annealed, Evolution]
+    if part.shares or proximal is not None:
+        serves.append(Implicit)
+    check_gradient(gradient, *serves)
+    if isinstance(gradient, Implicit):
+        check_implicit(inner, steps, inner_batch, query_weights)
+    if steps and differentiates(gradient):
+        check_differentiable(inner)
     criterion = as_criterion(criterion)
-    inner_loss = criterion if inner_criterion is None else as_criterion(inner_criterion)
+    within = criterion if inner_criterion is None else as_criterion(inner_criterion)
     if query_weights is not None and not callable(query_weights):
         query_weights = jnp.asarray(query_weights)
         if query_weights.shape != (steps,):
             raise ValueError(
                 f"query_weights: got shape {query_weights.shape}, wants ({steps},)"
             )
-    slow = learned(inner)
-    scheduled = callable(order) or callable(query_weights)
-
-    def opened(meta: Meta):
-        params, tx = slow.open(meta.params)
-        if not scheduled:
-            return Meta(params, meta.buffers), tx, None
-        return Meta(params, meta.buffers["model"]), tx, meta.buffers["step"]
-
-    def run(meta: Meta, support: Batch, train: bool, key: Key, visit=None):
-        net, tx, now = opened(meta)
-        phi = part.start(net, support, train, key)
-
-        def loss(phi, batch, k):
-            noise = jax.random.fold_in(key, k)
-            if inner_batch is not None:
-                noise, drawing = jax.random.split(noise)
-                batch = minibatch(batch, inner_batch, drawing)
-            outputs, _ = part.apply(
-                net, phi, batch.inputs, k, train, noise, batch.weights
-            )
-            outputs = inner_loss.prepare(outputs, support)
-            return inner_loss.loss(outputs, batch.targets, batch.weights)
-
-        return unroll(
-            loss,
-            phi,
-            tx,
-            support,
-            steps=steps,
-            order=order(now) if callable(order) else order,
-            memory=memory,
-            truncate=truncate,
-            visit=visit,
+    how = Family(
+        part, learned(inner), inner, steps, gradient, criterion, within, inner_batch,
+        query_weights, proximal,
+    )  # fmt: skip
+    four = (start_meta, adapted, answers, query_loss)
+    init, adapt, predict, loss = (partial(of, how) for of in four)
+    if isinstance(gradient, Evolution):
+        loss = by_values(
+            partial(query_loss, how._replace(gradient=first_order)), gradient
         )
-
-    def weights(now):
-        if query_weights is None:
-            return jnp.zeros(steps).at[-1].set(1.0)
-        return query_weights(now) if callable(query_weights) else query_weights
-
-    def init(key, episode):
-        net = part.init(key, episode.support.inputs)
-        phi = part.start(net, episode.support, False, key)
-        if steps and order != "first":  # masks by name are judged where names are
-            check_differentiable(inner, phi, steps=steps)
-        if part.gather is None:  # else there are averages for each inner step
-            bare = Model(part.init, lambda m, x, *, train, key: part.apply(
-                m, phi, x, 0, train, key, None
-            ))  # fmt: skip
-            warn_of_averages(bare, net, episode.support.inputs)
-        meta = slow.init(net, phi)
-        if scheduled:
-            # floating point, as all buffers: the mean over tasks keeps it exact
-            buffers = {"model": meta.buffers, "step": jnp.zeros(())}
-            meta = meta._replace(buffers=buffers)
-        return meta
-
-    def adapt(meta, support, key):
-        return run(meta, support, False, key).params
-
-    def predict(meta, fast, inputs, weights=None):
-        net, _, _ = opened(meta)
-        return part.apply(net, fast, inputs, steps - 1, False, None, weights)[0]
-
-    def loss(meta, episode, key):
-        net, _, now = opened(meta)
-        support, query = episode
-        everywhere = part.gather is not None and bool(tree.leaves(net.buffers))
-
-        def judge(phi, k):
-            at = jax.random.fold_in(key, steps + k)
-            outputs, buffers = part.apply(
-                net, phi, query.inputs, k - 1, True, at, query.weights
-            )
-            return *judged(criterion, outputs, support, query), buffers
-
-        if steps == 0 or (query_weights is None and not everywhere):
-            phi = run(meta, support, True, key).params
-            value, report, buffers = judge(phi, steps)
-        else:
-            w = weights(now)
-
-            def visit(phi, k):
-                if everywhere:
-                    return judge(phi, k)
-                # a schedule ends with weights of 0: those passes are not worth running
-                nothing = jax.tree.map(
-                    lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(judge, phi, k)
-                )
-                needed = (w[k - 1] != 0) | (k == steps)
-                return lax.cond(needed, judge, lambda phi, k: nothing, phi, k)
-
-            values, reports, visited = run(meta, support, True, key, visit).visits
-            value = jnp.sum(w.astype(values.dtype) * values)
-            report = jax.tree.map(lambda x: x[-1], reports)
-            if everywhere:
-                buffers = part.gather(net.buffers, visited)
-            else:
-                buffers = jax.tree.map(lambda x: x[-1], visited)
-        if scheduled:
-            buffers = {"model": buffers, "step": jnp.round(now) + 1}
-        return value, Aux(report, buffers)
-
+    if isinstance(gradient, Implicit):
+        loss = watched(loss)
     return learner_of(init, adapt, predict, loss, criterion, places=True)

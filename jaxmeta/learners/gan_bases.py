@@ -21,8 +21,9 @@ from jaxmeta.core import (
     Rule,
 )
 from jaxmeta.functional.rows import check_minibatch, minibatch, weights_of
-from jaxmeta.functional.unroll import unroll
+from jaxmeta.gradients import Gradient, Unrolled, argmin
 from jaxmeta.learners.common import learned, warn_of_averages
+from jaxmeta.learners.differentiated import check_gradient, differentiates
 from jaxmeta.learners.embedding import embed
 from jaxmeta.learners.relation_network import (
     ClassSums,
@@ -79,13 +80,14 @@ def maml_base(
     inner: optax.GradientTransformation | Rule,
     *,
     steps: int,
-    order: str,
+    gradient: Gradient,
     criterion: Criterion | Callable | None,
     inner_criterion: Criterion | Callable | None,
     inner_batch: int | None,
 ) -> Base:
     """MAML, whose inner loss may have another term."""
-    if steps and order != "first":
+    check_gradient(gradient, Unrolled)
+    if steps and differentiates(gradient):
         check_differentiable(inner)
     check_minibatch(inner_batch)
     slow, criterion = learned(inner), criteria.as_criterion(criterion)
@@ -97,10 +99,8 @@ def maml_base(
         return call(model, here, inputs, weights=weights, train=train, key=key)
 
     def run(meta, support, extra: Unsupervised | None, train, key):
-        params, tx = slow.open(meta.params)
-
-        def inner_loss(phi, batch, k):
-            at = jax.random.fold_in(key, k)
+        def inner_loss(phi, meta, at):
+            batch = support
             if inner_batch is not None:
                 at, choosing = jax.random.split(at)
                 batch = minibatch(batch, inner_batch, choosing)
@@ -115,12 +115,20 @@ def maml_base(
             value = within.loss(logits, batch.targets, batch.weights)
             return value if extra is None else value + extra(raw, batch, judge)
 
-        return unroll(inner_loss, params, tx, support, steps=steps, order=order).params
+        return argmin(
+            inner_loss,
+            slow.open(meta.params)[0],
+            meta,
+            lambda meta: slow.open(meta.params)[1],
+            steps=steps,
+            gradient=gradient,
+            batches=lambda k: jax.random.fold_in(key, k),
+        ).params
 
     def init(key, episode):
         start = model.init(key, episode.support.inputs)
         warn_of_averages(model, start, episode.support.inputs)
-        if steps and order != "first":
+        if steps and differentiates(gradient):
             check_differentiable(inner, start.params, steps=steps)
         return slow.init(start)
 

@@ -5,7 +5,6 @@ https://openreview.net/forum?id=rJY0-Kcll.
 """
 
 from collections.abc import Callable
-from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +15,8 @@ from jaxmeta.checks import at_least
 from jaxmeta.core import Aux, Batch, Criterion, Meta, MetaLearner, Model
 from jaxmeta.functional.rows import check_minibatch, weights_of
 from jaxmeta.functional.sequence import presented
-from jaxmeta.functional.unroll import unroll
+from jaxmeta.gradients import Gradient, Unrolled, argmin, first_order
+from jaxmeta.learners.differentiated import differentiates
 from jaxmeta.learners.embedding import judged
 from jaxmeta.learners.padded import learner_of
 from jaxmeta.models.call import call, check_model
@@ -31,7 +31,7 @@ def lstm_meta_learner(
     hidden: int = 20,
     forget_bias: tuple[float, float] = (4.0, 5.0),
     input_bias: tuple[float, float] = (-5.0, -4.0),
-    memory: Literal["store", "remat", "mixed"] = "store",
+    gradient: Gradient = first_order,
     criterion: Criterion | Callable = criteria.classification,
     inner_criterion: Criterion | Callable | None = None,
 ) -> MetaLearner:
@@ -62,7 +62,8 @@ def lstm_meta_learner(
       hidden: width of the LSTM.
       forget_bias: b_F is drawn from this interval; f starts near 1.
       input_bias: b_I likewise; the initial learning rate is sigmoid(b_I).
-      memory: see `jaxmeta.functional.unroll`.
+      gradient: `first_order`, or `unrolled(memory=..., last=0)`: inner gradients are
+        constants.
       criterion: what a task is judged by; its loss is the outer one.
       inner_criterion: whose loss and gradient the LSTM is shown, `criterion` by default.
 
@@ -79,6 +80,11 @@ def lstm_meta_learner(
     check_model(model)
     at_least(1, steps=steps)
     check_minibatch(inner_batch)
+    if not isinstance(gradient, Unrolled) or differentiates(gradient):
+        raise ValueError(
+            f"gradient: got {type(gradient).__name__}(...) that is not first order, wants "
+            "first_order or unrolled(memory=..., last=0): the paper's assumption"
+        )
     criterion = criteria.as_criterion(criterion)
     within = criterion if inner_criterion is None else inner_criterion
     within = criteria.as_criterion(within)
@@ -111,21 +117,21 @@ def lstm_meta_learner(
     def run(meta: Meta, support, train, keys, visit=None):
         ordering, dropping = keys
 
-        def loss(params, batch, step):
-            batch = minibatch(batch, ordering, step)
+        def loss(params, meta, step):
+            batch = minibatch(support, ordering, step)
             at = jax.random.fold_in(dropping, step)
             outputs, _ = apply(Meta(params, meta.buffers), batch, train, at)
             outputs = within.prepare(outputs, support)
             return within.loss(outputs, batch.targets, batch.weights)
 
-        return unroll(
+        return argmin(
             loss,
             meta.params["model"],
-            rule.make(meta.params["rule"]),
-            support,
+            meta,
+            lambda meta: rule.make(meta.params["rule"]),
             steps=steps,
-            order="first",  # the paper's assumption: no derivative of the gradient
-            memory=memory,
+            gradient=gradient,
+            batches=lambda step: step,
             visit=visit,
         )
 

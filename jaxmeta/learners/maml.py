@@ -7,20 +7,19 @@ https://arxiv.org/abs/2008.08882.
 """
 
 from collections.abc import Callable
-from typing import Literal
 
 import optax
 
 from jaxmeta import criteria, tree
 from jaxmeta.core import Criterion, Meta, MetaLearner, Model, Rule
+from jaxmeta.gradients import Gradient, unrolled
 from jaxmeta.learners.common import (
     AllBut,
     Only,
-    Order,
     Part,
     QueryWeights,
     choose,
-    unrolled,
+    unrolled_learner,
 )
 from jaxmeta.models.call import check_model
 from jaxmeta.models.per_step import PerStep, apply_at, gather
@@ -40,37 +39,37 @@ def maml(
     inner: optax.GradientTransformation | Rule,
     *,
     steps: int = 5,
-    order: Order = "second",
+    gradient: Gradient = unrolled(),
     adapt_only: Callable[[str], bool] | None = None,
-    memory: Literal["store", "remat", "sqrt", "mixed"] = "store",
     criterion: Criterion | Callable = criteria.classification,
     inner_criterion: Criterion | Callable | None = None,
     inner_batch: int | None = None,
     query_weights: QueryWeights | None = None,
-    truncate: int | None = None,
 ) -> MetaLearner:
     """Model-agnostic meta-learning: descend the loss that is left after adapting.
 
         phi_0 = theta,  phi_{k+1} = phi_k - alpha grad L(phi_k; S)      (eq. 1)
         min_theta  E_task L(phi_K(theta); Q)                            (eq. 2)
 
-    The gradient flows through all K inner steps (`order="second"`) or treats the inner
-    gradients as constants (`order="first"`, FOMAML). `Meta.params` are the model's, or,
+    The first line is `argmin` on the support set, the second its outer loss; `gradient`
+    says how the one is differentiated in the other. `Meta.params` are the model's, or,
     where `inner` is a learned `Rule`, `{"model": ..., "rule": ...}`. Everything combines:
     `anil(model, rules.lslr(0.1, steps=5), query_weights=multi_step_weights(5))` is
     ANIL with MAML++'s rates and multi-step loss.
 
-    `order` and `query_weights` may be functions of the outer step t. Then `Meta.buffers`
-    are `{"model": ..., "step": t}`, and t moves on with the buffers that `loss` returns.
+    `query_weights` may be a function of the outer step t, and `annealed` gradients change
+    with it. Then `Meta.buffers` are `{"model": ..., "step": t}`, and t moves on with the
+    buffers that `loss` returns.
 
     Args:
       model: the network.
       inner: the inner optimiser: any Optax transform, or a rule from `jaxmeta.rules`.
       steps: K >= 0; 0 is joint training on the query sets.
-      order: "second", "first", or t -> bool, true for second order.
+      gradient: how to differentiate the inner loop, see `jaxmeta.gradients`: `unrolled()`
+        through all K steps, `first_order` (FOMAML), `annealed(...)`, `evolution(...)`;
+        and `implicit(...)` where `adapt_only` leaves something to learn.
       adapt_only: selects, by path ("head/kernel"), what the inner loop moves; all of it
         by default. The rest is still meta-learned.
-      memory: see `jaxmeta.functional.unroll`.
       criterion: what a task is judged by, see `jaxmeta.criteria`.
       inner_criterion: whose loss the inner loop descends, `criterion` by default.
       inner_batch: support examples a step, drawn anew each step without replacement;
@@ -78,7 +77,6 @@ def maml(
       query_weights: `[K]`, or t -> `[K]`: the outer loss is then sum_k w_k L(phi_k; Q)
         over the parameters after each step (MAML++'s multi-step loss); by default only
         the last counts. A query pass whose weight is 0 is not run.
-      truncate: T; only the last T inner gradients are differentiated through.
 
     Returns:
       A `MetaLearner` whose `fast` are the adapted parameters (the selected ones only).
@@ -94,6 +92,20 @@ def maml(
     >>> learner.loss(meta, episode, jax.random.key(2))[0].shape
     ()
     """
+    return unrolled_learner(
+        network(model, adapt_only),
+        inner,
+        steps=steps,
+        gradient=gradient,
+        criterion=criterion,
+        inner_criterion=inner_criterion,
+        inner_batch=inner_batch,
+        query_weights=query_weights,
+    )
+
+
+def network(model: Model | PerStep, adapt_only: Callable[[str], bool] | None) -> Part:
+    """A network of which all, or what `adapt_only` selects, adapts from where it is."""
     check_model(model)
 
     def start(meta, support, train, key):
@@ -105,18 +117,8 @@ def maml(
             model, full, inputs, step, train=train, key=key, weights=weights
         )
 
-    return unrolled(
-        Part(model.init, start, apply, gather if isinstance(model, PerStep) else None),
-        inner,
-        steps=steps,
-        order=order,
-        memory=memory,
-        criterion=criterion,
-        inner_criterion=inner_criterion,
-        inner_batch=inner_batch,
-        query_weights=query_weights,
-        truncate=truncate,
-    )
+    per_step = gather if isinstance(model, PerStep) else None
+    return Part(model.init, start, apply, per_step, shares=adapt_only is not None)
 
 
 def anil(
@@ -125,13 +127,11 @@ def anil(
     *,
     head: Callable[[str], bool] = is_head,
     steps: int = 5,
-    order: Order = "second",
-    memory: Literal["store", "remat", "sqrt", "mixed"] = "store",
+    gradient: Gradient = unrolled(),
     criterion: Criterion | Callable = criteria.classification,
     inner_criterion: Criterion | Callable | None = None,
     inner_batch: int | None = None,
     query_weights: QueryWeights | None = None,
-    truncate: int | None = None,
 ) -> MetaLearner:
     """Almost no inner loop: MAML that adapts the head alone.
 
@@ -160,13 +160,11 @@ def anil(
         inner,
         adapt_only=Only(head),
         steps=steps,
-        order=order,
-        memory=memory,
+        gradient=gradient,
         criterion=criterion,
         inner_criterion=inner_criterion,
         inner_batch=inner_batch,
         query_weights=query_weights,
-        truncate=truncate,
     )
 
 
@@ -176,13 +174,11 @@ def boil(
     *,
     head: Callable[[str], bool] = is_head,
     steps: int = 5,
-    order: Order = "second",
-    memory: Literal["store", "remat", "sqrt", "mixed"] = "store",
+    gradient: Gradient = unrolled(),
     criterion: Criterion | Callable = criteria.classification,
     inner_criterion: Criterion | Callable | None = None,
     inner_batch: int | None = None,
     query_weights: QueryWeights | None = None,
-    truncate: int | None = None,
 ) -> MetaLearner:
     """Body only update in the inner loop: MAML that leaves the head alone.
 
@@ -213,11 +209,9 @@ def boil(
         inner,
         adapt_only=AllBut(head),
         steps=steps,
-        order=order,
-        memory=memory,
+        gradient=gradient,
         criterion=criterion,
         inner_criterion=inner_criterion,
         inner_batch=inner_batch,
         query_weights=query_weights,
-        truncate=truncate,
     )

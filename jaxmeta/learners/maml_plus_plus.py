@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jaxmeta import criteria, rules
 from jaxmeta.checks import at_least, one_of
 from jaxmeta.core import Array, Criterion, MetaLearner, Model
+from jaxmeta.gradients import Gradient, annealed, first_order, unrolled
 from jaxmeta.learners.maml import maml
 from jaxmeta.models.per_step import is_norm, per_step
 
@@ -72,10 +73,10 @@ def maml_plus_plus(
     epoch: int = 500,
     multi_step_epochs: int = 15,
     first_order_epochs: int = 50,
+    gradient: Gradient = unrolled(),
     per_step_norm: bool = True,
     norms: Callable[[str], bool] = is_norm,
     adapt_only: Callable[[str], bool] | None = None,
-    memory: Literal["store", "remat", "sqrt", "mixed"] = "store",
     criterion: Criterion | Callable = criteria.classification,
     inner_criterion: Criterion | Callable | None = None,
     inner_batch: int | None = None,
@@ -88,9 +89,9 @@ def maml_plus_plus(
         a norm's statistics, scale and bias for each k         (BNRS, BNWB)
 
     Each is a part of its own: `rules.lslr`, `query_weights=multi_step_weights(...)`,
-    `order=lambda t: t >= t_DA`, `models.per_step(...)`. The sixth, the cosine annealing
-    of the outer rate, is the outer optimiser's: Adam from 1e-3 down by
-    `optax.cosine_decay_schedule`. Norms are meta-learned but not adapted, as in the
+    `gradient=annealed(first_order, unrolled(), at=t_DA)`, `models.per_step(...)`. The
+    sixth, the cosine annealing of the outer rate, is the outer optimiser's: Adam from
+    1e-3 down by `optax.cosine_decay_schedule`. Norms are meta-learned but not adapted, as in the
     published code.
 
     Args:
@@ -104,10 +105,10 @@ def maml_plus_plus(
       multi_step_epochs: epochs in which the multi-step loss is annealed; 0 is never.
       first_order_epochs: epochs of first-order gradients; 50 of the paper's 100; 0 is
         second order throughout.
+      gradient: the one that follows them, as of `maml`.
       per_step_norm: a norm for every step; false leaves the model as it is.
       norms: which parameters are those of norms, by path, as `select` of `per_step`.
       adapt_only: what the inner loop moves, by path; all but norms by default.
-      memory: see `jaxmeta.functional.unroll`.
       criterion: what a task is judged by, see `jaxmeta.criteria`.
       inner_criterion: whose loss the inner loop descends, `criterion` by default.
       inner_batch: support examples a step, drawn anew each step without replacement;
@@ -138,14 +139,15 @@ def maml_plus_plus(
             if steps
             else lambda t: jnp.zeros(0)
         )
-    second_from = first_order_epochs * epoch
+    if first_order_epochs:
+        at = first_order_epochs * epoch
+        gradient = annealed(first_order, gradient, at=at)
     return maml(
         per_step(model, sets, select=norms) if per_step_norm else model,
         rules.lslr(init_rate, steps=sets),
         steps=steps,
-        order=(lambda t: t >= second_from) if second_from else "second",
+        gradient=gradient,
         adapt_only=adapt_only or (lambda path: not norms(path)),
-        memory=memory,
         criterion=criterion,
         inner_criterion=inner_criterion,
         inner_batch=inner_batch,

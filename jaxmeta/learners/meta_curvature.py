@@ -4,13 +4,13 @@ Park, Oliva 2019, Meta-Curvature, https://arxiv.org/abs/1902.03356.
 """
 
 from collections.abc import Callable
-from typing import Literal
 
 import optax
 
 from jaxmeta import criteria, rules
 from jaxmeta.core import Criterion, MetaLearner, Model, Rule
-from jaxmeta.learners.common import Order, QueryWeights
+from jaxmeta.gradients import Gradient, unrolled
+from jaxmeta.learners.common import QueryWeights
 from jaxmeta.learners.maml import maml
 
 
@@ -19,14 +19,12 @@ def meta_curvature(
     inner: optax.GradientTransformation | Rule,
     *,
     steps: int = 5,
-    order: Order = "second",
+    gradient: Gradient = unrolled(),
     adapt_only: Callable[[str], bool] | None = None,
-    memory: Literal["store", "remat", "sqrt", "mixed"] = "store",
     criterion: Criterion | Callable = criteria.classification,
     inner_criterion: Criterion | Callable | None = None,
     inner_batch: int | None = None,
     query_weights: QueryWeights | None = None,
-    truncate: int | None = None,
 ) -> MetaLearner:
     """MAML whose gradients are multiplied by learned matrices, mode by mode.
 
@@ -39,7 +37,7 @@ def meta_curvature(
       model: the network.
       inner: what receives the transformed gradient; the paper's is SGD of a fixed rate.
       steps: inner steps; 5 on miniImageNet, 1 on Omniglot 5-way as published.
-      order: as of `maml`; so are all that follow.
+      gradient: as of `maml`; so are all that follow.
 
     Returns:
       A `MetaLearner`; `Meta.params` are `{"model": theta, "rule": (matrices, ...)}`.
@@ -54,12 +52,10 @@ def meta_curvature(
         model,
         rules.meta_curvature(inner),
         steps=steps,
-        order=order,
+        gradient=gradient,
         adapt_only=adapt_only,
-        memory=memory,
         criterion=criterion,
         inner_criterion=inner_criterion,
         inner_batch=inner_batch,
         query_weights=query_weights,
-        truncate=truncate,
     )

@@ -27,6 +27,7 @@ from jaxmeta.core import (
 )
 from jaxmeta.functional.adversarial import two_player
 from jaxmeta.functional.rows import clean
+from jaxmeta.gradients import Gradient, unrolled
 from jaxmeta.learners.embedding import judged
 from jaxmeta.learners.gan_bases import (
     Base,
@@ -77,7 +78,7 @@ def meta_gan_process(
     fakes: int = 5,
     saturating: bool = False,
     steps: int = 1,
-    order: Literal["second", "first"] = "second",
+    gradient: Gradient = unrolled(),
     criterion: Criterion | Callable | None = None,
     inner_criterion: Criterion | Callable | None = None,
     inner_batch: int | None = None,
@@ -102,7 +103,7 @@ def meta_gan_process(
             model,
             inner,
             steps=steps,
-            order=order,
+            gradient=gradient,
             criterion=criterion,
             inner_criterion=inner_criterion,
             inner_batch=inner_batch,
@@ -305,7 +306,8 @@ def meta_gan(*args, **options) -> MetaLearner:
       saturating: the generator descends E log p(N + 1 | fake) instead: then the game has
         one value, and the surrogate is `two_player`.
       steps: of "maml".
-      order: of "maml", "second" or "first".
+      gradient: of "maml": how to differentiate the inner loop, `unrolled(...)` or
+        `first_order`.
       criterion: L_sup, and what queries are judged by; by default
         `criteria.classification` for "maml", the squared error of pairs for "relation"
         (the paper has cross-entropy for both).

@@ -5,11 +5,11 @@ https://arxiv.org/abs/1707.09835.
 """
 
 from collections.abc import Callable
-from typing import Literal
 
 from jaxmeta import criteria, rules
 from jaxmeta.core import Criterion, MetaLearner, Model
-from jaxmeta.learners.common import Order, QueryWeights
+from jaxmeta.gradients import Gradient, unrolled
+from jaxmeta.learners.common import QueryWeights
 from jaxmeta.learners.maml import maml
 from jaxmeta.rules.spaces import Space
 
@@ -20,14 +20,12 @@ def meta_sgd(
     init_rate: float = 0.01,
     space: Space = "raw",
     steps: int = 1,
-    order: Order = "second",
+    gradient: Gradient = unrolled(),
     adapt_only: Callable[[str], bool] | None = None,
-    memory: Literal["store", "remat", "sqrt", "mixed"] = "store",
     criterion: Criterion | Callable = criteria.classification,
     inner_criterion: Criterion | Callable | None = None,
     inner_batch: int | None = None,
     query_weights: QueryWeights | None = None,
-    truncate: int | None = None,
 ) -> MetaLearner:
     """MAML whose inner rates are learned, one a parameter.
 
@@ -42,7 +40,7 @@ def meta_sgd(
       init_rate: where all the rates start; the paper draws them from U(0.005, 0.1).
       space: "raw" as published: rates may become negative; "exp" keeps them positive.
       steps: inner steps; 1 as published.
-      order: as of `maml`; so are all that follow.
+      gradient: as of `maml`; so are all that follow.
 
     Returns:
       A `MetaLearner`; `Meta.params` are `{"model": theta, "rule": alpha}`.
@@ -58,12 +56,10 @@ def meta_sgd(
         model,
         rule,
         steps=steps,
-        order=order,
+        gradient=gradient,
         adapt_only=adapt_only,
-        memory=memory,
         criterion=criterion,
         inner_criterion=inner_criterion,
         inner_batch=inner_batch,
         query_weights=query_weights,
-        truncate=truncate,
     )

@@ -5,14 +5,12 @@ https://arxiv.org/abs/1812.02391.
 """
 
 from collections.abc import Callable
-from typing import Literal
 
 import jax
 import jax.numpy as jnp
 import optax
 
 from jaxmeta import criteria, tree
-from jaxmeta.checks import one_of
 from jaxmeta.core import (
     Batch,
     Criterion,
@@ -24,6 +22,8 @@ from jaxmeta.core import (
     Rule,
 )
 from jaxmeta.functional.rows import joined_weights, parted
+from jaxmeta.gradients import Gradient, Unrolled, unrolled
+from jaxmeta.learners.differentiated import check_gradient
 from jaxmeta.learners.maml import maml
 from jaxmeta.learners.padded import learner_of
 from jaxmeta.models.call import call, check_model
@@ -38,8 +38,7 @@ def meta_transfer(
     pretrained: Meta | None = None,
     head: Model | None = None,
     steps: int = 20,
-    order: Literal["second", "first"] = "second",
-    memory: Literal["store", "remat", "sqrt", "mixed"] = "store",
+    gradient: Gradient = unrolled(),
     criterion: Criterion | Callable = criteria.classification,
     inner_criterion: Criterion | Callable | None = None,
     inner_batch: int | None = None,
@@ -51,9 +50,9 @@ def meta_transfer(
         min_{S1, S2, theta}  E_task L(theta_K; e_Q)                       (eqs. 4, 6)
 
     It is MAML of the classifier, on features of `models.scale_shift(model)`: an episode
-    is embedded once, the inner loop sees features. With `order="first"` the inner
+    is embedded once, the inner loop sees features. With `first_order` the inner
     gradients are constants, and S1, S2 learn through the query features alone (what the
-    authors' PyTorch code computes); "second" differentiates through the support
+    authors' PyTorch code computes); `unrolled()` differentiates through the support
     features, too. For more steps at test time build it with another `steps`: `Meta`
     stays the same.
 
@@ -66,8 +65,7 @@ def meta_transfer(
       head: the classifier; by default `models.linear_head` for as many classes as the
         targets have.
       steps: K >= 0; 20 in training and 100 at test as published.
-      order: "second" or "first".
-      memory: see `jaxmeta.functional.unroll`.
+      gradient: how to differentiate the inner loop, `unrolled(...)` or `first_order`.
       criterion: what a task is judged by, see `jaxmeta.criteria`.
       inner_criterion: whose loss the inner loop descends, `criterion` by default.
       inner_batch: support examples a step, drawn anew each step without replacement;
@@ -87,10 +85,10 @@ def meta_transfer(
 
     >>> import jaxmeta as jm
     >>> extractor = jm.models.conv4(None, norm="batch_running")
-    >>> learner = jm.meta_transfer(extractor, optax.sgd(0.01), order="first")
+    >>> learner = jm.meta_transfer(extractor, optax.sgd(0.01))
     """
     check_model(model)
-    one_of(("second", "first"), order=order)
+    check_gradient(gradient, Unrolled)
     extractor = scale_shift(model, pretrained=pretrained)
 
     def classifier(ways: int = 1) -> MetaLearner:
@@ -100,8 +98,7 @@ def meta_transfer(
             top,
             inner,
             steps=steps,
-            order=order,
-            memory=memory,
+            gradient=gradient,
             criterion=criterion,
             inner_criterion=inner_criterion,
             inner_batch=inner_batch,

@@ -18,8 +18,9 @@ from jaxmeta.core import Aux, Batch, Criterion, Meta, MetaLearner, Model, PyTree
 from jaxmeta.functional import predictive as pr
 from jaxmeta.functional.gaussian import Gaussian, kl_divergence
 from jaxmeta.functional.rows import check_minibatch, clean_rows, minibatch
-from jaxmeta.functional.unroll import unroll
+from jaxmeta.gradients import Gradient, Unrolled, argmin, unrolled
 from jaxmeta.learners.common import warn_of_averages
+from jaxmeta.learners.differentiated import check_gradient, differentiates
 from jaxmeta.learners.padded import learner_of
 from jaxmeta.learners.probabilistic import (
     Probabilistic,
@@ -40,8 +41,7 @@ def platipus_process(
     inner: optax.GradientTransformation | Rule,
     *,
     steps: int = 5,
-    order: Literal["second", "first"] = "second",
-    memory: Literal["store", "remat", "sqrt"] = "store",
+    gradient: Gradient = unrolled(),
     criterion: Criterion | Callable = criteria.classification,
     inner_criterion: Criterion | Callable | None = None,
     inner_batch: int | None = None,
@@ -70,9 +70,10 @@ def platipus_process(
     check_minibatch(inner_batch)
     at_least(1, samples=samples, train_samples=train_samples)
     not_negative(kl_weight=kl_weight, init_std=init_std)
-    one_of(("second", "first"), order=order)
+    check_gradient(gradient, Unrolled)
+    exact = differentiates(gradient)
     one_of(("mean", "mixture"), bound=bound)
-    if steps and order == "second":
+    if steps and exact:
         check_differentiable(inner)
     rule = as_rule(inner)
 
@@ -94,9 +95,9 @@ def platipus_process(
     def infer(meta, batch, support, gamma, log_std, train, key) -> Gaussian:
         """N(mu - gamma grad L(mu; batch), std^2): one step is the whole network."""
         mean = meta.params["mean"]
-        at = lax.stop_gradient(mean) if order == "first" else mean
+        at = mean if exact else lax.stop_gradient(mean)
         grads = jax.grad(inner_loss(meta, support, train, key))(at, batch)
-        if order == "first":
+        if not exact:
             grads = lax.stop_gradient(grads)
         moved = jax.tree.map(lambda m, r, g: m - r * g, mean, gamma, grads)
         return Gaussian(moved, jax.tree.map(jnp.exp, log_std))
@@ -109,23 +110,28 @@ def platipus_process(
         """theta ~ start by reparametrisation, then steps on the support set."""
         drawing, descending = jax.random.split(key)
         theta = draw_tree(start, drawing)
-        tx = rule.make(meta.params.get("rule", ()))
 
-        def loss(theta, batch, k):
-            at = jax.random.fold_in(descending, k)
+        def loss(theta, meta, at):
+            batch = support
             if inner_batch is not None:
                 at, choosing = jax.random.split(at)
-                batch = minibatch(batch, inner_batch, choosing)
+                batch = minibatch(support, inner_batch, choosing)
             return inner_loss(meta, support, train, at)(theta, batch)
 
-        return unroll(
-            loss, theta, tx, support, steps=steps, order=order, memory=memory
+        return argmin(
+            loss,
+            theta,
+            meta,
+            lambda meta: rule.make(meta.params.get("rule", ())),
+            steps=steps,
+            gradient=gradient,
+            batches=lambda k: jax.random.fold_in(descending, k),
         ).params
 
     def init(key, episode):
         start = model.init(key, episode.support.inputs)
         warn_of_averages(model, start, episode.support.inputs)
-        if steps and order == "second":
+        if steps and exact:
             check_differentiable(inner, start.params, steps=steps)
         return warm_start(
             start,
@@ -211,9 +217,8 @@ def platipus(*args, **options) -> MetaLearner:
       model: the network.
       inner: the inner optimiser.
       steps: K >= 0.
-      order: "second", or "first", which holds all inner gradients constant, those of
-        inference too.
-      memory: see `jaxmeta.functional.unroll`.
+      gradient: how to differentiate the inner loop, `unrolled(...)`, or `first_order`,
+        which holds all inner gradients constant, those of inference too.
       criterion: what a task is judged by. In classification it is the outer loss, too;
         real values have the normal likelihood for one, see `noise`.
       inner_criterion: whose loss the inner loop and inference descend, `criterion` by

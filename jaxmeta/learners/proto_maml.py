@@ -4,7 +4,6 @@ Triantafillou et al. 2020, Meta-Dataset, https://arxiv.org/abs/1903.03096, secti
 """
 
 from collections.abc import Callable
-from typing import Literal
 
 import jax.numpy as jnp
 import optax
@@ -12,7 +11,8 @@ import optax
 from jaxmeta import criteria, tree
 from jaxmeta.core import Criterion, Features, Meta, MetaLearner, Rule
 from jaxmeta.functional.prototypes import prototypes
-from jaxmeta.learners.common import Order, Part, QueryWeights, unrolled
+from jaxmeta.gradients import Gradient, unrolled
+from jaxmeta.learners.common import Part, QueryWeights, unrolled_learner
 from jaxmeta.models.call import check_model
 from jaxmeta.models.per_step import PerStep, apply_at, gather
 
@@ -22,14 +22,12 @@ def proto_maml(
     inner: optax.GradientTransformation | Rule,
     *,
     steps: int = 5,
-    order: Order = "second",
+    gradient: Gradient = unrolled(),
     adapt_only: Callable[[str], bool] | None = None,
-    memory: Literal["store", "remat", "sqrt", "mixed"] = "store",
     criterion: Criterion | Callable = criteria.classification,
     inner_criterion: Criterion | Callable | None = None,
     inner_batch: int | None = None,
     query_weights: QueryWeights | None = None,
-    truncate: int | None = None,
 ) -> MetaLearner:
     """MAML with a linear head that is made of the support set, and then adapted.
 
@@ -45,16 +43,14 @@ def proto_maml(
       model: the encoder, `[n, ...] -> [n, d]`.
       inner: the inner optimiser: any Optax transform, or a rule from `jaxmeta.rules`.
       steps: K >= 0.
-      order: as in `maml`.
+      gradient: as in `maml`.
       adapt_only: which parameters of the encoder the inner loop moves, by path; all by
         default. The head always adapts.
-      memory: see `jaxmeta.functional.unroll`.
       criterion: what a task is judged by, see `jaxmeta.criteria`.
       inner_criterion: whose loss the inner loop descends, `criterion` by default.
       inner_batch: support examples a step, drawn anew each step without replacement;
         `None` takes all of them.
       query_weights: as in `maml`.
-      truncate: as in `maml`.
 
     Returns:
       A `MetaLearner` whose `fast` is `{"body": adapted encoder, "head": ...}`.
@@ -86,15 +82,14 @@ def proto_maml(
         )
         return f @ phi["head"]["kernel"] + phi["head"]["bias"], buffers
 
-    return unrolled(
-        Part(model.init, start, apply, gather if isinstance(model, PerStep) else None),
+    per_step = gather if isinstance(model, PerStep) else None
+    return unrolled_learner(
+        Part(model.init, start, apply, per_step, shares=adapt_only is not None),
         inner,
         steps=steps,
-        order=order,
-        memory=memory,
+        gradient=gradient,
         criterion=criterion,
         inner_criterion=inner_criterion,
         inner_batch=inner_batch,
         query_weights=query_weights,
-        truncate=truncate,
     )

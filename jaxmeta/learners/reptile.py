@@ -15,7 +15,7 @@ from jaxmeta import criteria
 from jaxmeta.checks import at_least
 from jaxmeta.core import Aux, Batch, Criterion, Meta, MetaLearner, Model, PyTree, Rule
 from jaxmeta.functional.rows import check_minibatch, minibatch
-from jaxmeta.functional.unroll import Unrolled, unroll
+from jaxmeta.gradients import Argmin, argmin, first_order
 from jaxmeta.learners.common import warn_of_averages
 from jaxmeta.learners.embedding import judged
 from jaxmeta.learners.padded import learner_of
@@ -91,9 +91,9 @@ def reptile(
         weights = batch.weights
         return call(model, here, batch.inputs, weights=weights, train=train, key=key)
 
-    def run(meta: Meta, support, train, key) -> Unrolled:
-        def loss(phi, batch, k):
-            at = jax.random.fold_in(key, k)
+    def run(meta: Meta, support, train, key) -> Argmin:
+        def loss(phi, meta, at):
+            batch = support
             if inner_batch is not None:
                 # inner minibatches must differ, or K steps are one long step
                 at, choosing = jax.random.split(at)
@@ -105,8 +105,15 @@ def reptile(
         state = None
         if not reset_inner_opt:
             state = _thawed(meta.buffers["inner"], tx.init(meta.params))
-        return unroll(
-            loss, meta.params, tx, support, steps=steps, order="first", state=state
+        return argmin(
+            loss,
+            meta.params,
+            meta,
+            tx,
+            steps=steps,
+            gradient=first_order,
+            batches=lambda k: jax.random.fold_in(key, k),
+            state=state,
         )
 
     def init(key, episode):
@@ -125,7 +132,8 @@ def reptile(
 
     def loss(meta, episode, key):
         support, query = episode
-        phi, state, *_ = lax.stop_gradient(run(meta, support, True, key))
+        found = lax.stop_gradient(run(meta, support, True, key))
+        phi, state = found.params, found.state
         value = 0.5 * sum(
             jnp.sum(jnp.square(a - b))
             for a, b in zip(

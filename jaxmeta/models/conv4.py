@@ -8,7 +8,7 @@ from jaxmeta.checks import at_least, one_of
 from jaxmeta.convolution import max_pool
 from jaxmeta.core import Model
 from jaxmeta.models.adapter import from_nnx_for
-from jaxmeta.models.layers import BatchNorm, Conv, NormName, norm_layer
+from jaxmeta.models.layers import BatchNorm, Conv, NormName, check_norm, norm_layer
 
 
 class Block(nnx.Module):
@@ -132,7 +132,7 @@ def conv4(
         )
     if valid and downsample == "stride":
         raise ValueError(f'valid: got {valid}, wants 0 with downsample="stride"')
-    norm_layer(norm, 8)  # refuse an unknown name now, not at the first trace
+    check_norm(norm)  # refuse an unknown name now, not at the first trace
     stride = 2 if downsample == "stride" else 1
 
     def build(rngs, inputs):

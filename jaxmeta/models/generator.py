@@ -4,7 +4,7 @@ from flax import nnx
 
 from jaxmeta.core import Model
 from jaxmeta.models.adapter import from_nnx_for
-from jaxmeta.models.layers import Conv, NormName, norm_layer
+from jaxmeta.models.layers import Conv, NormName, check_norm, norm_layer
 
 
 class Generator(nnx.Module):
@@ -72,7 +72,7 @@ def generator(
         raise ValueError(f"size: got {size}, wants a multiple of 4")
     if len(filters) != 2 or min(filters) < 1:
         raise ValueError(f"filters: got {filters}, wants two integers >= 1")
-    norm_layer(norm, 8)
+    check_norm(norm)
 
     def build(rngs, inputs):
         if len(inputs.shape) != 2:

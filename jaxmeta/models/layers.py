@@ -1,7 +1,7 @@
 """Layers whose parameters differ between tasks: convolution and the norms."""
 
 import math
-from typing import Literal
+from typing import Literal, get_args
 
 import jax
 import jax.numpy as jnp
@@ -173,8 +173,7 @@ def norm_layer(name: NormName | None, features: int) -> nnx.Module | None:
     Raises:
       ValueError: for any other name.
     """
-    if name is None:
-        return None
+    check_norm(name)
     if name == "batch":
         return BatchNorm(features, running=False)
     if name == "batch_running":
@@ -185,7 +184,18 @@ def norm_layer(name: NormName | None, features: int) -> nnx.Module | None:
         return GroupNorm(features)
     if name == "layer":
         return LayerNorm(features)
-    raise ValueError(
-        f'norm: got {name!r}, wants "batch", "batch_running", "batch_renorm", "group", '
-        '"layer" or None'
-    )
+    return None
+
+
+def check_norm(name: object) -> None:
+    """Refuses an unknown norm, without making one.
+
+    >>> check_norm("batchnorm")
+    Traceback (most recent call last):
+    ValueError: norm: got 'batchnorm', wants "batch", "batch_running", ...
+    """
+    if name is not None and name not in get_args(NormName):
+        raise ValueError(
+            f'norm: got {name!r}, wants "batch", "batch_running", "batch_renorm", '
+            '"group", "layer" or None'
+        )

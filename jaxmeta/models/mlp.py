@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from flax import nnx
 
+from jaxmeta.checks import all_at_least
 from jaxmeta.core import Model
 from jaxmeta.models.adapter import from_nnx_for
 
@@ -48,7 +49,7 @@ def mlp(
       A `Model` with parameters "layer1/kernel", ..., "head/bias".
 
     Raises:
-      ValueError: if there is neither a hidden layer nor a head.
+      ValueError: if there is neither a hidden layer nor a head, or no width.
 
     >>> import jax, jax.numpy as jnp
     >>> model = mlp(1)
@@ -59,6 +60,8 @@ def mlp(
         raise ValueError(
             "hidden: got no layer and outputs=None, wants one or the other"
         )
+    if hidden:
+        all_at_least(1, hidden=hidden)
 
     def build(rngs, inputs):
         features = math.prod(inputs.shape[1:])

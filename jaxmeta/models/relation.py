@@ -13,7 +13,7 @@ from jaxmeta.checks import at_least
 from jaxmeta.convolution import conv, max_pool
 from jaxmeta.core import Array, Model
 from jaxmeta.models.adapter import from_nnx_for
-from jaxmeta.models.layers import Conv, NormName, norm_layer
+from jaxmeta.models.layers import Conv, NormName, check_norm, norm_layer
 
 
 class AllPairs(NamedTuple):
@@ -127,7 +127,7 @@ def relation(
     (6,)
     """
     at_least(1, filters=filters, hidden=hidden)
-    norm_layer(norm, 8)
+    check_norm(norm)
 
     def build(rngs, inputs):
         apart = isinstance(inputs, AllPairs)

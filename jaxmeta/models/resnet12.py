@@ -15,7 +15,7 @@ from jaxmeta.checks import at_least, one_of
 from jaxmeta.convolution import max_pool
 from jaxmeta.core import Array, Key, Model
 from jaxmeta.models.adapter import from_nnx_for
-from jaxmeta.models.layers import Conv, NormName, norm_layer
+from jaxmeta.models.layers import Conv, NormName, check_norm, norm_layer
 
 
 def drop_block(x: Array, key: Key, *, rate: float, size: int) -> Array:
@@ -166,7 +166,7 @@ def resnet12(
         raise ValueError(f"drop_rate: got {drop_rate}, wants a number in [0, 1)")
     at_least(1, drop_block=drop_block)
     one_of(("mean", "flatten"), pool=pool)
-    norm_layer(norm, 8)
+    check_norm(norm)
 
     def build(rngs, inputs):
         if len(inputs.shape) != 4:

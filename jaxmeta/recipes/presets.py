@@ -1,6 +1,7 @@
 """Published settings by name."""
 
 from jaxmeta.recipes import (  # noqa: F401 (they register themselves)
+    other_presets,
     presets_curves,
     presets_full,
     presets_omniglot,

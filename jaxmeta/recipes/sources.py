@@ -1,6 +1,7 @@
 """Data sets of the command line: `--dataset NAME`, each with options of its own."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -26,7 +27,7 @@ def glyphs(*, size: int = 28) -> Source:
         draw=lambda *sizes: tasks.glyphs(*sizes, size=size),
         shape=(size, size, 1),
         reader=reader.images(size, ink=True),
-        pictures=(report.images,),
+        pictures=(partial(report.images, ink=True),),
     )
 
 
@@ -56,7 +57,7 @@ def omniglot(
         shape=(size, size, 1),
         rotations=rotations,
         reader=reader.images(size, ink=True),
-        pictures=(report.images,),
+        pictures=(partial(report.images, ink=True),),
         facts={"split": split},
     )
 
@@ -144,7 +145,7 @@ def folder(
         ),
         shape=(size, size, 3 if mode == "RGB" else 1),
         reader=reader.images(size, mode, invert=invert),
-        pictures=(report.images,),
+        pictures=(partial(report.images, ink=invert),),
     )
 
 

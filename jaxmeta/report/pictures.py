@@ -1,91 +1,130 @@
-"""The parts of a page that look at a trained run: episodes, curves, mistakes."""
+"""An episode of images, as HTML: names are text, and small pictures stay sharp."""
 
-import jax
+import io
+
 import numpy as np
 
-from jaxmeta import train
-from jaxmeta.report import calibration, charts, figures, page
-from jaxmeta.report.figures import DARK, LIGHT, Draw
+from jaxmeta.report import page
+from jaxmeta.report.classes import confused
+from jaxmeta.report.confidence import calibration
 from jaxmeta.report.finished import Finished
-from jaxmeta.tasks.names import as_partial
+from jaxmeta.report.seen import Classified, classified
 
-PROBE_EPISODES = 200
-"""Test episodes that a picture looks at, at most."""
-_COUNTS = (0, 1, 2, 3, 5, 10, 20, 50)
-
-
-def drawn(draw: Draw, size: tuple[float, float], alt: str) -> str:
-    """A picture for a page, light and dark."""
-    light, dark = (figures.png(draw, theme, size) for theme in (LIGHT, DARK))
-    return page.picture(light, dark, alt)
+MOST_WAYS, MOST_SHOTS, MOST_QUERIES = 10, 5, 6
+_LARGEST = 96  # pixels of a side, as embedded
 
 
-def images(run: Finished) -> str:
-    """A test episode of images with predictions, and how sure they are over many."""
-    task = _episode(run)
-    size = figures.episode_size(task)
-    right = (task.said == np.arange(len(task.said))[:, None]).mean()
+def images(run: Finished, *, ink: bool = False) -> str | None:
+    """A test episode of images with predictions; its mistakes; calibration over many.
+
+    Args:
+      run: the trained run.
+      ink: whether a grey image says how much ink is on white paper; as it is, 0 is
+        black and 1 is white.
+
+    Returns:
+      HTML, or `None` where no episode can be drawn.
+
+    Raises:
+      ValueError: inputs that are no images `[n, h, w]` or `[n, h, w, channels]`.
+    """
+    task = classified(run)
+    if task is None:
+        return None
+    right = 100 * np.mean(task.said == task.true)
     text = (
-        "One test episode: on the left what the learner is given, on the right what it "
-        f"says of new images, and how sure it is. {100 * right:.0f} % of this episode's "
-        "queries are right."
+        "One test episode. On the left what the learner is given, on the right what it "
+        f"says of new images{', and how sure it is' * (task.sure is not None)}. "
+        f"{right:.0f} % of this episode's queries are right."
     )
-    body = drawn(figures.episode(task), size, "a test episode with predictions")
-    return page.section("An episode", text, body) + _judged(run, task)
+    body = page.section("An episode", text, _grid(task, ink))
+    return body + confused(task) + (calibration(run) or "")
 
 
-def _judged(run: Finished, task: figures.Drawn) -> str:
-    """What was taken for what in the episode; how sure, and how right, over many."""
-    episodes = min(PROBE_EPISODES, run.episodes)
-    found = calibration.calibration(calibration.judge(run, episodes))
-    counts = calibration.confusion(task.said, len(task.said))
-    text = (
-        "On the left the queries of the episode above: a row is a class, a column what "
-        f"was said. On the right {episodes} test episodes: predictions grouped by how "
-        "sure they are, a dot's area their share; below the line is too sure."
+def _grid(task: Classified, ink: bool) -> str:
+    """A row a class: its support on the left; its queries, framed right or wrong."""
+    support, query = (
+        as_pictures(x.inputs, ink) for x in _alike(task.support, task.query)
     )
-    body = drawn(
-        charts.judgement(counts, found),
-        (9, 3.9),
-        "confusion of an episode, and calibration",
+    given = task.support.targets.argmax(-1)
+    shown = task.present[:MOST_WAYS]
+    body, cut = [], len(shown) < len(task.present)
+    for c in shown:
+        mine, asked = np.flatnonzero(given == c), np.flatnonzero(task.true == c)
+        cut |= len(mine) > MOST_SHOTS or len(asked) > MOST_QUERIES
+        left = "".join(_image(support[i], "") for i in mine[:MOST_SHOTS])
+        right = "".join(_asked(task, i, query[i]) for i in asked[:MOST_QUERIES])
+        name = page.name(task.names[c])
+        body.append(
+            f"<tr><th>{name}</th><td><div>{left}</div></td>"
+            f"<td><div>{right}</div></td></tr>"
+        )
+    head = "<tr><th></th><th>support</th><th>queries</th></tr>"
+    note = (
+        f"Not all of it is shown: {len(task.present)} classes, {len(given)} support "
+        f"images, {len(task.true)} queries."
     )
-    return page.section("Mistakes and confidence", text, body)
+    table = f'<table class="episode">{head}{"".join(body)}</table>'
+    return table + (page.note(note) if cut else "")
 
 
-def _episode(run: Finished) -> figures.Drawn:
-    """One test episode, class by class, and the predictions for it."""
+def _asked(task: Classified, i: int, pixels: np.ndarray) -> str:
+    said, true = task.said[i], task.true[i]
+    sure = "" if task.sure is None else f" {100 * task.sure[i]:.0f}&nbsp;%"
+    if said < 0:
+        return _image(pixels, "wrong", "✗ nan")
+    if said == true:
+        return _image(pixels, "right", f"✓{sure}")
+    return _image(pixels, "wrong", f"✗ {page.name(task.names[said])}{sure}")
 
-    @jax.jit
-    def predict(meta, task, key):
-        episode = task(key)
-        outputs = train.predictions(run.tester, meta, episode, key)
-        return episode, jax.nn.softmax(outputs)
 
-    episode, outputs = predict(run.meta, as_partial(run.test), run.drawing)
-    ways = episode.support.targets.shape[-1]
-    shots, queries = (
-        np.asarray(batch.inputs).reshape(ways, -1, *batch.inputs.shape[1:])
-        for batch in episode
+def _image(pixels: np.ndarray, kind: str, caption: str = "") -> str:
+    sharp = ' class="sharp"' if max(pixels.shape[:2]) < 64 else ""
+    image = f'<img{sharp} alt="" src="{page.inline(encoded(pixels))}">'
+    caption = f"<figcaption>{caption}</figcaption>" if caption else ""
+    return f'<figure class="{kind}">{image}{caption}</figure>'
+
+
+def _alike(support, query):
+    """Both batches, scaled by one range: what is brighter stays brighter."""
+    arrays = [np.asarray(x.inputs) for x in (support, query)]
+    for x in arrays:
+        if x.ndim not in (3, 4):
+            raise ValueError(f"inputs: got {list(x.shape)}, wants images [n, h, w, c]")
+    if all(x.dtype.kind == "f" for x in arrays):
+        real = np.concatenate([x.ravel() for x in arrays])
+        real = real[np.isfinite(real)]
+        low, high = (real.min(), real.max()) if len(real) else (0, 1)
+        if low < 0 or high > 1:  # standardised, or some other scale
+            arrays = [(x - low) / max(high - low, 1e-12) for x in arrays]
+    return (
+        x._replace(inputs=array)
+        for x, array in zip((support, query), arrays, strict=True)
     )
-    outputs = np.asarray(outputs).reshape(ways, -1, ways)
-    return figures.Drawn(shots, queries, outputs.argmax(-1), outputs.max(-1))
 
 
-def inner_steps(run: Finished) -> str:
-    """Score over the number of inner steps: new learners, the same parameters."""
-    assert run.at_steps is not None and run.inner_steps is not None
-    used, metric = run.inner_steps[1], run.found.metric
-    counts = sorted({k for k in _COUNTS if k <= max(used, 5)} | {used})
-    episodes = min(PROBE_EPISODES, run.episodes)
-    points = []
-    for k in counts:
-        learner = run.at_steps(k)
-        found = train.evaluate(learner, run.meta, run.test, run.key, episodes=episodes)
-        points.append((k, found.mean, found.ci95))
-    text = (
-        f"The same parameters with other numbers of inner steps, on {episodes} test "
-        "episodes, with the 95 % band; it chooses nothing."
-    )
-    draw = figures.inner_steps(points, metric, used)
-    body = drawn(draw, (9, 3.1), f"test {metric} by inner step")
-    return page.section(f"{metric.capitalize()} by inner step", text, body)
+def as_pictures(x: np.ndarray, ink: bool = False) -> np.ndarray:
+    """Arrays of any usual kind as uint8 `[n, h, w]` or `[n, h, w, 3]`.
+
+    >>> as_pictures(np.ones((1, 2, 2, 1), np.float32), ink=True).tolist()
+    [[[0, 0], [0, 0]]]
+    """
+    if x.dtype.kind == "f":
+        x = np.clip(np.nan_to_num(x), 0, 1) * 255 + 0.5
+    elif x.dtype.kind == "b":
+        x = x * 255
+    x = np.clip(x, 0, 255).astype(np.uint8)
+    if x.ndim == 4 and x.shape[-1] != 3:  # channels without a colour: their mean
+        x = x[..., 0] if x.shape[-1] == 1 else x.mean(-1).astype(np.uint8)
+    return 255 - x if ink and x.ndim == 3 else x
+
+
+def encoded(pixels: np.ndarray) -> bytes:
+    """A PNG, no larger than it is looked at."""
+    from PIL import Image
+
+    image = Image.fromarray(pixels)
+    image.thumbnail((_LARGEST, _LARGEST))
+    out = io.BytesIO()
+    image.save(out, format="png")
+    return out.getvalue()

@@ -6,7 +6,7 @@ https://arxiv.org/abs/1802.05098.
 """
 
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,8 +15,9 @@ from jax import lax
 
 from jaxmeta.checks import at_least
 from jaxmeta.core import Array, Key, Meta, PyTree, Rule
-from jaxmeta.functional.unroll import unroll
+from jaxmeta.gradients import Gradient, Unrolled, argmin, first_order, unrolled
 from jaxmeta.learners.common import learned
+from jaxmeta.learners.differentiated import check_gradient, differentiates
 from jaxmeta.rl.agent import Experience, MetaAgent, standardised
 from jaxmeta.rl.env import Env, Trajectory, rollout
 from jaxmeta.rl.policies import Policy
@@ -41,7 +42,7 @@ def maml_pg(
     *,
     steps: int = 1,
     episodes: int = 20,
-    order: Literal["second", "first"] = "second",
+    gradient: Gradient = unrolled(),
     surrogate: Surrogate = dice,
     baseline: Callable[[Trajectory, Array], Array] | None = linear_baseline,
     discount: float = 0.99,
@@ -67,7 +68,7 @@ def maml_pg(
         a learned rule (`rules.meta_sgd`).
       steps: K >= 0 inner steps, each on new episodes.
       episodes: episodes of each D_k, and of the evaluation after the last step.
-      order: "second", or "first" to hold inner gradients constant.
+      gradient: how to differentiate the replayed steps, `unrolled(...)` or `first_order`.
       surrogate: S, of (log_probs, advantages, mask): `dice`, `lvc` or `score`.
       baseline: `(trajectory, returns) -> values`; `None` subtracts nothing.
       discount: gamma of the advantages. Below 1 it trades bias for variance.
@@ -100,6 +101,7 @@ def maml_pg(
     for name, value in (("discount", discount), ("trace", trace)):
         if not 0 <= value <= 1:
             raise ValueError(f"{name}: got {value}, wants a number in [0, 1]")
+    check_gradient(gradient, Unrolled)
     slow, family = learned(inner), policy.family
 
     def dists(meta: Meta, phi: PyTree, played: Trajectory) -> PyTree:
@@ -125,16 +127,24 @@ def maml_pg(
         )
         return standardised(advantages, played.mask) if normalise else advantages, togo
 
-    def improve(meta, phi, tx, state, sample: Sample, order):
-        """One inner step, phi_k to phi_{k+1}, on episodes that are given."""
+    def improve(meta, phi, samples: list[Sample], gradient, state=None):
+        """Inner steps on episodes that are given, one sample each."""
 
-        def loss(phi, sample, step):
+        def loss(phi, meta, sample):
             dist = dists(meta, phi, sample.played)
             log_probs = family.log_prob(dist, sample.played.actions)
             return -surrogate(log_probs, sample.advantages, sample.played.mask)
 
-        out = unroll(loss, phi, tx, sample, steps=1, order=order, state=state)
-        return out.params, out.state
+        return argmin(
+            loss,
+            phi,
+            meta,
+            lambda meta: slow.open(meta.params)[1],
+            steps=len(samples),
+            gradient=gradient,
+            batches=jax.tree.map(lambda *x: jnp.stack(x), *samples),
+            state=state,
+        )
 
     def walk(meta: Meta, task, key: Key) -> tuple[PyTree, list[Sample]]:
         """Adapts, sampling on the way: phi_K, and the samples."""
@@ -143,7 +153,8 @@ def maml_pg(
         for k in range(steps):
             played = play(meta, phi, task, jax.random.fold_in(key, k))
             past.append(Sample(played, judged(played)[0]))
-            phi, state = improve(meta, phi, tx, state, past[-1], "first")
+            found = improve(meta, phi, past[-1:], first_order, state)
+            phi, state = found.params, found.state
         return phi, past
 
     def init(key, task):
@@ -151,7 +162,7 @@ def maml_pg(
         observation, _ = env.reset(resetting, task)
         seen = jax.tree.map(lambda x: x[None], observation)
         meta = slow.init(policy.init(key, seen))
-        if steps and order == "second":
+        if steps and differentiates(gradient):
             params, _ = slow.open(meta.params)
             check_differentiable(inner, params, steps=steps)
         return meta
@@ -171,10 +182,9 @@ def maml_pg(
         return Experience(past, played, advantages, togo, dist, report)
 
     def replay(meta, experience):
-        phi, tx = slow.open(meta.params)
-        state = tx.init(phi)
-        for sample in experience.past:
-            phi, state = improve(meta, phi, tx, state, sample, order)
+        phi, _ = slow.open(meta.params)
+        if experience.past:
+            phi = improve(meta, phi, experience.past, gradient).params
         return dists(meta, phi, experience.played), None
 
     return MetaAgent(init, adapt, play, collect, replay, family)

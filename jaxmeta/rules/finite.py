@@ -61,7 +61,8 @@ def check_differentiable(
                 f"inner: got a transform whose derivative {where} is not finite, which "
                 "makes second-order meta-gradients NaN. optax.adam and its kin want "
                 "eps_root > 0 (1e-8 is usual), or use jaxmeta.rules.adam(rate); for "
-                "clipping use jaxmeta.rules.clip_by_global_norm; or take order='first'"
+                "clipping use jaxmeta.rules.clip_by_global_norm; or take "
+                "gradient=first_order"
             )
 
 

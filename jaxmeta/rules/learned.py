@@ -20,7 +20,7 @@ def learn(
 ) -> Rule:
     """An Optax optimiser whose hyper-parameters are meta-parameters.
 
-        phi_K = unroll(build(**hyper)),   d L(phi_K; Q) / d hyper
+        phi_K = argmin by build(**hyper),   d L(phi_K; Q) / d hyper
 
     Args:
       build: from hyper-parameters to a transform: `optax.sgd`, `jaxmeta.rules.adam`, or

@@ -77,7 +77,7 @@ def coordinate_lstm(
     to that: f near 1, i near 0.01.
 
     The transform wants the loss: `update(grads, state, params, value=loss)`, which
-    `jaxmeta.functional.unroll` passes.
+    `jaxmeta.argmin` passes.
 
     Args:
       hidden: width of the LSTM that reads gradient and loss.

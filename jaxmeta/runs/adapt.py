@@ -74,9 +74,9 @@ def adapt(
         wants = "a run whose experiment has a reader: how files become inputs"
         raise ConfigError("run", run.path, wants)
     classes = _classes("support", Path(support))
+    _check_ways(run, classes)
     asked = _queries(reader, Path(query), classes)
     notes: list[str] = []
-    run = _with_ways(run, classes)
     examples = [p for paths in classes.values() for p in paths]
     try:
         read = reader.read(examples, [p for p, _ in asked], invert)
@@ -163,15 +163,14 @@ def _classes(field: str, root: Path) -> dict[str, list[Path]]:
         raise ConfigError(field, root, f"<class>/*.png in it: {error}") from error
 
 
-def _with_ways(run: Run, classes: dict[str, list[Path]]) -> Run:
-    """The run as it is for so many classes; a fixed head takes no other number."""
+def _check_ways(run: Run, classes: dict[str, list[Path]]) -> None:
+    """Refuses one class, and another number than training's where a head fixes it."""
     ways, trained = len(classes), run.experiment.facts.get("ways")
     if ways < 2:
         raise ConfigError("support", f"{ways} class folder", "2 or more")
-    if not run.experiment.head or ways == trained:
-        return run
-    wants = f"{trained}: the head of this learner is fixed by its training"
-    raise ConfigError("support", f"{ways} class folders", wants)
+    if run.experiment.head and ways != trained:
+        wants = f"{trained}: the head of this learner is fixed by its training"
+        raise ConfigError("support", f"{ways} class folders", wants)
 
 
 def _check_together(run: Run, queries: int, note: Callable[[str], None]) -> None:

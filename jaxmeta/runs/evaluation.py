@@ -42,10 +42,11 @@ def evaluate(
       RunError: a run without a whole checkpoint.
     """
     started = time.perf_counter()
-    opened = run if isinstance(run, Run) else load(run, files=files)
     changed = dict(options or {})
-    if changed:
-        opened = opened.again(changed, files)
+    if isinstance(run, Run):
+        opened = run.again(changed, files) if changed else run
+    else:
+        opened = load(run, files=files, options=changed)
     job, key = opened.job, keys.test()
     task = tested(job.experiment.tasks)
     say(f"{opened.path}: testing on {episodes} episodes ...")

@@ -10,7 +10,8 @@ from jaxmeta.runs.devices import make_mesh
 from jaxmeta.runs.errors import ConfigError, one_line
 from jaxmeta.runs.experiment import Experiment, HostBatches, tested
 from jaxmeta.runs.making import Made
-from jaxmeta.runs.settings import Settings, check
+from jaxmeta.runs.options import check_type
+from jaxmeta.runs.settings import OUTER, Settings, check, check_least
 from jaxmeta.train.trainer import Trainer, TrainState
 
 
@@ -62,13 +63,12 @@ def build(made: Made, settings: Settings, *, init: bool = True) -> Job:
     """
     experiment = made.experiment
     settings = check(settings.filled(experiment.defaults))
-    own = {n: getattr(settings, n) for n in ("steps", "batch")}
+    own = {n: getattr(settings, n) for n in OUTER}
     experiment = experiment._replace(**{n: v for n, v in own.items() if v is not None})
     made = made._replace(experiment=experiment)
-    for name in ("steps", "batch"):
-        value = getattr(experiment, name)
-        if not isinstance(value, int) or value < 1:
-            raise ConfigError(name, value, "an integer >= 1")
+    for name in OUTER:
+        check_type(name, getattr(experiment, name), int)
+        check_least(name, getattr(experiment, name))
     if settings.task_chunk and experiment.batch % settings.task_chunk:
         wants = f"a divisor of batch = {experiment.batch}"
         raise ConfigError("task_chunk", settings.task_chunk, wants)

@@ -1,7 +1,8 @@
 """Recipe and options -> experiment."""
 
+import inspect
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -12,6 +13,7 @@ from jaxmeta.runs.errors import ConfigError, did_you_mean, one_line
 from jaxmeta.runs.experiment import Experiment
 from jaxmeta.runs.options import Found, bind, check_type, find, no_files
 from jaxmeta.runs.registry import Files, Recipe
+from jaxmeta.runs.settings import OUTER, check_least
 
 _GRAMMAR = re.compile(r"^([\w-]+): got (.*), wants (.*)$", re.DOTALL)
 _unread: ContextVar[bool] = ContextVar("unread", default=False)
@@ -66,8 +68,8 @@ def make(
       `Made`.
 
     Raises:
-      ConfigError: an option that is not there or does not fit, data that do not suffice.
-      TypeError: a function that returns something else than an `Experiment`.
+      ConfigError: an option that is not there or does not fit, data that do not suffice,
+        a function that returns something else than an `Experiment`.
     """
     found = options_of(recipe, options, files)
     for name, value in options.items():
@@ -77,20 +79,38 @@ def make(
                 name, "an unknown option", f"one that {recipe.name} has{hint}"
             )
         check_type(name, value, found.options[name].kind)
+    if "package" in recipe.origin:
+        for name in set(OUTER) & set(options):  # schedules are made of them
+            check_least(name, options[name])
     arguments = bind(found, options)
     if "package" in recipe.origin:
         experiment = _in_our_words(recipe, arguments, options)
     else:
+        _check_call(recipe.name, recipe.function, arguments)
         experiment = recipe.function(**arguments)
     if not isinstance(experiment, Experiment):
-        raise TypeError(
-            f"{recipe.name}: returned {type(experiment).__name__}, wants an Experiment"
-        )
+        got = f"a function that returns {type(experiment).__name__}"
+        raise ConfigError(recipe.name, got, "one that returns a jm.runs.Experiment")
     if recipe.settings:
         both = {**experiment.defaults, **recipe.settings}
         experiment = experiment._replace(defaults=both)
     values = {n: options.get(n, o.default) for n, o in found.options.items()}
     return Made(experiment, recipe, {n: _json(v, files) for n, v in values.items()})
+
+
+def _check_call(name: str, function: Callable, arguments: Mapping[str, Any]) -> None:
+    """Refuses a function that wants more than a command line gives.
+
+    Raises:
+      ConfigError: it has arguments that are not keyword-only, without a default.
+    """
+    try:
+        inspect.signature(function).bind(**arguments)
+    except TypeError as error:
+        wants = "one whose arguments are options: keyword-only, behind a *"
+        raise ConfigError(
+            name, f"a function that cannot be called so: {error}", wants
+        ) from None
 
 
 def _in_our_words(recipe: Recipe, arguments, options: Mapping[str, Any]) -> Experiment:

@@ -103,8 +103,8 @@ def find(function: Callable, said: Mapping[str, Any], resolve: Resolve) -> Found
       `Found`.
 
     Raises:
-      ConfigError: a choice that is not in its table.
-      TypeError: a parameter that no command line can give and that has no default.
+      ConfigError: a choice that is not in its table; a parameter that no command line
+        can give and that has no default.
     """
     options: dict[str, Option] = {}
     chosen: dict[str, Callable] = {}
@@ -207,11 +207,11 @@ def own_options(function: Callable, owner: str = "") -> list[Option]:
         kind = kind if one_of else _plain_part(kind)
         if one_of is None and not plain(kind):
             if parameter.default is REQUIRED:
-                raise TypeError(
-                    f"{name}: has no default and type {kind}, which a command line "
-                    "cannot give; wants int, float, bool, str, Path, Literal, tuples of "
-                    "them, or None"
+                wants = (
+                    "a default, or what a command line can give: int, float, bool, str, "
+                    "Path, Literal, tuples of them, or None"
                 )
+                raise ConfigError(name, f"an argument of type {kind}", wants)
             continue
         kind = str if one_of else kind
         text = said.get(name, "")

@@ -9,7 +9,9 @@ import hashlib
 import importlib
 import importlib.util
 import inspect
+import pkgutil
 import sys
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -127,11 +129,19 @@ def _merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
     return {name: one(name, value) for name, value in new.items()}
 
 
-def known() -> Mapping[str, Recipe]:
-    """The package's recipes, by name."""
+def known(name: str | None = None) -> Mapping[str, Recipe]:
+    """The package's recipes, by name.
+
+    Args:
+      name: the one that is looked for; where it is a preset, no other is imported.
+    """
     # The one look upwards: recipes register themselves, and who starts at `runs`, with a
     # run folder in hand, has not imported them.
     importlib.import_module("jaxmeta.recipes.presets")
+    if name not in RECIPES:
+        room = importlib.import_module("jaxmeta.recipes")
+        for module in pkgutil.iter_modules(room.__path__):
+            importlib.import_module(f"{room.__name__}.{module.name}")
     return RECIPES
 
 
@@ -232,7 +242,7 @@ def named(word: str, files: Files) -> Recipe:
     if word.endswith(".py"):
         wants = f"{word}:FUNCTION, a function of it that returns an Experiment"
         raise ConfigError("recipe", word, wants)
-    recipes = known()
+    recipes = known(word)
     if word not in recipes:
         hint = did_you_mean(word, recipes)
         wants = "a recipe of `jaxmeta list`, FILE.py:FUNCTION, or a run folder"
@@ -243,12 +253,19 @@ def named(word: str, files: Files) -> Recipe:
 def of_reference(reference: Mapping[str, Any], files: Files) -> Recipe:
     """The recipe that a run folder refers to: looked up, never opened from there."""
     if "package" in reference:
-        recipes, name = known(), str(reference["package"])
+        name = str(reference["package"])
+        recipes = known(name)
         if name not in recipes:
             hint = did_you_mean(name, recipes)
             raise ConfigError("recipe", repr(name), f"a recipe of this version{hint}")
         return recipes[name]
     if "file" in reference:
-        return named(files.named_as(reference), files)
+        name = files.named_as(reference)
+        recipe = named(name, files)
+        if recipe.origin["sha256"] != reference.get("sha256"):
+            warnings.warn(
+                f"{name}: the file has been changed since the run began", stacklevel=2
+            )
+        return recipe
     wants = "that experiment, in Python: jm.runs.load(path, experiment)"
     raise ConfigError("recipe", "an experiment that was made in Python", wants)

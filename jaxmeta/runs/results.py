@@ -57,6 +57,8 @@ def make_result(
         "version": jaxmeta.__version__,
         "fingerprint": fingerprint(),
     }
+    if "chosen_by" in result and not job.keep:
+        result["chosen_by"] = "nothing: the last step is kept"
     for measure in experiment.measures:
         result |= measure(finished)
     return result

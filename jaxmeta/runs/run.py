@@ -93,19 +93,8 @@ class Run:
           ConfigError: an option that is not there, or one with which the parameters no
             longer fit.
         """
-        files = files or Files()
-        made = make(
-            self.job.made.recipe, _options(self.config, files) | dict(options), files
-        )
-        try:
-            job = build(made, self.config.settings)
-            other = Run(self.path, self.config, job)
-            _ = other.snapshot
-        except (RunError, ConfigError) as error:
-            said = ", ".join(f"{k} = {v}" for k, v in options.items())
-            wants = f"options with which the trained parameters fit ({error})"
-            raise ConfigError("options", said, wants) from error
-        return other
+        recipe, files = self.job.made.recipe, files or Files()
+        return load(self.path, recipe, files=files, options=options)
 
 
 def load(
@@ -114,6 +103,7 @@ def load(
     *,
     files: Files | None = None,
     data: bool = True,
+    options: Mapping[str, Any] | None = None,
 ) -> Run:
     """Opens a run folder.
 
@@ -124,26 +114,40 @@ def load(
         because a folder names it.
       files: the same for the command line.
       data: whether to read the data; without, tasks are of the right shapes and empty,
-        for recipes that can do that.
+        where a recipe can do that.
+      options: other options of the recipe than those it was trained with: see
+        `Run.again`.
 
     Returns:
-      A `Run`; its parameters are read when they are asked for.
+      A `Run`, on one device; its parameters are read when they are asked for.
 
     Raises:
-      ConfigError: no run, one of another version, or one that needs `experiment`.
+      ConfigError: no run, one of another version, or one that needs `experiment`;
+        options with which the trained parameters do not fit.
 
     >>> run = load("runs/sensors-1", sensors)  # doctest: +SKIP
     >>> run.learner, run.meta, run.result["accuracy"]  # doctest: +SKIP
     """
     path = Path(path).expanduser()
     config = folder.read_config(path)
-    made = _made(config, experiment, files or Files(), data)
-    return Run(path, config, build(made, config.settings, init=False))
+    changed = dict(options or {})
+    made = _made(config, experiment, files or Files(), data, changed)
+    settings = config.settings.having(devices=1)
+    if not changed:
+        return Run(path, config, build(made, settings, init=False))
+    try:
+        run = Run(path, config, build(made, settings))
+        _ = run.snapshot
+    except (RunError, ConfigError) as error:
+        said = ", ".join(f"{k} = {v}" for k, v in changed.items())
+        wants = f"options with which the trained parameters fit ({error})"
+        raise ConfigError("options", said, wants) from error
+    return run
 
 
-def _made(config: Config, experiment, files: Files, data: bool) -> Made:
+def _made(config: Config, experiment, files: Files, data: bool, changed: dict) -> Made:
     if isinstance(experiment, Experiment):
-        return as_made(experiment)
+        return as_made(experiment, changed)
     if experiment is not None:
         recipe = experiment
         if not isinstance(recipe, Recipe):
@@ -151,12 +155,13 @@ def _made(config: Config, experiment, files: Files, data: bool) -> Made:
             recipe = Recipe(name, recipe, "", config.recipe, {})
     else:
         recipe = of_reference(config.recipe, files)
-    options = _options(config, files)
+    options = from_json(config.options, files) | changed
     if data:
         return make(recipe, options, files)
-    with without_data():
-        return make(recipe, options, files)
-
-
-def _options(config: Config, files: Files) -> dict[str, Any]:
-    return from_json(config.options, files)
+    try:
+        with without_data():
+            return make(recipe, options, files)
+    except ConfigError as error:
+        if error.field != "data":
+            raise
+        return make(recipe, options, files)  # a recipe that cannot do without them

@@ -17,6 +17,8 @@ _AT_LEAST = {
     **dict.fromkeys(("episodes", "validate_episodes"), 2),
     **dict.fromkeys(("validate_every", "seed"), 0),
 }
+OUTER = ("steps", "batch")
+"""Settings that a recipe has, too: an `Experiment` says them."""
 USUAL = {"episodes": 600, "validate_episodes": 200, "chunk": 25}
 """What settings are where neither the user nor the experiment says anything."""
 SUGGESTED = (*USUAL, "validate_every", "checkpoint_every", "task_chunk")
@@ -101,13 +103,17 @@ def check(settings: Settings) -> Settings:
     for field in dataclasses.fields(settings):
         value = getattr(settings, field.name)
         check_type(field.name, value, field.type)
-    for name, least in _AT_LEAST.items():
-        value = getattr(settings, name)
-        if value is not None and value < least:
-            raise ConfigError(name, value, f"an integer >= {least}")
+    for name in _AT_LEAST:
+        check_least(name, getattr(settings, name))
     if settings.seed > _LARGEST_SEED:
         raise ConfigError("seed", settings.seed, f"an integer <= {_LARGEST_SEED}")
     alarm = settings.inner_alarm
     if alarm is not None and not 0 < alarm < float("inf"):
         raise ConfigError("inner_alarm", alarm, "a finite number > 0")
     return settings
+
+
+def check_least(name: str, value: int | None) -> None:
+    """Raises a `ConfigError` where a value is less than the least of its setting."""
+    if value is not None and value < _AT_LEAST[name]:
+        raise ConfigError(name, value, f"an integer >= {_AT_LEAST[name]}")

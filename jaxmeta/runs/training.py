@@ -23,10 +23,10 @@ from jaxmeta.runs.fingerprint import differences, fingerprint
 from jaxmeta.runs.folder import RunFolder
 from jaxmeta.runs.fork import forked
 from jaxmeta.runs.job import Job, abstract_state, build, init_state
-from jaxmeta.runs.making import Made, make
+from jaxmeta.runs.making import Made, make, options_of
 from jaxmeta.runs.registry import Recipe
 from jaxmeta.runs.results import headline, make_result
-from jaxmeta.runs.settings import Settings
+from jaxmeta.runs.settings import OUTER, Settings
 from jaxmeta.runs.stop import Interrupted, Stop
 from jaxmeta.runs.tracker import check_tracker, open_tracker
 from jaxmeta.runs.writer import Writer
@@ -74,6 +74,10 @@ def train(
     for name in settings:
         if name not in {f.name for f in dataclasses.fields(Settings)}:
             raise ConfigError(name, "an unknown setting", "a field of jm.runs.Settings")
+    if isinstance(experiment, Recipe):  # its schedules follow its own steps
+        there = options_of(experiment, options or {}, None).options
+        shared = [name for name in OUTER if name in settings and name in there]
+        options = {n: settings.pop(n) for n in shared} | dict(options or {})
     made = as_made(experiment, options)
     chosen = Settings(**settings, out=None if out is None else str(out))
     return train_made(made, chosen, say)

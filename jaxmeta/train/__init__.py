@@ -1,11 +1,9 @@
 """The outer loop: objectives, trainer, evaluation."""
 
-from jaxmeta.train.estimators import Agreement as Agreement
-from jaxmeta.train.estimators import agreement_table as agreement_table
-from jaxmeta.train.estimators import antithetic as antithetic
-from jaxmeta.train.estimators import compare_estimators as compare_estimators
-from jaxmeta.train.estimators import estimators as estimators
-from jaxmeta.train.estimators import evolution_strategies as evolution_strategies
+from jaxmeta.train.compare import Agreement as Agreement
+from jaxmeta.train.compare import agreement_table as agreement_table
+from jaxmeta.train.compare import compare_gradients as compare_gradients
+from jaxmeta.train.evaluate import draw as draw
 from jaxmeta.train.evaluate import evaluate as evaluate
 from jaxmeta.train.evaluate import predictions as predictions
 from jaxmeta.train.evaluate import query_dependence as query_dependence

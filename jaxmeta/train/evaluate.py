@@ -224,7 +224,7 @@ def evaluate(
         # a task of our own is a pytree whose images are arguments of the program; any
         # other callable is compiled in
         task = task if isinstance(task, Partial) else Partial(task)
-        first, names = _is_episode(_draw(task, pairs[0][0])), class_names(task)
+        first, names = _is_episode(draw(task, pairs[0][0])), class_names(task)
         made = programs(first)
         found = spread(made.drawn, (meta, task), pairs, episodes)
     else:
@@ -291,6 +291,10 @@ def _shapes(episode: Episode):
 
 
 @jax.jit
-def _draw(task: Task, key: Key) -> Episode:
-    """One program: op by op, a drawn character would be a hundred small ones."""
+def draw(task: Task, key: Key) -> Episode:
+    """An episode of a task, which must be a pytree.
+
+    One program: op by op, a drawn character would be a hundred small ones. It is shared
+    by all who draw from a task here.
+    """
     return task(key)

@@ -12,6 +12,7 @@ from tests.learners.family import KEY, begin, net, task
 pytestmark = pytest.mark.usefixtures("x64")
 
 sgd = optax.sgd(0.3)
+EXACT = jm.gradients.implicit(solver=jm.gradients.cg(steps=40))
 LEARNERS = {
     "maml": lambda: jm.maml(net(), sgd, steps=2),
     "anil": lambda: jm.anil(net(), sgd, steps=2),
@@ -34,13 +35,13 @@ LEARNERS = {
     ),
     "proto_maml": lambda: jm.proto_maml(net(None), sgd, steps=2),
     # the implicit gradient is that of the minimum: walk all the way, solve exactly
-    "imaml": lambda: jm.imaml(net(), sgd, steps=300, lam=1.0, cg_steps=40),
+    "imaml": lambda: jm.imaml(net(), sgd, steps=300, lam=1.0, gradient=EXACT),
     "imaml_body": lambda: jm.imaml(
         net(),
         sgd,
         steps=300,
         lam=1.0,
-        cg_steps=40,
+        gradient=EXACT,
         adapt_only=lambda p: p[:4] != "head",
     ),
 }

@@ -6,7 +6,8 @@ import optax
 import pytest
 
 import jaxmeta as jm
-from tests.learners.family import KEY, begin, net, task, value_and_grad
+from jaxmeta.gradients import cg, implicit, unrolled
+from tests.learners.family import KEY, begin, net, same, task, value_and_grad
 from tests.learners.quadratic import W, episode, half_square, model
 
 pytestmark = pytest.mark.usefixtures("x64")
@@ -40,8 +41,9 @@ def test_closed_form(lam, minimum, loss, gradient):
 
 def test_without_conjugate_gradient_it_is_first_order_and_not_zero():
     learner = jm.imaml(
-        model(), optax.sgd(0.05), steps=500, lam=2.0, cg_steps=0, criterion=half_square
-    )
+        model(), optax.sgd(0.05), steps=500, lam=2.0, criterion=half_square,
+        gradient=implicit(solver=cg(steps=0)),
+    )  # fmt: skip
     meta = jm.Meta(jnp.array(W, jnp.float64))
     # (w . x_q) x_q at the minimum: 7 [4, 5, 6]
     np.testing.assert_allclose(
@@ -59,12 +61,48 @@ def test_the_gap_tells_how_far_the_walk_went():
     assert near < 1e-9 < 1e-2 < far
 
 
+def test_the_residual_of_its_system_is_among_the_metrics():
+    def residual(steps):
+        gradient = implicit(solver=cg(steps=steps))
+        learner = jm.imaml(net(), optax.sgd(0.2), steps=20, lam=1.0, gradient=gradient)
+        meta = begin(learner)
+        return float(learner.loss(meta, task(), KEY)[1].metrics["linear_residual"])
+
+    near, far = residual(40), residual(0)
+    assert near < 1e-9 < 1e-2 < far
+
+
+def test_the_walk_can_be_differentiated_instead():
+    """At its minimum the two gradients are one."""
+    ways = (implicit(solver=cg(steps=40)), unrolled())
+    learners = [
+        jm.imaml(net(), optax.sgd(0.2), steps=300, lam=1.0, gradient=g) for g in ways
+    ]
+    meta = begin(learners[0])
+    same(*(value_and_grad(learner, meta) for learner in learners), tol=1e-9)
+
+
+def test_a_network_that_shares_nothing_has_no_implicit_gradient():
+    text = r"gradient: got Implicit\(...\), wants one of"
+    with pytest.raises(ValueError, match=text):
+        jm.maml(net(), optax.sgd(0.1), gradient=implicit())
+    for learner in (
+        jm.anil(net(), optax.sgd(0.1), steps=20, gradient=implicit()),
+        jm.cavia(net(), optax.sgd(0.1), steps=20, gradient=implicit()),
+    ):
+        _, grads = value_and_grad(learner, begin(learner))
+        assert jnp.any(grads["layer1"]["kernel"] != 0)
+    for options in (dict(inner_batch=1), dict(query_weights=jnp.ones(5))):
+        with pytest.raises(ValueError, match=next(iter(options))):
+            jm.anil(net(), optax.sgd(0.1), gradient=implicit(), **options)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         (dict(steps=0), "steps: got 0, wants an integer >= 1"),
         (dict(lam=0.0), "lam: got 0.0, wants a positive number"),
-        (dict(cg_steps=-1), "cg_steps: got -1"),
+        (dict(gradient="implicit"), "gradient: got 'implicit', wants one of"),
     ],
 )
 def test_bad_options_are_named(options, message):

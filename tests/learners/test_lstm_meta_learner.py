@@ -29,7 +29,7 @@ def as_sgd(rule_params, rate):
 def test_its_limit_is_sgd(x64):
     net = jm.models.mlp(3, hidden=(5,), activation=jnp.tanh)
     learner = jm.lstm_meta_learner(net, steps=3, hidden=4)
-    twin = jm.maml(net, optax.sgd(0.3), steps=3, order="first")
+    twin = jm.maml(net, optax.sgd(0.3), steps=3, gradient=jm.gradients.first_order)
     episode = wide(probe()(KEY))
     meta = wide(learner.init(KEY, episode))
     meta.params["rule"] = as_sgd(meta.params["rule"], 0.3)

@@ -7,6 +7,7 @@ import optax
 import pytest
 
 import jaxmeta as jm
+from jaxmeta.gradients import annealed, first_order, unrolled
 from tests.learners.family import KEY, begin, net, same, task, value_and_grad
 from tests.learners.quadratic import W, episode, half_square, model
 
@@ -44,7 +45,7 @@ def test_weights_after_the_annealing_may_be_zero():
 def test_multi_step_loss_to_the_last_digit(memory):
     learner = jm.maml(
         model(), optax.sgd(0.01), steps=3, query_weights=jnp.ones(3) / 3,
-        memory=memory, criterion=half_square,
+        gradient=unrolled(memory=memory), criterion=half_square,
     )  # fmt: skip
     value, grads = value_and_grad(
         learner, jm.Meta(jnp.array(W, jnp.float64)), QUADRATIC
@@ -72,7 +73,7 @@ def test_the_order_and_the_weights_follow_the_outer_step():
     """One compiled program: first order, then second; uniform weights, then the last."""
     rate = optax.sgd(0.3)
     learner = jm.maml(
-        net(), rate, steps=2, order=lambda t: t >= 3,
+        net(), rate, steps=2, gradient=annealed(first_order, unrolled(), at=3),
         query_weights=jm.multi_step_weights(2, epochs=2, epoch=1, afterwards="last"),
     )  # fmt: skip
     meta = begin(learner)
@@ -92,7 +93,11 @@ def test_the_order_and_the_weights_follow_the_outer_step():
         assert meta.buffers["step"] == t
         value, grads, buffers = run(meta)
         expected = jm.maml(
-            net(), rate, steps=2, order="second" if t >= 3 else "first", query_weights=w
+            net(),
+            rate,
+            steps=2,
+            query_weights=w,
+            gradient=unrolled() if t >= 3 else first_order,
         )
         same((value, grads), value_and_grad(expected, plain))
         meta = meta._replace(buffers=buffers)
@@ -103,7 +108,7 @@ def test_the_outer_step_counts_in_fit():
         net(),
         optax.sgd(0.3),
         steps=1,
-        order=lambda t: t >= 2,
+        gradient=annealed(first_order, unrolled(), at=2),
         criterion=jm.criteria.regression,
     )
     trainer = jm.make_trainer(jm.episodic(learner), optax.sgd(0.1))
@@ -158,7 +163,10 @@ def test_more_steps_at_test_time_use_the_same_parameters():
             lambda: jm.maml(net(), optax.sgd(0.1), steps=2, query_weights=[1.0]),
             r"query_weights: got shape \(1,\), wants \(2,\)",
         ),
-        (lambda: jm.maml(net(), optax.sgd(0.1), order="third"), "order: got 'third'"),
+        (
+            lambda: jm.maml(net(), optax.sgd(0.1), gradient="third"),
+            "gradient: got 'third'",
+        ),
     ],
 )
 def test_bad_options_are_named(build, message):

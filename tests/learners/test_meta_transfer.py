@@ -18,9 +18,12 @@ def body():
     return jm.models.mlp(None, hidden=(3,), activation=jnp.tanh)
 
 
+WAYS = {"second": jm.gradients.unrolled(), "first": jm.gradients.first_order}
+
+
 def built(order="second", steps=2, **options):
     learner = jm.meta_transfer(
-        body(), optax.sgd(RATE), steps=steps, order=order, **options
+        body(), optax.sgd(RATE), steps=steps, gradient=WAYS[order], **options
     )
     episode = task()
     meta = learner.init(jax.random.key(1), episode)
@@ -110,8 +113,8 @@ def test_a_given_head_and_a_learned_rule():
 
 
 def test_errors_name_the_field():
-    with pytest.raises(ValueError, match="order: got 'third'"):
-        jm.meta_transfer(body(), optax.sgd(0.1), order="third")
+    with pytest.raises(ValueError, match="gradient: got 'third'"):
+        jm.meta_transfer(body(), optax.sgd(0.1), gradient="third")
     with pytest.raises(ValueError, match="steps: got -1"):
         jm.meta_transfer(body(), optax.sgd(0.1), steps=-1)
     other = jm.models.mlp(None, hidden=(4,)).init(KEY, task().support.inputs)

@@ -38,7 +38,9 @@ def net(outputs=5):
 SGD = optax.sgd(0.1)
 GRADIENT = {
     "maml": lambda: jm.maml(net(), SGD, steps=2),
-    "maml, first order": lambda: jm.maml(net(), SGD, steps=2, order="first"),
+    "maml, first order": lambda: jm.maml(
+        net(), SGD, steps=2, gradient=jm.gradients.first_order
+    ),
     "anil": lambda: jm.anil(net(), SGD, steps=2),
     "boil": lambda: jm.boil(net(), SGD, steps=2),
     "meta_sgd": lambda: jm.meta_sgd(net(), init_rate=0.1, steps=2),

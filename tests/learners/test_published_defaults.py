@@ -16,6 +16,8 @@ MANN = dict(
     hidden=200, slots=128, width=40, heads=4, decay=0.95, write="key", sharpness=None
 )
 GATES = dict(hidden=20, forget_bias=(4.0, 5.0), input_bias=(-5.0, -4.0))
+UNROLLED = jm.gradients.unrolled()
+CG_5 = jm.gradients.implicit(solver=jm.gradients.cg(steps=5), damping=0.0)
 
 DEFAULTS = [
     # Mishra et al. 2018, section 5.1 and appendix A: TC dilations 2, 4, 8, ...
@@ -35,7 +37,7 @@ DEFAULTS = [
     # Finn et al. 2018; the weight of the divergence and log std -4 = log 0.018 are those
     # of the public program (cnguyen10/few_shot_meta_learning)
     (platipus_process, dict(steps=5, kl_weight=1e-6, init_std=0.02, init_gamma=0.01)),
-    (jm.platipus, dict(order="second", samples=10, train_samples=1, bound="mean")),
+    (jm.platipus, dict(gradient=UNROLLED, samples=10, train_samples=1, bound="mean")),
     # Yoon et al. 2018: the chaser loss of eq. 9, one step and one more
     (jm.bmaml, dict(particles=5, steps=1, leader_steps=1, objective="chaser")),
     # Zhang et al. 2018, eqs. 3 to 5: both losses alike, the generator's not saturating
@@ -45,7 +47,7 @@ DEFAULTS = [
     # with the paper's T = 1 the loss of five ways cannot fall below 0.43
     (jm.matching_network, dict(temperature=0.1)),
     # Finn et al. 2017, sections 5.1 and 5.2: 1 to 5 steps
-    (jm.maml, dict(steps=5, order="second")),
+    (jm.maml, dict(steps=5, gradient=UNROLLED)),
     # Li et al. 2017: one step
     (jm.meta_sgd, dict(steps=1, init_rate=0.01)),
     # Antoniou et al. 2019, section 5, and the configuration of their program
@@ -54,7 +56,7 @@ DEFAULTS = [
     # Zintgraf et al. 2019, section 5.1
     (jm.cavia, dict(context=5, steps=1)),
     # Rajeswaran et al. 2019, appendix: Omniglot 5-way
-    (jm.imaml, dict(steps=16, lam=2.0, cg_steps=5, damping=0.0)),
+    (jm.imaml, dict(steps=16, lam=2.0, gradient=CG_5)),
     # Sun et al. 2019, section 5.1
     (jm.meta_transfer, dict(steps=20)),
     # Snell et al. 2017, eq. 2

@@ -73,7 +73,7 @@ def inner_of(problem):
     return INNER[name](**options)
 
 
-def build(problem, maml=jm.maml, **extra):
+def build(problem, maml=jm.maml, memory="store"):
     """The learner of a problem, and where its meta-gradient is taken."""
     apply = MODELS[problem["model"]]
     model = jm.Model(
@@ -85,16 +85,16 @@ def build(problem, maml=jm.maml, **extra):
     if problem["method"] == "reptile":
         return jm.reptile(model, inner, **options)
     if problem["method"] == "imaml":
-        return jm.imaml(model, inner, lam=problem["lam"], cg_steps=20, cg_tol=1e-14,
-                        **options)  # fmt: skip
-    for name in ("order", "truncate"):
-        if name in problem:
-            options[name] = problem[name]
+        solver = jm.gradients.cg(steps=20, tolerance=1e-14)
+        way = jm.gradients.implicit(solver=solver)
+        return jm.imaml(model, inner, lam=problem["lam"], gradient=way, **options)
+    last = 0 if problem.get("order") == "first" else problem.get("truncate")
+    options["gradient"] = jm.gradients.unrolled(memory=memory, last=last)
     if "adapt_only" in problem:
         options["adapt_only"] = lambda path: path == problem["adapt_only"]
     if "query_weights" in problem:
         options["query_weights"] = arrays(problem["query_weights"])
-    return maml(model, inner, **options, **extra)
+    return maml(model, inner, **options)
 
 
 def episode_of(problem):
@@ -111,7 +111,9 @@ def solve(problem, **options):
         directions = [arrays(direction) for direction in problem["directions"]]
         value = lambda p: learner.loss(jm.Meta(p), episode, jax.random.key(0))[0]  # noqa: E731
         stacked = jax.tree.map(lambda *x: np.stack(x), *directions)
-        found = jm.train.antithetic(value, meta.params, stacked, sigma=problem["sigma"])
+        found = jm.gradients.antithetic(
+            value, meta.params, stacked, sigma=problem["sigma"]
+        )
         return {"gradient": found}
     episodes = jax.tree.map(lambda x: x[None], episode)
     quick = {"xla_backend_optimization_level": 0}
@@ -140,6 +142,12 @@ def check(problem, found):
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_problem(name):
     check(PROBLEMS[name], solve(PROBLEMS[name]))
+
+
+@pytest.mark.parametrize("memory", ["remat", "sqrt", "mixed"])
+@pytest.mark.parametrize("name", ["maml-5-steps", "anil-tanh-net"])
+def test_every_memory_has_all_digits(name, memory):
+    check(PROBLEMS[name], solve(PROBLEMS[name], memory=memory))
 
 
 def test_the_file_is_what_the_generator_writes():

@@ -30,7 +30,11 @@ def test_dice_is_the_gradient_after_one_step(offset):
 
 @pytest.mark.parametrize(
     "options",
-    [{"order": "first"}, {"surrogate": rl.score}, {"surrogate": rl.lvc}],
+    [
+        {"gradient": jm.gradients.first_order},
+        {"surrogate": rl.score},
+        {"surrogate": rl.lvc},
+    ],
     ids=["first order", "score", "lvc"],
 )
 def test_the_others_are_not(options):
@@ -69,7 +73,9 @@ def test_sampled_dice_is_unbiased_within_its_interval():
 
 
 def test_sampled_first_order_is_not():
-    assert in_errors(replicates(small.agent(order="first"))).max() > 10
+    assert (
+        in_errors(replicates(small.agent(gradient=jm.gradients.first_order))).max() > 10
+    )
 
 
 def test_zero_steps_are_the_policy_gradient():

@@ -193,7 +193,8 @@ def test_an_inner_adam_is_refused_at_init():
     agent = rl.maml_pg(small.ENV, policy, inner)
     with pytest.raises(ValueError, match=r"inner: .* not finite"):
         agent.init(KEY, small.problem()[0])
-    rl.maml_pg(small.ENV, policy, inner, order="first").init(KEY, small.problem()[0])
+    way = jm.gradients.first_order
+    rl.maml_pg(small.ENV, policy, inner, gradient=way).init(KEY, small.problem()[0])
 
 
 def test_adapting_helps_on_goal_bandits():

@@ -187,7 +187,7 @@ FINE = {
 def test_an_infinite_derivative_is_refused_with_the_reason(name):
     with pytest.raises(ValueError, match=r"inner: .* not finite.*eps_root > 0"):
         jm.maml(jm.models.mlp(1), SPOILT[name]())
-    jm.maml(jm.models.mlp(1), SPOILT[name](), order="first")
+    jm.maml(jm.models.mlp(1), SPOILT[name](), gradient=jm.gradients.first_order)
 
 
 # zero biases, and names and shapes that masks go by
@@ -258,7 +258,7 @@ def test_learners_judge_the_parameters_that_they_move(name):
     spoilt = optax.masked(optax.adam(0.1), biases)
     with pytest.raises(ValueError, match=r"inner: .* not finite"):
         init(spoilt)
-    init(spoilt, order="first")
+    init(spoilt, gradient=jm.gradients.first_order)
     init(optax.masked(optax.adam(0.1, eps_root=1e-8), biases))
 
 

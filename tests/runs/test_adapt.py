@@ -1,6 +1,5 @@
 """Someone's own images: read like the training images, classified, counted."""
 
-import dataclasses
 import json
 
 import jax
@@ -9,11 +8,10 @@ import pytest
 from PIL import Image
 
 from jaxmeta import tasks
-from jaxmeta.runs import ConfigError
-from jaxmeta.runs.adapt import _load, adapt
-from jaxmeta.runs.folder import RunFolder, create, read_config
+from jaxmeta.runs import ConfigError, load
+from jaxmeta.runs.adapt import adapt
 
-from .conftest import TINY
+from .conftest import tiny
 
 
 def write(root, batch, names, paper):
@@ -28,6 +26,12 @@ def write(root, batch, names, paper):
 
 
 @pytest.fixture(scope="module")
+def run(finished):
+    """The shared run, opened without its data."""
+    return load(finished[0], data=False)
+
+
+@pytest.fixture(scope="module")
 def drawings(tmp_path_factory):
     """Three characters, dark on light: `support/` and `query/`."""
     root = tmp_path_factory.mktemp("drawings")
@@ -39,10 +43,10 @@ def drawings(tmp_path_factory):
     return root
 
 
-def test_a_line_an_image_and_the_accuracy(finished, drawings):
+def test_a_line_an_image_and_the_accuracy(run, drawings):
     lines, notes = [], []
     found = adapt(
-        finished[0],
+        run,
         drawings / "support",
         drawings / "query",
         say=lines.append,
@@ -52,43 +56,40 @@ def test_a_line_an_image_and_the_accuracy(finished, drawings):
     path, label, probability = lines[0].split("\t")
     assert path.endswith("query/a/00.png") and label in "abc"
     assert 1 / 3 <= float(probability) <= 1
-    assert "3 classes, 6 support and 12 query images, 12x12 grey" in notes[0]
-    assert "turned to light on dark (judged by the support)" in notes[0]
-    assert notes[1] == "support images: 40x40 pixels"
+    assert notes[0] == "3 classes, 6 support and 12 query files"
+    assert notes[1] == "12x12 grey, turned to light on dark (judged by the support)"
+    assert notes[2] == "support images: 40x40 pixels"
     right = sum(p.label == p.path.parent.name for p in found)
-    assert notes[3] == f"accuracy {100 * right / 12:.2f} % of 12 images"
+    assert notes[4] == f"accuracy {100 * right / 12:.2f} % of 12 files"
     assert right > 6  # chance is 4
 
 
-def test_dark_or_light_paper_is_all_the_same(finished, drawings):
-    light = adapt(finished[0], drawings / "support", drawings / "query", say=str)
-    dark = adapt(
-        finished[0], drawings / "dark/support", drawings / "dark/query", say=str
-    )
+def test_dark_or_light_paper_is_all_the_same(run, drawings):
+    light = adapt(run, drawings / "support", drawings / "query", say=str)
+    dark = adapt(run, drawings / "dark/support", drawings / "dark/query", say=str)
     assert [p.label for p in light] == [p.label for p in dark]
 
 
-def test_pixels_have_the_scale_of_the_training_images(finished, drawings):
+def test_pixels_have_the_scale_of_the_training_images(run, drawings):
     """Batch statistics do not tell one scale from another, so nor do the labels."""
-    recipe = read_config(finished[0])
     support, query = (
         sorted((drawings / part / "a").iterdir()) for part in ("support", "query")
     )
     for invert in (None, True, False):
-        asked = [(path, "a") for path in query]
-        for x in _load(recipe, {"a": support}, asked, invert, str):
+        read = run.experiment.reader.read(support, query, invert)
+        for x in (read.support, read.query):
             assert x.dtype == np.float32
             assert 0 <= x.min() < 0.5 < x.max() <= 1
 
 
-def test_flat_query_has_no_accuracy(finished, drawings):
+def test_flat_query_has_no_accuracy(run, drawings):
     notes = []
     flat = drawings / "query/a"
-    found = adapt(finished[0], drawings / "support", flat, say=str, note=notes.append)
-    assert len(found) == 4 and len(notes) == 3
+    found = adapt(run, drawings / "support", flat, say=str, note=notes.append)
+    assert len(found) == 4 and len(notes) == 4
 
 
-def test_any_picture_of_a_person_will_do(finished, drawings, tmp_path):
+def test_any_picture_of_a_person_will_do(run, drawings, tmp_path):
     """Large, turned, wide, transparent, 16-bit, palette: the same labels, and it says so."""
     sixteen = False
     for path in sorted((drawings / "support").glob("*/*.png")):
@@ -114,11 +115,11 @@ def test_any_picture_of_a_person_will_do(finished, drawings, tmp_path):
             big.resize((300, 160)).convert("P").save(folder / path.name)
     lines = []
     adapt(
-        finished[0], tmp_path / "support", drawings / "query",
+        run, tmp_path / "support", drawings / "query",
         as_json=True, say=lines.append,
     )  # fmt: skip
     told = json.loads(lines[0])
-    plain = adapt(finished[0], drawings / "support", drawings / "query", say=str)
+    plain = adapt(run, drawings / "support", drawings / "query", say=str)
     agree = [
         p["class"] == q.label for p, q in zip(told["predictions"], plain, strict=True)
     ]
@@ -127,15 +128,15 @@ def test_any_picture_of_a_person_will_do(finished, drawings, tmp_path):
     for one in told["predictions"]:
         assert one["probability"] == max(one["probabilities"].values())
         assert abs(sum(one["probabilities"].values()) - 1) < 1e-4
-    assert told["notes"][1] == (
+    assert told["notes"][2] == (
         "support images: 160x160 to 300x160 pixels, 2 turned upright (EXIF), "
         "2 with transparency put on white, 1 from 16-bit grey, "
         "1 stretched to a square, 1 from palette"
     )
 
 
-def test_bad_folders_are_named(finished, drawings, tmp_path):
-    support, query, run = drawings / "support", drawings / "query", finished[0]
+def test_bad_folders_are_named(run, drawings, tmp_path):
+    support, query = drawings / "support", drawings / "query"
     (tmp_path / "empty").mkdir()
     (tmp_path / "one/a").mkdir(parents=True)
     Image.new("L", (9, 9)).save(tmp_path / "one/a/x.png")
@@ -149,9 +150,9 @@ def test_bad_folders_are_named(finished, drawings, tmp_path):
         (tmp_path / "nowhere", query, "support: got"),
         (tmp_path / "empty", query, "support: got"),
         (tmp_path / "one", query, "support: got 1 class folder, wants 2 or more"),
-        (tmp_path / "broken", query / "a", "support: got an unusable image"),
+        (tmp_path / "broken", query / "a", "got an unusable file"),
         (support, tmp_path / "nowhere", "query: got"),
-        (support, tmp_path / "empty", "query: got .* without an image"),
+        (support, tmp_path / "empty", "query: got .* without a file"),
         (support, tmp_path / "other", "query: got class 'z', wants .* a, b, c"),
     ]
     for given, asked, message in cases:
@@ -161,14 +162,15 @@ def test_bad_folders_are_named(finished, drawings, tmp_path):
 
 
 def test_a_fixed_head_wants_its_number_of_classes(drawings, tmp_path):
-    recipe = dataclasses.replace(TINY, learner="maml", ways=4)
-    create(RunFolder(tmp_path), recipe, "0")
+    out = tiny(
+        tmp_path / "run", learner="maml", inner_steps=1, ways=4, train_ways=4, steps=1,
+        settings={"validate_every": 0, "episodes": 2},
+    )  # fmt: skip
     with pytest.raises(ConfigError, match="support: got 3 class folders, wants 4"):
-        adapt(tmp_path, drawings / "support", drawings / "query")
+        adapt(load(out, data=False), drawings / "support", drawings / "query")
 
 
-def test_regression_has_no_images(drawings, tmp_path):
-    recipe = dataclasses.replace(TINY, dataset="sinusoid", learner="maml")
-    create(RunFolder(tmp_path), recipe, "0")
-    with pytest.raises(ConfigError, match="run: got a run on sinusoid"):
-        adapt(tmp_path, drawings / "support", drawings / "query")
+def test_an_experiment_without_a_reader_is_refused(run, drawings):
+    blind = load(run.path, run.experiment._replace(reader=None))
+    with pytest.raises(ConfigError, match="wants a run whose experiment has a reader"):
+        adapt(blind, drawings / "support", drawings / "query")

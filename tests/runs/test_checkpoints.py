@@ -1,6 +1,5 @@
 """Damage is noticed, named, put aside, and the step before it is used."""
 
-import dataclasses
 import os
 import random
 import shutil
@@ -10,10 +9,10 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from jaxmeta.runs import RunError, checkpoints, train
+from jaxmeta.runs import RunError, checkpoints, loop
 from jaxmeta.runs.checkpoints import Snapshot
 
-from .conftest import TINY
+from .conftest import tiny
 
 STATE = {"w": jnp.arange(600.0).reshape(20, 30), "n": (jnp.zeros((), "int32"), ())}
 LIKE = jax.eval_shape(lambda: (STATE, {"b": jnp.ones(3)}))
@@ -145,15 +144,14 @@ def test_save_clears_what_a_killed_one_left(copy):
 
 
 def test_lost_checkpoints_are_no_silent_restart(finished, tmp_path, monkeypatch):
-    run = shutil.copytree(finished[0], tmp_path / "run")
-    shutil.rmtree(run / "checkpoints")
-    (run / "result.json").unlink()
+    out = shutil.copytree(finished[0], tmp_path / "run")
+    shutil.rmtree(out / "checkpoints")
+    (out / "result.json").unlink()
 
     def enough(*args):
         raise RunError("enough")
 
-    monkeypatch.setattr(train.loop, "run", enough)
-    recipe = dataclasses.replace(TINY, out=str(run))
+    monkeypatch.setattr(loop, "run", enough)
     said = r"got to step 10 and there is no checkpoint of it; it starts again"
     with pytest.warns(UserWarning, match=said), pytest.raises(RunError, match="enough"):
-        train.train(recipe)
+        tiny(out)

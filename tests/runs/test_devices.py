@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-TINY = "sinusoid-maml --hidden 4 --steps 4 --tasks 4 --chunk 2 --episodes 4".split()
+TINY = "sinusoid-maml --hidden 4 --steps 4 --batch 4 --chunk 2 --episodes 4".split()
 
 
 def train(*options, folder):
@@ -32,8 +32,8 @@ def test_two_devices_train_as_one(tmp_path):
     assert len(rows[0]) == 2
 
 
-def test_devices_that_do_not_divide_the_tasks(tmp_path):
+def test_devices_that_do_not_divide_the_batch(tmp_path):
     done = train("--devices", "3", folder=tmp_path / "run")
     assert done.returncode == 2
-    assert done.stderr.strip().endswith("devices: got 3, wants a divisor of tasks = 4")
+    assert done.stderr.strip().endswith("devices: got 3, wants a divisor of batch = 4")
     assert not (tmp_path / "run").exists()

@@ -1,34 +1,23 @@
 """Two files out, the same numbers back: parameters, and the program that uses them."""
 
-import dataclasses
-
 import jax
 import numpy as np
 import pytest
 from jax import export as jax_export
 
-from jaxmeta.runs import ConfigError
-from jaxmeta.runs.build import build, make_tester
-from jaxmeta.runs.evaluate import load_snapshot
+from jaxmeta.runs import ConfigError, load
 from jaxmeta.runs.export import export, flatten, load_parameters
-from jaxmeta.runs.folder import RunFolder, read_config
-from jaxmeta.runs.train import chosen, train
 
-from .conftest import TINY
+from .conftest import tiny
 
 safetensors = pytest.importorskip("safetensors.numpy")
 pytest.importorskip("flatbuffers")
 
 
-def kept(path):
-    recipe = read_config(path)
-    job = build(recipe)
-    return recipe, job, chosen(recipe, load_snapshot(RunFolder(path), job))[0]
-
-
 def test_both_files_give_the_numbers_of_the_run(finished, tmp_path):
-    written = export(finished[0], tmp_path, say=str)
-    recipe, job, meta = kept(finished[0])
+    run = load(finished[0], data=False)
+    written = export(run, tmp_path, say=str)
+    learner, meta = run.learner, run.meta
     back = load_parameters(written.parameters, meta)
     jax.tree.map(np.testing.assert_array_equal, back, meta)
 
@@ -36,8 +25,7 @@ def test_both_files_give_the_numbers_of_the_run(finished, tmp_path):
     assert written.symbolic == ("n", "m")
     assert set(program.platforms) == {"cpu", "cuda", "tpu"}
     parameters = safetensors.load_file(written.parameters)
-    episode = job.tasks.test(jax.random.key(3))
-    learner = make_tester(recipe)
+    episode = run.experiment.tasks.test(jax.random.key(3))
     for n, m in ((2, 6), (1, 1)):  # any number of examples and queries
         support = jax.tree.map(lambda x, n=n: x[:n], episode.support)
         queries = episode.query.inputs[:m]
@@ -51,24 +39,23 @@ def test_both_files_give_the_numbers_of_the_run(finished, tmp_path):
 
 
 def test_an_inner_loop_is_exported_too(tmp_path):
-    recipe = dataclasses.replace(
-        TINY, dataset="sinusoid", learner="maml", inner_rate=0.1, ways=5, steps=2,
-        out=str(tmp_path / "run"),
+    out = tiny(
+        tmp_path / "run", learner="maml", inner_steps=2, steps=1,
+        settings={"validate_every": 0, "episodes": 2},
     )  # fmt: skip
-    train(recipe, say=str)
-    written = export(tmp_path / "run", say=str)
-    _, job, meta = kept(tmp_path / "run")
+    run = load(out)
+    written = export(run, say=str)
     program = jax_export.deserialize(bytearray(written.program.read_bytes()))
-    episode = job.tasks.test(jax.random.key(3))
-    fast = job.tester.adapt(meta, episode.support, jax.random.key(0))
-    want = job.tester.predict(meta, fast, episode.query.inputs)
+    episode = run.experiment.tasks.test(jax.random.key(3))
+    fast = run.learner.adapt(run.meta, episode.support, jax.random.key(0))
+    want = jax.nn.softmax(run.learner.predict(run.meta, fast, episode.query.inputs))
     parameters = safetensors.load_file(written.parameters)
     got = program.call(parameters, *episode.support[:2], episode.query.inputs)
     np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-6)
 
 
 def test_other_parameters_are_refused(finished, tmp_path):
-    meta = kept(finished[0])[2]
+    meta = load(finished[0], data=False).meta
     flat = {name: np.asarray(x) for name, x in flatten(meta).items()}
     name = sorted(flat)[0]
     for change, message in [

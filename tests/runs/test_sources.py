@@ -5,10 +5,10 @@ import dataclasses
 import jax
 import numpy as np
 import pytest
+from jaxmeta.runs.sources import SOURCES, make_tasks
 
 from jaxmeta.data.class_lists import published
 from jaxmeta.runs import ConfigError
-from jaxmeta.runs.sources import SOURCES, make_tasks
 from jaxmeta.tasks import class_names
 
 from ..data.files import encoded

@@ -3,7 +3,6 @@
 The programs are this file itself: `python -m tests.scorecard.bits train|keys ...`.
 """
 
-import dataclasses
 import json
 import subprocess
 import sys
@@ -46,51 +45,24 @@ def answer(module: str, *words: str, **variables: str) -> dict:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def tiny(learner: str, dataset: str = "glyphs"):
-    """A recipe of a learner that compiles quickly."""
-    from jaxmeta.runs import RECIPES
-
-    base = RECIPES["sinusoid-maml" if dataset == "sinusoid" else "glyphs-protonet-5w1s"]
-    classes = (
-        {} if dataset == "sinusoid" else {"ways": 3, "train_ways": None, "size": 8}
-    )
-    return dataclasses.replace(
-        base, learner=learner, model="mlp", hidden=(8,), shots=2, queries=4, tasks=2,
-        norm="none", inner_steps=2, inner_rate=0.01, episodes=4, **classes,
-    )  # fmt: skip
-
-
-def trainable(dataset: str) -> list[str]:
-    """The learners of the command line that a data set can train."""
-    from jaxmeta.runs.build import METHODS
-
-    return [n for n, m in METHODS.items() if m.regression or dataset != "sinusoid"]
-
-
 def _train(learners: list[str] | None, steps: int) -> dict[str, str]:
     import jax
 
     from jaxmeta import train
-    from jaxmeta.runs.build import build, init_state
+    from jaxmeta.runs.job import init_state
+    from tests.scorecard import tiny
 
     found = {}
-    for dataset in ("glyphs", "sinusoid"):
-        for name in trainable(dataset):
-            if learners is not None and name not in learners:
-                continue
-            try:
-                job = build(tiny(name, dataset))
-            except ValueError:
-                continue  # this learner has no network of this size
+    for recipe in (tiny.GLYPHS, tiny.SINUSOID):
+        for name, job in tiny.jobs(learners, recipe):
 
             @jax.jit
             def run(task, key, job=job):
                 state = init_state(job, key)
                 return train.fit(job.trainer, task, state, key, steps=steps, batch=2)
 
-            found[f"{name} on {dataset}"] = digest(
-                run(job.tasks.train, jax.random.key(0))
-            )
+            task = job.experiment.tasks.train
+            found[f"{name}, {recipe}"] = digest(run(task, jax.random.key(0)))
     return found
 
 
@@ -99,7 +71,7 @@ def _keys(learners: list[str] | None) -> dict[str, str]:
     import numpy as np
 
     import jaxmeta as jm
-    from jaxmeta.runs.build import build, init_state
+    from tests.scorecard import tiny
 
     found = {}
     data = jm.data.from_counts(np.arange(60), [20, 20, 20], ("a", "b", "c"))
@@ -108,32 +80,31 @@ def _keys(learners: list[str] | None) -> dict[str, str]:
     seen = digest((draws.support.inputs, draws.query.inputs))
     found["first ten episodes"] = "" if seen.startswith(GOLDEN) else seen[:12]
     with jax.debug_key_reuse(True):
-        for name in learners or trainable("glyphs"):
+        for name, job in tiny.jobs(learners):
             try:
-                job = build(tiny(name))
-            except ValueError:
-                continue
-            try:
-                _once(job, init_state)
+                _once(job)
                 found[name] = ""
             except jax.errors.KeyReuseError as error:
                 found[name] = " ".join(str(error).split())[:150]
     return found
 
 
-def _once(job, init_state) -> None:
+def _once(job) -> None:
     import jax
 
     from jaxmeta import train
+    from jaxmeta.runs.job import init_state
+
+    learner, tasks = job.experiment.learner, job.experiment.tasks
 
     @jax.jit
     def everything(key):
         making, drawing, learning = jax.random.split(key, 3)
         state = init_state(job, making)
-        episode = job.tasks.train(drawing)
+        episode = tasks.train(drawing)
         adapting, judging = jax.random.split(learning)
-        outputs = train.predictions(job.learner, state.meta, episode, adapting)
-        return job.learner.loss(state.meta, episode, judging), outputs
+        outputs = train.predictions(learner, state.meta, episode, adapting)
+        return learner.loss(state.meta, episode, judging), outputs
 
     jax.block_until_ready(everything(jax.random.key(0)))
 

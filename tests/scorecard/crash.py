@@ -6,18 +6,10 @@ import signal
 import time
 from pathlib import Path
 
-from jaxmeta.runs import folder
-from jaxmeta.runs.build import build
-from jaxmeta.runs.evaluate import load_snapshot
-from jaxmeta.runs.folder import RunFolder
+from jaxmeta.runs import folder, load
+from tests.scorecard import tiny
 from tests.scorecard.score import Score, Tally, digest, scratch
 from tests.scorecard.zygote import Zygote
-
-TINY = (
-    "sinusoid-maml --hidden 8 --tasks 2 --queries 5 --shots 5 --chunk 1 "
-    "--episodes 4 --validate-episodes 4 --checkpoint-every 5"
-).split()
-"""A run whose steps take no time, with a checkpoint every five of them."""
 
 
 def kill(kills: int = 20, steps: int = 200, seed: int = 0) -> Score:
@@ -28,7 +20,7 @@ def kill(kills: int = 20, steps: int = 200, seed: int = 0) -> Score:
     targets = sorted(rng.sample(range(2, steps - 10), kills))
     inside = 0
     with scratch() as root, Zygote(root) as zygote:
-        words = ["train", *TINY, "--steps", str(steps)]
+        words = ["train", *tiny.WORDS, "--steps", str(steps), "--checkpoint-every", "5"]
         first = zygote.run(*words, "--out", "whole")
         if first:
             return Score(0, kills, f"the run itself fails: {_log(root)}")
@@ -65,7 +57,14 @@ def terminate(times: int = 10, steps: int = 200, seed: int = 1) -> Score:
     rng, tally, slowest = random.Random(seed), Tally(), 0.0
     targets = sorted(rng.sample(range(1, steps - 10), times))
     with scratch() as root, Zygote(root) as zygote:
-        words = ["train", *TINY, "--steps", str(steps), "--checkpoint-every", "1000"]
+        words = [
+            "train",
+            *tiny.WORDS,
+            "--steps",
+            str(steps),
+            "--checkpoint-every",
+            "1000",
+        ]
         for target in targets:
             child = zygote.start(*words, "--out", "run")
             hit = child.kill_when(
@@ -117,8 +116,7 @@ def _saved(out: Path) -> int:
 
 def _final(out: Path) -> tuple:
     """Hash of state, best and key; best score; the log."""
-    job = build(folder.read_config(out))
-    snapshot = load_snapshot(RunFolder(out), job)
+    snapshot = load(out).snapshot
     return digest(snapshot[:3]), json.dumps(snapshot.info["best"]), _losses(out)
 
 

@@ -1,6 +1,6 @@
 """Input that chance made: nothing but typed errors may come of it."""
 
-import dataclasses
+import copy
 import json
 import random
 import resource
@@ -9,8 +9,11 @@ from pathlib import Path
 
 from jaxmeta import data
 from jaxmeta.data import DataError
-from jaxmeta.runs import DEFAULT, RECIPES, ConfigError, RunError
-from jaxmeta.runs.check import from_dict
+from jaxmeta.runs import folder, load
+from jaxmeta.runs.errors import ConfigError, RunError
+from jaxmeta.runs.folder import RunFolder
+from jaxmeta.runs.settings import Settings
+from tests.scorecard import tiny
 from tests.scorecard.pictures import write_classes
 from tests.scorecard.score import Score, Tally, scratch
 
@@ -20,21 +23,22 @@ def fuzz(each: int = 10_000, seed: int = 0) -> Score:
     value, never a hang of 5 s, another exception or a gigabyte more."""
     rng, tally, slowest = random.Random(seed), Tally(), 0.0
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    recipe = dataclasses.asdict(RECIPES[DEFAULT])
-    text = json.dumps({"version": "1", "recipe": recipe})
     with scratch() as root:
+        run = RunFolder(root / "run")
+        folder.create(run, tiny.made(tiny.GLYPHS), Settings(), "1")
+        text = run.config.read_text()
+        config = json.loads(text)
         write_classes(root / "images", 1, 1)
         image = root / "images/class00/0.png"
         whole = image.read_bytes()
-        (root / "run").mkdir()
         for i in range(each):
-            for what, run in (
-                ("config", lambda: _config(rng, recipe)),
-                ("file", lambda i=i: _file(rng, i, root, text, image, whole)),
+            for what, attempt in (
+                ("config", lambda: _config(rng, config, run)),
+                ("file", lambda i=i: _file(rng, i, run, text, image, whole)),
             ):
                 start = time.process_time()
                 try:
-                    run()
+                    attempt()
                     problem = ""
                 except (ConfigError, DataError, RunError):
                     problem = ""
@@ -56,28 +60,34 @@ _ODD = (
 )  # fmt: skip
 
 
-def _config(rng: random.Random, recipe: dict) -> object:
-    values = dict(recipe)
+def _config(rng: random.Random, config: dict, run: RunFolder) -> object:
+    """A run folder of which some values are others, opened: recipe, options, settings."""
+    values = copy.deepcopy(config)
     for _ in range(rng.randint(1, 3)):
+        part = rng.choice(("recipe", "options", "options", "settings", "settings", ""))
+        mutated = values.get(part) if part else values
+        if not isinstance(mutated, dict):
+            continue
         how = rng.random()
-        name = rng.choice(list(values) or ["ways"])
+        name = rng.choice(list(mutated) or ["ways"])
         if how < 0.7:
-            values[name] = rng.choice(_ODD)
+            mutated[name] = rng.choice(_ODD)
         elif how < 0.85:
-            values.pop(name, None)
+            mutated.pop(name, None)
         else:
-            values[name[: rng.randint(0, 9)] + rng.choice(["", "s", "_", "z"])] = 1
-    return from_dict(values)
+            mutated[name[: rng.randint(0, 9)] + rng.choice(["", "s", "_", "z"])] = 1
+    run.config.write_text(json.dumps(values))
+    return load(run.path, data=False)
 
 
-def _file(rng: random.Random, i: int, root: Path, text: str, image: Path, whole: bytes):
-    from jaxmeta.runs.folder import read_config
-
+def _file(
+    rng: random.Random, i: int, run: RunFolder, text: str, image: Path, whole: bytes
+):
     if i % 2:
         image.write_bytes(_mutated(rng, whole))
         return data.load_images([image], size=8)
-    (root / "run/config.json").write_bytes(_mutated(rng, text.encode()))
-    return read_config(root / "run")
+    run.config.write_bytes(_mutated(rng, text.encode()))
+    return folder.read_config(run.path)
 
 
 def _mutated(rng: random.Random, content: bytes) -> bytes:

@@ -7,36 +7,24 @@ import numpy as np
 import jaxmeta as jm
 from jaxmeta.core import Batch, Episode
 from jaxmeta.data import Splits, from_counts
+from jaxmeta.runs.experiment import tested
+from jaxmeta.runs.job import init_state
 from jaxmeta.testing import evidence, guards
 from jaxmeta.testing.evidence import Leak
-from tests.scorecard.bits import tiny, trainable
+from tests.scorecard import tiny
 from tests.scorecard.score import Score, Tally
-
-
-def _jobs(learners: list[str] | None):
-    """Learner name -> its job, for all that fit a tiny network."""
-    from jaxmeta.runs.build import build
-
-    for name in learners or trainable("glyphs"):
-        try:
-            yield name, build(tiny(name))
-        except ValueError:
-            continue
 
 
 def query_independent(learners: list[str] | None = None) -> Score:
     """QUERY-INDEPENDENT: logits alone, in the batch, shuffled and sorted by class agree
     to 1e-5, or `evaluate` stamps the result; batch statistics must be found out."""
-    from jaxmeta.runs.build import init_state
-
     tally = Tally()
-    for name, job in _jobs(learners):
+    for name, job in tiny.jobs(learners):
         key = jax.random.key(0)
-        state, episode = init_state(job, key), job.tasks.test(key)
+        task = tested(job.experiment.tasks)
+        state, episode = init_state(job, key), task(key)
         moved = guards.query_independence(job.tester, state.meta, episode, key)
-        found = jm.evaluate(
-            job.tester, state.meta, job.tasks.test, key, episodes=2, chunk=2
-        )
+        found = jm.evaluate(job.tester, state.meta, task, key, episodes=2, chunk=2)
         stamped = found.transductive
         tally.add(moved <= 1e-5 or stamped, f"{name}: moves by {moved:.1e}, no stamp")
 
@@ -128,16 +116,14 @@ def _neighbours(data):
 def label_null(episodes: int = 1000, learners: list[str] | None = None) -> Score:
     """LABEL-NULL: with random support labels, and with none, accuracy is chance for
     every learner; one that peeks at a fixed class order is found out."""
-    from jaxmeta.runs.build import init_state
-
     tally = Tally()
-    for name, job in _jobs(learners):
+    for name, job in tiny.jobs(learners):
         key = jax.random.key(0)
         state = init_state(job, key)
         for empty in (False, True):
 
             def null(job=job, state=state, empty=empty, key=key):
-                task, n = job.tasks.test, episodes
+                task, n = tested(job.experiment.tasks), episodes
                 guards.label_null(
                     job.tester, state.meta, task, key, episodes=n, empty=empty
                 )

@@ -1,5 +1,6 @@
 """Files that were made to harm: they are refused by name, and nothing in them runs."""
 
+import contextlib
 import io
 import json
 import struct
@@ -13,8 +14,10 @@ import numpy as np
 from jaxmeta import data
 from jaxmeta.data.archives import extract
 from jaxmeta.data.cache import cached
-from jaxmeta.runs import checkpoints, folder
+from jaxmeta.runs import checkpoints, folder, load
 from jaxmeta.runs.errors import ConfigError, RunError
+from tests.scorecard.inputs import call
+from tests.scorecard.old import COMMANDS
 from tests.scorecard.score import Score, Tally, scratch
 from tests.scorecard.storage import LIKE, saved
 
@@ -24,9 +27,12 @@ TYPED = (data.DataError, ConfigError, RunError)
 # package makes a pickle.
 _PICKLE = "cos\nsystem\n(S'touch {}'\ntR."
 
+_SOURCE = "import pathlib\n\npathlib.Path({0!r}).touch()\n\n\ndef mine(*args): ...\n"
+GLYPHS = {"package": "glyphs-protonet-5w1s"}
+
 
 def no_exec() -> Score:
-    """NO-EXEC-25: 25 hostile files, each opened the way a user would: a typed error or
+    """NO-EXEC: 33 hostile files, each opened the way a user would: a typed error or
     harmless data, no file outside its folder, and no canary."""
     tally = Tally()
     for number, (name, case) in enumerate(_cases().items()):
@@ -88,7 +94,26 @@ def _cases() -> dict[str, Callable[[Path, Path], object]]:
             text = values if raw else json.dumps(values)
             text = str(text).replace("CANARY", str(canary))
             (inner / "config.json").write_text(text)
-            folder.read_config(inner)
+            load(inner)
+
+        return case
+
+    def run_of(recipe: dict, **options: object):
+        """A run folder that names code, which lies beside it and in the current folder;
+        opened in Python and by every command."""
+
+        def case(inner: Path, canary: Path):
+            with contextlib.chdir(inner):
+                (inner / "evil.py").write_text(_SOURCE.format(str(canary)))
+                parts = {"recipe": recipe, "options": options, "settings": {}}
+                whole = {"format": folder.FORMAT, "version": "0.2", **parts}
+                text = json.dumps(whole).replace("FOLDER", str(inner))
+                (inner / "config.json").write_text(text)
+                for words in COMMANDS:
+                    status, said = call([word.format(run=inner) for word in words])
+                    if status != 2 or said.count("\n") != 1:
+                        raise RuntimeError(f"{words}: status {status}, {said}")
+                load(inner)
 
         return case
 
@@ -157,10 +182,26 @@ def _cases() -> dict[str, Callable[[Path, Path], object]]:
         "cache of zeros": as_cache(lambda canary: bytes(100)),
         "pickle for a config": config(_PICKLE.replace("{}", "CANARY"), raw=True),
         "YAML tag for a config": config(yaml, raw=True),
-        "import string for a learner": config({"recipe": _recipe("os.system")}),
-        "code for a learner": config(
-            {"recipe": _recipe("__import__('os').system('touch CANARY')")}
+        "import string for a learner": run_of(GLYPHS, learner="os.system"),
+        "code for a learner": run_of(
+            GLYPHS, learner="__import__('os').system('touch CANARY')"
         ),
+        "file and function for a recipe": run_of(
+            {"file": "evil.py", "function": "mine", "sha256": "0" * 64}
+        ),
+        "path of a file for a recipe": run_of(
+            {"file": "FOLDER/evil.py", "function": "mine", "sha256": ""}
+        ),
+        "FILE.py:FUNCTION for a recipe of the package": run_of(
+            {"package": "FOLDER/evil.py:mine"}
+        ),
+        "module and function for a recipe": run_of({"package": "os:system"}),
+        "module for a recipe": run_of({"package": "evil"}),
+        "function of Python for a recipe": run_of({"python": "evil.mine"}),
+        "file for a network": run_of(
+            GLYPHS, network={"file": "evil.py", "function": "mine", "sha256": ""}
+        ),
+        "FILE.py:FUNCTION for a network": run_of(GLYPHS, network="FOLDER/evil.py:mine"),
         "nested 100,000 deep": config("[" * 100_000, raw=True),
         "number of 5,000 digits": config('{"recipe": ' + "9" * 5000 + "}", raw=True),
         "zip slip": zip_with("../escaped"),
@@ -184,7 +225,3 @@ def _npy_header(kind: str, shape: tuple) -> bytes:
     text = f"{{'descr': '{kind}', 'fortran_order': False, 'shape': {shape!r}, }}"
     text = text.ljust(117) + "\n"
     return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text.encode()
-
-
-def _recipe(learner: str) -> dict:
-    return {"name": "x", "summary": "", "learner": learner, "schema": "x"}

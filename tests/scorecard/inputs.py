@@ -11,31 +11,34 @@ import numpy as np
 import jaxmeta as jm
 from jaxmeta import data
 from jaxmeta.data import DataError
-from jaxmeta.runs import ConfigError
+from jaxmeta.runs.errors import ConfigError
 from tests.scorecard.pictures import write_classes
 from tests.scorecard.score import Score, Tally, scratch
 
+RUN = Path(__file__).parent / "formats" / "0.2.0"
+"""A run on drawn glyphs, for what is wrong with the words after it."""
+
 CONFIGS = {
     "trian": "did you mean 'train'",
-    "train nope": "recipe: got 'nope', wants one of",
-    "train sinusoid-mml": "did you mean 'sinusoid-maml'",
+    "train nope": "recipe: got 'nope', wants a recipe",
+    "train glyphs-mml-5w1s": "did you mean 'glyphs-maml-5w1s'",
     "train --wayz 4": "did you mean 'ways'",
     "train --ways five": "ways: got 'five', wants an integer",
     "train --ways 1": "ways: got 1, wants an integer >= 2",
     "train --shots 0": "shots: got 0",
     "train --steps -5": "steps: got -5",
-    "train --tasks 4 --task-chunk 3": "wants a divisor of tasks",
+    "train --batch 4 --task-chunk 3": "wants a divisor of batch",
     "train --seed 4294967296": "seed: got 4294967296",
     "train --rate nan": "rate: got nan, wants a finite number > 0",
-    "train --rate fast": "rate: got 'fast', wants a number",
     "train --clip inf": "clip: got inf",
-    "train --hidden 40 0": "hidden: got",
-    "train --order third": "wants one of second, first",
+    "train --network mlp --hidden 40 0": "hidden: got",
+    "train --learner maml --inner newton": "wants one of sgd, adam",
     "train --learner mamll": "did you mean 'maml'",
     "train --on-nonfinite ignore": "wants one of raise, skip_task, rollback",
-    "train sinusoid-maml --model conv4": "model: got conv4, wants mlp",
+    "train sinusoid-maml --network conv4": "network: got conv4",
     "train --fork nowhere": "run: got nowhere",
     "evaluate nowhere": "no such folder",
+    "evaluate {run} --wayz 3": "did you mean 'ways'",
 }
 """Words of a command line -> what the one line on stderr says."""
 
@@ -132,7 +135,16 @@ def _folders() -> dict[str, tuple[Callable[[Path], object], str]]:
 
         return case
 
-    train = ("train", "folder-protonet-5w1s", "--model", "mlp", "--data")
+    train = (
+        "train",
+        "--dataset",
+        "folder",
+        "--network",
+        "mlp",
+        "--train-ways",
+        "None",
+        "--data",
+    )
     zeros = "0" * 64
 
     def fetch(url: str, sha: str = zeros):
@@ -156,7 +168,7 @@ def _folders() -> dict[str, tuple[Callable[[Path], object], str]]:
         ),
         "archive that is text": (archive(b"hello"), "a.zip"),
         "archive that is cut": (archive(b"PK\3\4" + bytes(20)), "a.zip"),
-        "data missing": (refused("train", "omniglot-maml-5w1s"), "data: got nothing"),
+        "data missing": (refused("train", "--dataset", "omniglot"), "data: got nothing"),
         "data nowhere": (refused(*train, "{root}/nowhere"), "data: got"),
         "too few classes": (refused(*train, "{root}/images"), "wants at most"),
         "too few images": (
@@ -212,7 +224,7 @@ def bad_input() -> Score:
         )
 
     def line(words: str) -> None:
-        status, said = call(words.split())
+        status, said = call(words.format(run=RUN).split())
         if status == 2 and said.count("\n") == 1:
             raise ConfigError("line", said, "")
 

@@ -1,10 +1,10 @@
 """Out of memory: which knobs the error names, and that what was saved is whole."""
 
-from tests.scorecard.crash import TINY
+from tests.scorecard import tiny
 from tests.scorecard.score import Score, Tally, scratch
 from tests.scorecard.zygote import Zygote
 
-KNOBS = ("--tasks", "--task-chunk", "--inner-steps", "--order first", "remat")
+KNOBS = ("--batch", "--task-chunk", "--inner-steps", "--order first", "remat")
 
 
 def oom() -> Score:
@@ -12,11 +12,11 @@ def oom() -> Score:
     what to turn down; what was saved is whole and goes on."""
     tally = Tally()
     with scratch() as root, Zygote(root) as zygote:
-        small = ["train", *TINY, "--steps", "20"]
+        small = ["train", *tiny.WORDS, "--steps", "20"]
         status = zygote.run(*small, "--out", "old")
         tally.add(status == 0, f"the small run: {status}")
         # a terabyte of activations: refused at once, before a page of it is touched
-        huge = ["--fork", "old", "--steps", "40", "--tasks", "500000000"]
+        huge = ["--fork", "old", "--steps", "40", "--batch", "500000000"]
         status = zygote.run("train", *huge, "--out", "new", "--validate-every", "0")
         said = (root / "log.txt").read_text().splitlines()
         line = said[-1] if said else ""

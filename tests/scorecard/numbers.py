@@ -1,6 +1,5 @@
 """Numbers that are not finite, put where they hurt most."""
 
-import dataclasses
 import warnings
 
 import jax
@@ -10,8 +9,15 @@ import optax
 
 import jaxmeta as jm
 from jaxmeta.core import Aux, Meta
-from jaxmeta.runs import RECIPES
+from jaxmeta.runs.checkpoints import Snapshot
 from jaxmeta.runs.errors import RunError
+from jaxmeta.runs.job import build, init_state
+from jaxmeta.runs.nonfinite import explain_step, rolled_back, watch
+from jaxmeta.runs.settings import Settings
+from jaxmeta.runs.training import train_made
+from jaxmeta.train import TrainState
+from tests.scorecard import tiny
+from tests.scorecard.pictures import write_classes
 from tests.scorecard.score import Score, Tally, digest, scratch
 
 TASKS, BAD = 16, 11
@@ -113,20 +119,19 @@ def _bad_steps(steps: int) -> bool:
     return same and bool(jm.train.all_finite(after)) and int(after.step) == steps
 
 
-def _recipe(**changes):
-    return dataclasses.replace(
-        RECIPES["sinusoid-maml"], hidden=(8,), tasks=2, shots=5, queries=5, chunk=2,
-        steps=6, episodes=4, validate_episodes=4, checkpoint_every=2, **changes,
-    )  # fmt: skip
+def _made(**options):
+    few = {"hidden": (8,), "batch": 2, "shots": 5, "queries": 5}
+    return tiny.made(tiny.SINUSOID, **{**few, **options})
+
+
+_SHORT = Settings(steps=6, chunk=2, episodes=4, validate_episodes=4, checkpoint_every=2)
 
 
 def _message() -> bool:
-    from jaxmeta.runs.train import train
-
     with scratch() as root:
-        recipe = _recipe(inner_rate=1e38, out=str(root / "run"))
+        settings = _SHORT.having(out=str(root / "run"))
         try:
-            train(recipe, say=lambda line: None)
+            train_made(_made(inner_rate=1e38), settings, say=lambda line: None)
         except RunError as error:
             words = ("outer step 1,", "task 0", "inner step 1", "gradient of")
             return all(word in str(error) for word in words)
@@ -134,50 +139,40 @@ def _message() -> bool:
 
 
 def _message_classes() -> bool:
-    from jaxmeta.runs import nonfinite
-    from jaxmeta.runs.build import build, init_state
-    from tests.scorecard.pictures import write_classes
-
     with scratch() as root:
         write_classes(root / "data", classes=15, each=4)
-        recipe = dataclasses.replace(
-            RECIPES["glyphs-maml-5w1s"], dataset="folder", data=str(root / "data"),
-            model="mlp", hidden=(4,), size=8, ways=2, shots=1, queries=1, tasks=2,
-            train_queries=None, inner_rate=1e38, validate_every=0,
+        made = tiny.made(
+            "glyphs-maml-5w1s", dataset="folder", data=str(root / "data"), size=8,
+            network="mlp", hidden=(4,), ways=2, shots=1, queries=1, train_queries=None,
+            batch=2, inner_rate=1e38,
         )  # fmt: skip
-        job = build(recipe)
+        job = build(made, _SHORT.having(validate_every=0))
         state = init_state(job, jax.random.key(0))
-        text = nonfinite.explain_step(job, state, jax.random.key(1))
+        text = explain_step(job, state, jax.random.key(1))
         return "classes class" in text and "task 0" in text
 
 
 def _rollback() -> bool:
-    from jaxmeta.runs import nonfinite
-    from jaxmeta.runs.checkpoints import Snapshot
-    from jaxmeta.train import TrainState
-
     def state(x, step):
         return TrainState(Meta(jnp.full(3, x)), (), jnp.asarray(step, "int32"))
 
     saved = Snapshot(state(1.0, 4), (), jax.random.key(0), {"best": None})
     with warnings.catch_warnings(record=True) as seen:
         warnings.simplefilter("always")
-        found, step, info = nonfinite.rolled_back(saved, state(2.0, 7), "loss: got nan")
+        found, step, info = rolled_back(saved, state(2.0, 7), "loss: got nan")
     told = "rolled back to step 4" in str(seen[0].message)
     right = digest(found.meta) == digest(saved.state.meta)
     return right and step == 8 == int(found.step) and info["rollbacks"] == 1 and told
 
 
 def _alarm() -> bool:
-    from jaxmeta.runs import nonfinite
-    from jaxmeta.runs.build import build, init_state
-
     said = []
     for rate in (0.01, 1.0):
-        job = build(_recipe(inner_rate=rate, inner_steps=3, inner_alarm=10.0))
+        made = _made(inner_rate=rate, inner_steps=3)
+        job = build(made, _SHORT.having(inner_alarm=10.0))
         state = init_state(job, jax.random.key(0))
         with warnings.catch_warnings(record=True) as seen:
             warnings.simplefilter("always")
-            nonfinite.watch(job, state.meta)
+            watch(job, state.meta)
         said.append([str(w.message) for w in seen])
     return not said[0] and len(said[1]) == 1 and "inner step" in said[1][0]

@@ -52,7 +52,7 @@ CHECKS: dict[str, tuple[Callable[..., Score], dict]] = {
     "CI-COVERAGE": (honesty.coverage, {}),
     "BAD-INPUT-60": (inputs.bad_input, {}),
     "FUZZ-10k": (fuzz.fuzz, {"each": 500}),
-    "NO-EXEC-25": (hostile.no_exec, {}),
+    "NO-EXEC": (hostile.no_exec, {}),
     "IMAGES-9": (pictures.images, {}),
     "OOM": (limits.oom, {}),
     "SUPPLY": (supply.supply, {}),

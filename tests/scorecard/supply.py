@@ -174,7 +174,7 @@ def _silent_import() -> bool:
         "def refuse(event, args):\n"
         "    if event.startswith('socket.'): raise SystemExit(3)\n"
         "sys.addaudithook(refuse)\n"
-        "import jaxmeta, jaxmeta.cli, jaxmeta.runs.train, jaxmeta.testing\n"
+        "import jaxmeta.cli, jaxmeta.recipes.few_shot, jaxmeta.runs.training, jaxmeta.testing\n"
     )
     command = [sys.executable, "-c", code]
     return subprocess.run(command, env=environment()).returncode == 0

@@ -113,7 +113,9 @@ def serve() -> None:
     from orbax.checkpoint import v1  # noqa: F401 (imported before the forks)
 
     import jaxmeta.cli
-    import jaxmeta.runs.train  # noqa: F401
+    import jaxmeta.recipes.few_shot
+    import jaxmeta.report.report
+    import jaxmeta.runs.training  # noqa: F401
 
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)

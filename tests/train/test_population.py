@@ -8,7 +8,6 @@ import pytest
 
 import jaxmeta as jm
 from jaxmeta.core import Aux, Meta
-from jaxmeta.functional.unroll import unroll
 from jaxmeta.train import fit_member, fit_population, successive_halving
 
 KEYS = jax.random.split(jax.random.key(0), 4)
@@ -118,11 +117,12 @@ def test_lambda_by_hypergradient_is_the_closed_form_of_ridge(x64):
     )
 
     def trained(log_lam):
-        def loss(w, batch, step):
+        def loss(w, log_lam):
             return jnp.mean((x @ w - y) ** 2) / 2 + jnp.exp(log_lam) * w @ w / 2
 
-        tx = optax.sgd(0.5)
-        return unroll(loss, jnp.zeros(3), tx, (), steps=200, memory="sqrt").params
+        way = jm.gradients.unrolled(memory="sqrt")
+        start, tx = jnp.zeros(3), optax.sgd(0.5)
+        return jm.argmin(loss, start, log_lam, tx, steps=200, gradient=way).params
 
     def ridge(log_lam):
         system = x.T @ x / 20 + jnp.exp(log_lam) * jnp.eye(3)

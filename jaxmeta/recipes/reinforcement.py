@@ -1,0 +1,340 @@
+"""Meta-reinforcement learning: a policy that learns a new task in a few episodes.
+
+Finn et al. 2017, https://arxiv.org/abs/1703.03400; Duan et al. 2016, RL^2,
+https://arxiv.org/abs/1611.02779.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from functools import partial, wraps
+from typing import Annotated, Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax import lax
+
+from jaxmeta import models, rl, train
+from jaxmeta.core import Key, Meta, Objective
+from jaxmeta.recipes.methods import make_inner
+from jaxmeta.report.finished import Finished
+from jaxmeta.rl.evaluate import all_real
+from jaxmeta.runs.errors import ConfigError
+from jaxmeta.runs.experiment import Experiment, Judge, Tasks
+from jaxmeta.runs.options import OneOf, use
+from jaxmeta.runs.registry import recipe
+from jaxmeta.runs.results import number
+from jaxmeta.train import Evaluation
+
+CURVE_TASKS = 200
+"""Test tasks that the adaptation curve is over, at most."""
+_AT_ONCE = 50  # tasks side by side
+
+
+class World(NamedTuple):
+    """An environment, and what acts in it.
+
+    Attributes:
+      name: for titles.
+      env: the tasks.
+      family: the distribution of an action.
+    """
+
+    name: str
+    env: rl.Env
+    family: rl.Family
+
+
+def point_navigation(
+    *,
+    horizon: int = 30,
+    reward: Literal["squared", "distance"] = "squared",
+    reached: float | None = None,
+    std: float = 0.1,
+) -> World:
+    """A point in the plane walks to a goal that it is not told.
+
+    Args:
+      horizon: steps of an episode.
+      reward: minus the distance to the goal, or minus its square.
+      reached: an episode ends at this distance; None: it goes on.
+      std: of an action, to begin with.
+    """
+    env = rl.point_navigation(horizon=horizon, reward=reward, reached=reached)
+    return World("point navigation", env, rl.gaussian(2, std=std))
+
+
+def tabular(
+    *, states: int = 10, actions: int = 5, horizon: int = 10, noise: float = 1.0
+) -> World:
+    """Random tabular decision processes.
+
+    Args:
+      states: how many.
+      actions: how many.
+      horizon: steps of an episode.
+      noise: standard deviation of a reward around its mean.
+    """
+    env = rl.tabular(states, actions, horizon=horizon, noise=noise)
+    return World(f"{states}-state processes", env, rl.categorical(actions))
+
+
+def bandit(*, arms: int = 5, pulls: int = 10) -> World:
+    """Bandits with Bernoulli rewards.
+
+    Args:
+      arms: how many.
+      pulls: of an episode.
+    """
+    return World(
+        f"{arms}-armed bandits", rl.bandit(arms, pulls=pulls), rl.categorical(arms)
+    )
+
+
+WORLDS = {f.__name__: f for f in (point_navigation, tabular, bandit)}
+"""Every environment by name."""
+
+
+Outer = tuple[Objective, optax.GradientTransformation]
+"""An outer step: an objective, and what applies its gradient."""
+
+
+def _outer(builder: Callable[..., Objective], make: Callable[..., Outer]):
+    """An outer step whose options are those of the objective's builder."""
+
+    @wraps(builder)
+    def outer(agent: rl.MetaAgent, adam: optax.GradientTransformation, **options):
+        return make(partial(builder, **options), agent, adam)
+
+    return outer
+
+
+OBJECTIVES = {
+    "policy_gradient": _outer(rl.policy_gradient, lambda f, a, adam: (f(a), adam)),
+    # these hand over a step, not a slope
+    "ppo": _outer(rl.ppo, lambda f, a, adam: (f(a, adam), optax.sgd(1.0))),
+    "trpo": _outer(rl.trpo, lambda f, a, adam: (f(a), optax.sgd(1.0))),
+}
+"""Every outer step by name."""
+
+
+@recipe("maml-pg")
+def maml_pg(
+    *,
+    env: Annotated[Callable[[], World], OneOf(WORLDS)] = use("point_navigation"),
+    hidden: tuple[int, ...] = (32, 32),
+    head_scale: float = 0.01,
+    inner_rate: float = 0.002,
+    inner_steps: int = 1,
+    plays: int = 20,
+    surrogate: Literal["dice", "lvc", "score"] = "lvc",
+    discount: float = 0.99,
+    normalise: bool = False,
+    objective: Annotated[Callable[..., Outer], OneOf(OBJECTIVES)] = use(
+        "policy_gradient"
+    ),
+    rate: float = 3e-3,
+    max_norm: float = 1.0,
+    steps: int = 200,
+    batch: int = 20,
+) -> Experiment:
+    """MAML for policies: one policy gradient from where it starts goes far.
+
+    Args:
+      env: the tasks.
+      hidden: widths of the policy's hidden layers.
+      head_scale: its last layer starts so much smaller.
+      inner_rate: learning rate of the inner step, plain SGD.
+      inner_steps: inner steps, each on new episodes.
+      plays: episodes of a task before each inner step, and after the last.
+      surrogate: whose second derivative is taken: dice is right; lvc leaves out how
+        actions change states, for less variance; score is as first published.
+      discount: of rewards.
+      normalise: scale the advantages of each sample to variance 1.
+      objective: the outer step.
+      rate: of Adam, which all but trpo use; it falls to 0 by a half cosine, but not
+        inside a step of ppo.
+      max_norm: largest norm of what Adam is given.
+      steps: outer steps.
+      batch: tasks in a step.
+
+    Returns:
+      An `Experiment`.
+    """
+    world = env()
+    width = world.family.width
+    network = models.mlp(width, hidden=hidden, activation=jnp.tanh)
+    policy = rl.policy(network, world.family, head_scale=head_scale)
+
+    def at(k: int) -> rl.MetaAgent:
+        return rl.maml_pg(
+            world.env,
+            policy,
+            make_inner("sgd", inner_rate),
+            steps=k,
+            episodes=plays,
+            discount=discount,
+            surrogate=getattr(rl, surrogate),
+            normalise=normalise,
+        )
+
+    if inner_steps < 0:
+        raise ConfigError("inner_steps", inner_steps, "an integer >= 0")
+    counts = sorted({0, 1, 2, 3, inner_steps})
+    outer = objective(at(inner_steps), _adam(rate, max_norm, steps))
+    made = _experiment(world, at, inner_steps, counts, plays, outer, "MAML-PG")
+    return made._replace(steps=steps, batch=batch)
+
+
+@recipe("rl2")
+def rl2(
+    *,
+    env: Annotated[Callable[[], World], OneOf(WORLDS)] = use("bandit"),
+    hidden: int = 48,
+    trial: int = 2,
+    plays: int = 1,
+    discount: float = 1.0,
+    trace: float = 0.5,
+    normalise: bool = False,
+    objective: Annotated[Callable[..., Outer], OneOf(OBJECTIVES)] = use(
+        "policy_gradient", value_cost=0.1, entropy_bonus=0.02
+    ),
+    rate: float = 1e-2,
+    max_norm: float = 1.0,
+    steps: int = 500,
+    batch: int = 128,
+) -> Experiment:
+    """RL^2: a recurrent policy whose memory outlives the episodes of a task.
+
+    Args:
+      env: the tasks.
+      hidden: width of the LSTM.
+      trial: episodes of a task; all but the last are for finding out.
+      plays: episodes that a test task's last one is averaged over.
+      discount: of rewards, across the episodes of a trial.
+      trace: lambda of the advantages.
+      normalise: scale the advantages of each trial to variance 1.
+      objective: the outer step.
+      rate: of Adam, which all but trpo use; it falls to 0 by a half cosine, but not
+        inside a step of ppo.
+      max_norm: largest norm of what Adam is given.
+      steps: outer steps.
+      batch: tasks in a step.
+
+    Returns:
+      An `Experiment`.
+    """
+    if trial < 1:
+        raise ConfigError("trial", trial, "an integer >= 1")
+    if hidden < 1:
+        raise ConfigError("hidden", hidden, "an integer >= 1")
+    world = env()
+
+    def at(k: int) -> rl.MetaAgent:
+        return rl.rl2(
+            world.env,
+            world.family,
+            hidden=hidden,
+            episodes=trial,
+            adapt_episodes=k,
+            discount=discount,
+            trace=trace,
+            normalise=normalise,
+        )
+
+    counts = sorted({0, 1, trial - 1})
+    outer = objective(at(trial - 1), _adam(rate, max_norm, steps))
+    made = _experiment(world, at, trial - 1, counts, plays, outer, "RL^2")
+    return made._replace(steps=steps, batch=batch)
+
+
+def _experiment(
+    world: World,
+    at: Callable[[int], rl.MetaAgent],
+    used: int,
+    counts: Sequence[int],
+    plays: int,
+    outer: Outer,
+    name: str,
+) -> Experiment:
+    """What both recipes have in common: how they are judged."""
+    if plays < 1:
+        raise ConfigError("plays", plays, "an integer >= 1")
+    tasks = world.env.tasks
+    return Experiment(
+        None,
+        Tasks(tasks, tasks, tasks),
+        outer[1],
+        objective=outer[0],
+        judge=judge(at(used), plays),
+        measures=(partial(_curve, at=at, counts=counts, plays=plays),),
+        facts={
+            "learner": name,
+            "env": world.name,
+            "horizon": world.env.horizon,
+            "adapted": used,
+            "plays": plays,
+        },
+        title=f"{name} on {world.name}",
+    )
+
+
+def judge(agent: rl.MetaAgent, plays: int) -> Judge:
+    """The mean return in a task after adapting to it, over tasks.
+
+    Args:
+      agent: adapts and plays.
+      plays: episodes played in each task afterwards.
+
+    Returns:
+      A `Judge`; parameters that are NaN score NaN, whatever actions come of them.
+    """
+
+    @partial(jax.jit, static_argnames=("tasks", "count"))
+    def scores(meta: Meta, key: Key, tasks: Any, count: int):
+        def one(t):
+            keys = jax.random.split(jax.random.fold_in(key, t), 3)
+            drawing, adapting, playing = keys
+            task = tasks(drawing)
+            fast = agent.adapt(meta, task, adapting)
+            found = agent.play(meta, fast, task, playing, plays).returns.mean()
+            return jnp.where(all_real((meta, fast)), found, jnp.nan)
+
+        return lax.map(one, jnp.arange(count), batch_size=min(_AT_ONCE, count))
+
+    def judged(meta: Meta, tasks: Any, key: Key, episodes: int) -> Evaluation:
+        found = np.asarray(scores(meta, key, tasks, episodes), np.float64)
+        return Evaluation(*train.interval(found), found, "return", episodes, False)
+
+    return judged
+
+
+def _curve(run: Finished, *, at, counts, plays: int) -> dict[str, Any]:
+    """The return after more and more adapting, on the same test tasks each time."""
+    count = min(run.episodes, CURVE_TASKS)
+    curve = rl.adaptation_curve(
+        at,
+        run.meta,
+        run.test,
+        run.key,
+        steps=counts,
+        count=count,
+        episodes=plays,
+        chunk=math.gcd(count, _AT_ONCE),
+    )
+    return {
+        "adaptation": {
+            "after": list(curve.steps),
+            "return": [number(float(x)) for x in curve.mean],
+            "ci95": [number(float(x)) for x in curve.ci95],
+        }
+    }
+
+
+def _adam(rate: float, max_norm: float, steps: int) -> optax.GradientTransformation:
+    for name, value in (("rate", rate), ("max_norm", max_norm)):
+        if not 0 < value < float("inf"):
+            raise ConfigError(name, value, "a finite number > 0")
+    adam = optax.adam(optax.cosine_decay_schedule(rate, steps))
+    return optax.chain(optax.clip_by_global_norm(max_norm), adam)
