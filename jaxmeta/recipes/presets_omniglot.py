@@ -115,7 +115,13 @@ for _learner, _summary, _more in (
     (
         # near theta the loss is concave in some directions: the damped system is
         # definite, and leans towards the first-order gradient
-        use("imaml", inner_rate=0.4, inner_steps=5, lam=0.1, damping=30.0),
+        use(
+            "imaml",
+            inner_rate=0.4,
+            inner_steps=5,
+            lam=0.1,
+            gradient=use("implicit", damping=30.0),
+        ),
         "Rajeswaran et al. 2019: 5 steps, damped; published 99.2 %",
         {"batch": 16, "steps": 2500},
     ),
