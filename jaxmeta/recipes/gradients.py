@@ -1,39 +1,85 @@
-"""Gradients of the command line: `--gradient NAME`, each with options of its own."""
+"""How to differentiate, on the command line: `--gradient NAME` wherever a learner takes one."""
 
-from typing import Any
+from typing import Any, Literal
 
 from jaxmeta import gradients
 from jaxmeta.gradients import Gradient
-from jaxmeta.runs.options import OneOf, Use, use
+from jaxmeta.runs.options import CHOICES, OneOf, Use, use
+
+
+def unrolled(
+    *,
+    memory: Literal["store", "remat", "sqrt", "mixed"] = "store",
+    last: int | None = None,
+) -> Gradient:
+    """Through the inner steps: exact.
+
+    Args:
+      memory: what the backward pass keeps; all give the same gradient.
+      last: only the last so many inner gradients are differentiated; None: all.
+    """
+    return gradients.unrolled(memory=memory, last=last)
 
 
 def first_order() -> Gradient:
-    """Holds the inner gradients constant: FOMAML."""
+    """The inner gradients held constant."""
     return gradients.first_order
 
 
-def evolution(*, sigma: float = 0.01, pairs: int = 16, beside: int = 8) -> Gradient:
-    """Differentiates nothing: antithetic evolution strategies.
+def annealed(*, second_from: int = 1000) -> Gradient:
+    """First order to begin with, then through the inner steps.
 
     Args:
-      sigma: width of the Gaussian that the loss is smoothed by.
-      pairs: pairs of evaluations.
-      beside: pairs computed side by side.
+      second_from: the outer step from which on it is exact.
     """
-    return gradients.evolution(sigma=sigma, pairs=pairs, chunk=beside)
+    first, then = gradients.first_order, gradients.unrolled()
+    return gradients.annealed(first, then, at=second_from)
+
+
+def implicit(
+    *,
+    solver: Literal["cg", "neumann", "direct"] = "cg",
+    solver_steps: int = 5,
+    damping: float = 0.0,
+) -> Gradient:
+    """That of a minimum; the path to it does not matter.
+
+    Args:
+      solver: of the linear system.
+      solver_steps: its steps; direct has none.
+      damping: added to the curvature; 0 is exact.
+    """
+    solvers = {
+        "cg": lambda: gradients.cg(steps=solver_steps),
+        "neumann": lambda: gradients.neumann(steps=solver_steps),
+        "direct": gradients.direct,
+    }
+    return gradients.implicit(solver=solvers[solver](), damping=damping)
+
+
+def evolution(*, sigma: float = 0.01, pairs: int = 16) -> Gradient:
+    """An estimate from forward passes alone.
+
+    Args:
+      sigma: standard deviation of the perturbations.
+      pairs: antithetic pairs of them.
+    """
+    return gradients.evolution(sigma=sigma, pairs=pairs)
 
 
 GRADIENTS = {
-    "unrolled": gradients.unrolled,
-    "first_order": first_order,
-    "implicit": gradients.implicit,
-    "evolution": evolution,
+    f.__name__: f for f in (unrolled, first_order, annealed, implicit, evolution)
 }
-"""Every way to differentiate an inner loop, by name."""
-
-ANY = OneOf(GRADIENTS)
+"""Every way to differentiate by name."""
 
 
-def named(value: Any) -> Use:
-    """What a builder's default is called here."""
-    return use(next(name for name, make in GRADIENTS.items() if make() == value))
+def _used(value: Any) -> Use:
+    """A builder's default, as a choice."""
+    if isinstance(value, gradients.Implicit):
+        return use("implicit", damping=value.damping)
+    if value == gradients.first_order:
+        return use("first_order")
+    return use("unrolled", memory=value.memory, last=value.last)
+
+
+CHOICES[Gradient] = OneOf(GRADIENTS, call=True, used=_used)

@@ -7,8 +7,8 @@ are the builder's own, with its defaults and its words.
 
 import inspect
 from collections.abc import Callable, Sequence
-from functools import partial, wraps
-from typing import Annotated, Any, Literal
+from functools import partial
+from typing import Any, Literal
 
 import optax
 
@@ -16,10 +16,10 @@ from jaxmeta import criteria, rules
 from jaxmeta.core import MetaLearner
 from jaxmeta.learners.maml import maml
 from jaxmeta.learners.probabilistic import Probabilistic, classifier
-from jaxmeta.recipes import gradients
+from jaxmeta.recipes import gradients  # noqa: F401 (the choice that `gradient` is)
 from jaxmeta.recipes.parts import Method, Room, Side
 from jaxmeta.runs.errors import ConfigError
-from jaxmeta.runs.options import Option, help_of, own_options, summary_of
+from jaxmeta.runs.options import annotation_of, help_of, own_options, summary_of
 
 Inner = Literal["sgd", "adam"]
 Make = Callable[[Side, int], MetaLearner | Probabilistic]
@@ -64,13 +64,7 @@ def completed(
     names = {p.name for p in own}
     if "inner_steps" in names:  # `steps` by another name: the recipe has one of its own
         names.add("steps")
-    names |= set(hide)
-    more = [o for o in own_options(builder) if o.name not in names]
-    gradient = inspect.signature(builder).parameters.get("gradient")
-    if gradient is not None and "gradient" not in names:
-        text = help_of(builder).get("gradient", "")
-        default = gradients.named(gradient.default)
-        more.append(Option("gradient", Annotated[object, gradients.ANY], default, text))
+    more = [o for o in own_options(builder) if o.name not in names | set(hide)]
     said = (
         {k: v for k, v in _COMMON.items() if k in names}
         | {o.name: _AS_MAML[o.name] for o in more if o.name in _AS_MAML}
@@ -79,20 +73,13 @@ def completed(
     )
     kind = inspect.Parameter.KEYWORD_ONLY
     added = [
-        inspect.Parameter(o.name, kind, default=o.default, annotation=o.kind)
+        inspect.Parameter(o.name, kind, default=o.default, annotation=annotation_of(o))
         for o in more
     ]
-
-    @wraps(function)
-    def run(room: Room, **given: Any) -> Method:
-        if "gradient" in given:
-            given["gradient"] = given["gradient"]()
-        return function(room, **given)
-
-    run.__signature__ = inspect.Signature([*own, *added])  # type: ignore
+    function.__signature__ = inspect.Signature([*own, *added])  # type: ignore
     lines = [f"  {name}: {text}" for name, text in said.items()]
-    run.__doc__ = "\n".join([summary_of(function), "", "Args:", *lines])
-    return run
+    function.__doc__ = "\n".join([summary_of(function), "", "Args:", *lines])
+    return function
 
 
 def make_inner(inner: Inner, rate: float) -> optax.GradientTransformation:

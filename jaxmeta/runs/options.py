@@ -31,10 +31,15 @@ class OneOf:
     Attributes:
       table: name -> function; or a function that gives it, where importing it is slow.
       files: whether FILE.py:FUNCTION does as well.
+      call: whether the value of the option is what the chosen function returns, and not
+        the function.
+      used: a default -> `Use`, where defaults are such values.
     """
 
     table: Mapping[str, Callable] | Callable[[], Mapping[str, Callable]]
     files: bool = False
+    call: bool = False
+    used: Callable[[Any], "Use"] | None = None
 
     def functions(self) -> Mapping[str, Callable]:
         return self.table() if callable(self.table) else self.table
@@ -50,6 +55,10 @@ class Use(NamedTuple):
 def use(name: str, **options: Any) -> Use:
     """`use("maml", inner_rate=0.4)`: the value of an option that is `OneOf` a table."""
     return Use(name, options)
+
+
+CHOICES: dict[Any, OneOf] = {}
+"""Types that are chosen out of a table wherever they are an argument: type -> table."""
 
 
 class Option(NamedTuple):
@@ -171,11 +180,15 @@ def bind(found: Found, values: Mapping[str, Any]) -> dict[str, Any]:
             raise ConfigError(name, "nothing", describe(option.kind))
         full[name] = value
 
+    def value(name: str, option: Option) -> Any:
+        if option.one_of is None:
+            return full[name]
+        part = partial(found.chosen[name], **arguments(name))
+        return part() if option.one_of.call else part
+
     def arguments(owner: str) -> dict[str, Any]:
         return {
-            option.argument: partial(found.chosen[name], **arguments(name))
-            if option.one_of
-            else full[name]
+            option.argument: value(name, option)
             for name, option in found.options.items()
             if option.owner == owner
         }
@@ -204,9 +217,13 @@ def own_options(function: Callable, owner: str = "") -> list[Option]:
         if typing.get_origin(kind) is Annotated:
             kind, *marks = typing.get_args(kind)
             one_of = next((m for m in marks if isinstance(m, OneOf)), None)
+        default = parameter.default
+        if one_of is None and _hashable(kind) and kind in CHOICES:
+            one_of = CHOICES[kind]
+            default = one_of.used(default) if one_of.used else default
         kind = kind if one_of else _plain_part(kind)
         if one_of is None and not plain(kind):
-            if parameter.default is REQUIRED:
+            if default is REQUIRED:
                 wants = (
                     "a default, or what a command line can give: int, float, bool, str, "
                     "Path, Literal, tuples of them, or None"
@@ -215,8 +232,17 @@ def own_options(function: Callable, owner: str = "") -> list[Option]:
             continue
         kind = str if one_of else kind
         text = said.get(name, "")
-        options.append(Option(name, kind, parameter.default, text, owner, one_of, name))
+        options.append(Option(name, kind, default, text, owner, one_of, name))
     return options
+
+
+def annotation_of(option: Option) -> Any:
+    """What a parameter is annotated with that is to become this option again."""
+    return Annotated[object, option.one_of] if option.one_of else option.kind
+
+
+def _hashable(kind: Any) -> bool:
+    return isinstance(kind, type)
 
 
 def plain(kind: Any) -> bool:
