@@ -1,20 +1,33 @@
 """Every recipe builds; a preset says what it changes and keeps the rest."""
 
 import pytest
+from PIL import Image
 
 from jaxmeta.runs import ConfigError, Settings, use
 from jaxmeta.runs.job import build
 from jaxmeta.runs.making import make, without_data
 from jaxmeta.runs.registry import RECIPES, known, preset
 
+
+def pictures(root):
+    """What the recipe that has no shapes without its data is given."""
+    for kind in ("source", "target"):
+        for name in ("a", "b"):
+            folder = root / kind / name
+            folder.mkdir(parents=True)
+            for i in range(12):  # one in ten is held out, an episode takes two
+                Image.new("L", (16, 16), i).save(folder / f"{i}.png")
+    return {"source": str(root / "source"), "target": str(root / "target"), "size": 16}
+
+
 FEW_SHOT = "jaxmeta.recipes.few_shot:few_shot"
 
 
 @pytest.mark.parametrize("name", known())
-def test_every_recipe_builds(name):
+def test_every_recipe_builds(name, tmp_path):
     """Shapes fit from the data to the outer step and the test; nothing is compiled."""
     with without_data():
-        made = make(known()[name], {})
+        made = make(known()[name], pictures(tmp_path) if name == "domains" else {})
         job = build(made, Settings())
     assert job.experiment.title and made.recipe.summary
     assert not set(made.experiment.facts) & {"accuracy", "mse"}
