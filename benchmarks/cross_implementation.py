@@ -62,7 +62,9 @@ def export():
 def by_jaxmeta(exported, *, steps, order="second", rates=False):
     model, treedef, names, leaves, alphas, tasks = exported
     inner = jm.rules.meta_sgd(RATE) if rates else optax.sgd(RATE)
-    learner = jm.maml(model, inner, steps=steps, order=order)
+    exact = order == "second"
+    gradient = jm.gradients.unrolled() if exact else jm.gradients.first_order
+    learner = jm.maml(model, inner, steps=steps, gradient=gradient)
     params = treedef.unflatten(map(jnp.asarray, leaves))
     if rates:
         alphas = treedef.unflatten(map(jnp.asarray, alphas))

@@ -3,7 +3,7 @@
     python benchmarks/memory.py [--problem NAME ...] [--repeats 3] [--out FILE]
     python benchmarks/memory.py --table          # results/memory.json as Markdown
 
-For one task, the meta-gradient of MAML is compiled under every `memory=`; the figure is
+For one task, the meta-gradient of MAML is compiled under every `unrolled(memory=)`; the figure is
 XLA's own: `compiled.memory_analysis().temp_size_in_bytes`, all that is neither argument
 nor result. It depends on the shapes alone, not on the load of the machine; the seconds
 do. `--repeats 0` compiles only, and quickly: the code generator's effort does not
@@ -106,7 +106,8 @@ PROBLEMS = {
 
 def measure(build, steps, memory, repeats):
     model, inner, task_loss, episode = build()
-    learner = jm.maml(model, inner, steps=steps, memory=memory, criterion=task_loss)
+    gradient = jm.gradients.unrolled(memory=memory)
+    learner = jm.maml(model, inner, steps=steps, gradient=gradient, criterion=task_loss)
     key = jax.random.key(0)
 
     def gradient(params, buffers, episode):

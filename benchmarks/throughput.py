@@ -127,8 +127,10 @@ def ours(case, sharded=False):
 
         return compiled(program, meta, tasks)
     else:
-        order = "first" if case.get("first") else "second"
-        learner = jm.maml(model, optax.sgd(RATE), steps=case["steps"], order=order)
+        gradient = jm.gradients.unrolled(last=0 if case.get("first") else None)
+        learner = jm.maml(
+            model, optax.sgd(RATE), steps=case["steps"], gradient=gradient
+        )
     if kind == "evaluate":
 
         def one(meta, task):

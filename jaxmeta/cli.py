@@ -160,11 +160,11 @@ def _train(words: Words, files: Files) -> int:
     own, fork = [n for n in words.names if ".py:" in n], words.said.get("fork")
     names = [n for n in words.names if ".py:" not in n]
     run = names[0] if names and _is_run(names[0]) else None
-    if len(names) > 1 or len(own) > 1 or (names and own and run is None):
-        raise ConfigError(
-            "train", " ".join(words.names), "one recipe, or one run folder"
-        )
     start = run or (fork[0] if fork and not names else None)
+    # a run may want several files: that of its function, and those of its options
+    if len(names) > 1 or (start is None and len(names) + len(own) > 1):
+        got = " ".join(words.names)
+        raise ConfigError("train", got, "one recipe, or one run folder")
     from jaxmeta.runs.making import from_json, make, options_of
     from jaxmeta.runs.registry import named, of_reference
     from jaxmeta.runs.settings import Settings, own_settings

@@ -14,7 +14,7 @@ from jax import lax
 from jax.test_util import check_grads
 
 import jaxmeta as jm
-import jaxmeta.learners.common as learners
+import jaxmeta.learners.inner_loop as learners
 from jaxmeta.gradients import argmin
 from tests.reference.test_reference import PROBLEMS, build, check, episode_of, solve
 

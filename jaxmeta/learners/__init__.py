@@ -21,6 +21,8 @@ from jaxmeta.learners.meta_gan import meta_gan as meta_gan
 from jaxmeta.learners.meta_sgd import meta_sgd as meta_sgd
 from jaxmeta.learners.meta_transfer import meta_transfer as meta_transfer
 from jaxmeta.learners.metaoptnet import metaoptnet as metaoptnet
+from jaxmeta.learners.online import oml as oml
+from jaxmeta.learners.online import test_time_training as test_time_training
 from jaxmeta.learners.padded import learner_of as learner_of
 from jaxmeta.learners.platipus import platipus as platipus
 from jaxmeta.learners.proto_maml import proto_maml as proto_maml
@@ -58,5 +60,7 @@ LEARNERS: dict[str, Callable[..., MetaLearner]] = {
     "platipus": platipus,
     "bmaml": bmaml,
     "meta_gan": meta_gan,
+    "oml": oml,
+    "test_time_training": test_time_training,
 }
 """Every method by name; the contract test and the command line read this table."""

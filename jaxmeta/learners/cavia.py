@@ -15,7 +15,8 @@ from jaxmeta import criteria, tree
 from jaxmeta.checks import at_least
 from jaxmeta.core import Array, Criterion, Key, Meta, MetaLearner, Model, PyTree, Rule
 from jaxmeta.gradients import Gradient, unrolled
-from jaxmeta.learners.common import Part, QueryWeights, unrolled_learner
+from jaxmeta.learners.common import Part
+from jaxmeta.learners.inner_loop import QueryWeights, unrolled_learner
 from jaxmeta.models.call import check_model
 from jaxmeta.models.per_step import PerStep, apply_at, gather
 

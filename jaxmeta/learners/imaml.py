@@ -12,7 +12,7 @@ from jaxmeta import criteria
 from jaxmeta.checks import at_least, positive
 from jaxmeta.core import Criterion, MetaLearner, Model
 from jaxmeta.gradients import Gradient, implicit
-from jaxmeta.learners.common import unrolled_learner
+from jaxmeta.learners.inner_loop import unrolled_learner
 from jaxmeta.learners.maml import network
 
 

@@ -4,6 +4,38 @@ Finn, Abbeel, Levine 2017, Model-Agnostic Meta-Learning for Fast Adaptation of D
 Networks, https://arxiv.org/abs/1703.03400. ANIL: Raghu et al. 2020,
 https://arxiv.org/abs/1909.09157. BOIL: Oh et al. 2021,
 https://arxiv.org/abs/2008.08882.
+
+The method itself, for one task; the rest of this file and of `common` is what a user can
+say about it:
+
+>>> import jax, jax.numpy as jnp, jaxmeta as jm
+>>> net = jm.models.mlp(1, hidden=(8,), activation=jnp.tanh)
+>>> def error(params, batch):
+...     outputs, _ = net.apply(jm.Meta(params), batch.inputs)
+...     return jm.losses.mse(outputs, batch.targets)
+>>> def plain_maml(theta, episode):
+...     phi = theta
+...     for _ in range(5):                                       # eq. 1, on the support set
+...         grads = jax.grad(error)(phi, episode.support)
+...         phi = jax.tree.map(lambda p, g: p - 0.1 * g, phi, grads)
+...     return error(phi, episode.query)                         # eq. 2, on the query set
+
+The loop is `argmin`, and the whole is `maml`: one gradient, to the last digits.
+
+>>> def by_argmin(theta, episode):
+...     loss = lambda phi, support: error(phi, support)
+...     found = jm.argmin(loss, theta, episode.support, optax.sgd(0.1), steps=5)
+...     return error(found.params, episode.query)
+>>> learner = jm.maml(net, optax.sgd(0.1), steps=5, criterion=jm.criteria.regression)
+>>> with jax.enable_x64(True):
+...     episode = jm.tasks.sinusoid()(jax.random.key(0))
+...     theta = learner.init(jax.random.key(1), episode).params
+...     theta, episode = jax.tree.map(lambda x: x.astype(float), (theta, episode))
+...     by_maml = lambda theta, e: learner.loss(jm.Meta(theta), e, jax.random.key(2))[0]
+...     ways = [jax.grad(f)(theta, episode) for f in (plain_maml, by_argmin, by_maml)]
+>>> apart = lambda a, b: max(float(abs(x - y).max()) for x, y in zip(*map(jax.tree.leaves, (a, b))))
+>>> apart(ways[0], ways[1]) < 1e-12, apart(ways[0], ways[2]) < 1e-12
+(True, True)
 """
 
 from collections.abc import Callable
@@ -13,14 +45,8 @@ import optax
 from jaxmeta import criteria, tree
 from jaxmeta.core import Criterion, Meta, MetaLearner, Model, Rule
 from jaxmeta.gradients import Gradient, unrolled
-from jaxmeta.learners.common import (
-    AllBut,
-    Only,
-    Part,
-    QueryWeights,
-    choose,
-    unrolled_learner,
-)
+from jaxmeta.learners.common import AllBut, Only, Part, choose
+from jaxmeta.learners.inner_loop import QueryWeights, unrolled_learner
 from jaxmeta.models.call import check_model
 from jaxmeta.models.per_step import PerStep, apply_at, gather
 

@@ -10,7 +10,7 @@ import optax
 from jaxmeta import criteria, rules
 from jaxmeta.core import Criterion, MetaLearner, Model, Rule
 from jaxmeta.gradients import Gradient, unrolled
-from jaxmeta.learners.common import QueryWeights
+from jaxmeta.learners.inner_loop import QueryWeights
 from jaxmeta.learners.maml import maml
 
 

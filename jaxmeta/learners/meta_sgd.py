@@ -9,7 +9,7 @@ from collections.abc import Callable
 from jaxmeta import criteria, rules
 from jaxmeta.core import Criterion, MetaLearner, Model
 from jaxmeta.gradients import Gradient, unrolled
-from jaxmeta.learners.common import QueryWeights
+from jaxmeta.learners.inner_loop import QueryWeights
 from jaxmeta.learners.maml import maml
 from jaxmeta.rules.spaces import Space
 

@@ -12,7 +12,8 @@ from jaxmeta import criteria, tree
 from jaxmeta.core import Criterion, Features, Meta, MetaLearner, Rule
 from jaxmeta.functional.prototypes import prototypes
 from jaxmeta.gradients import Gradient, unrolled
-from jaxmeta.learners.common import Part, QueryWeights, unrolled_learner
+from jaxmeta.learners.common import Part
+from jaxmeta.learners.inner_loop import QueryWeights, unrolled_learner
 from jaxmeta.models.call import check_model
 from jaxmeta.models.per_step import PerStep, apply_at, gather
 

@@ -72,7 +72,7 @@ def few_shot(
             "dataset": source.name,
             **drawn.facts,
             **source.facts,
-            "train_ways": train.ways,
+            "train_ways": drawn.facts.get("train_ways", train.ways),
         },
         title=f"{name}, {way}-way {shot}-shot on {source.name}",
         reader=source.reader,

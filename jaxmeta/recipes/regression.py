@@ -5,7 +5,7 @@ from typing import Annotated
 
 import jax
 
-from jaxmeta import criteria, tasks
+from jaxmeta import criteria, report, tasks
 from jaxmeta.core import Task
 from jaxmeta.recipes import methods, networks
 from jaxmeta.recipes.assembly import assembled
@@ -100,4 +100,5 @@ def regression(
             "queries": queries,
         },
         title=f"{name}, {shots}-shot {curves}",
+        pictures=(report.curves,),
     )

@@ -111,6 +111,7 @@ def meta_dataset(
         "ways": f"{min_ways} to {max_ways}",
         "shots": "varying",
         "queries": max_queries,
+        "train_ways": f"{min_ways} to {max_ways}",
     }
     return Drawn(made, width, width, facts)
 

@@ -57,7 +57,7 @@ def omniglot(
         shape=(size, size, 1),
         rotations=rotations,
         reader=reader.images(size, ink=True),
-        pictures=(partial(report.images, ink=True),),
+        pictures=(partial(report.images, ink=True), report.per_class),
         facts={"split": split},
     )
 
@@ -145,7 +145,7 @@ def folder(
         ),
         shape=(size, size, 3 if mode == "RGB" else 1),
         reader=reader.images(size, mode, invert=invert),
-        pictures=(partial(report.images, ink=invert),),
+        pictures=(partial(report.images, ink=invert), report.per_class),
     )
 
 
@@ -197,7 +197,7 @@ def tfds(
         raise ConfigError("data", "nothing", "tfds:NAME, a prepared set of TFDS")
     splits = None if unread() else read()
     shape = (size, size, 3) if splits is None else splits.train.inputs.shape[1:]
-    return Source(name, splits, shape=shape, pictures=(report.images,))
+    return Source(name, splits, shape=shape, pictures=(report.images, report.per_class))
 
 
 def own(
@@ -235,7 +235,7 @@ def _photographs(
         _read(load, data, f"the folder with {name}"),
         shape=(size, size, 3),
         reader=reader.images(size, "RGB"),
-        pictures=(report.images,),
+        pictures=(report.images, report.per_class),
     )
 
 

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 
 from jaxmeta.report import page
-from jaxmeta.report.figures import Draw, Theme
-from jaxmeta.report.pictures import drawn
+from jaxmeta.report.figures import Draw, Theme, drawn
 
 Rows = Mapping[str, list[dict]]
 """Run -> the lines of its metrics.jsonl."""
@@ -46,9 +45,7 @@ def write_comparison(file: Path, result: Mapping[str, Any], rows: Rows) -> None:
     parts.append(page.section("Learning curves", text, body))
     where = page.table(result["fingerprint"])
     parts.append(page.section("Where it ran", "This comparison.", where))
-    part = file.with_name(f".{file.name}.part")
-    part.write_text(page.page("comparison - jaxmeta", parts), encoding="utf-8")
-    part.replace(file)
+    page.write(file, page.page("comparison - jaxmeta", parts))
 
 
 _FACTS = ("dataset", "split", "ways", "shots", "queries", "domains")

@@ -16,11 +16,12 @@ class Theme(NamedTuple):
     faint: str
     blue: str
     orange: str
+    good: str
     bad: str
 
 
-LIGHT = Theme("#1f2328", "#d5d9de", "#2f6fd0", "#d9720a", "#cc3d3d")
-DARK = Theme("#e6e9ee", "#3a414b", "#6ea8fe", "#ffa657", "#ff7b72")
+LIGHT = Theme("#1f2328", "#d5d9de", "#2f6fd0", "#d9720a", "#2f8f5b", "#cc3d3d")
+DARK = Theme("#e6e9ee", "#3a414b", "#6ea8fe", "#ffa657", "#56c28a", "#ff7b72")
 
 Draw = Callable[[Any, Theme], None]
 """Draws on a Matplotlib figure, in the colours of a theme."""

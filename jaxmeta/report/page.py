@@ -3,6 +3,7 @@
 import base64
 import html
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 STYLE = """
 :root { color-scheme: light dark; --ground: #f6f7f9; --card: #fff; --ink: #1f2328;
@@ -28,6 +29,7 @@ section { background: var(--card); border: 1px solid var(--line);
 .facts span { display: block; font-size: .8rem; font-weight: 400; color: var(--soft) }
 .warn { color: var(--warn); font-weight: 600 }
 img { max-width: 100%; height: auto; display: block; margin: 0 auto }
+picture img { min-width: 34rem }
 table { border-collapse: collapse; width: 100%; font-size: .88rem }
 td, th { padding: .2rem .6rem .2rem 0; border-bottom: 1px solid var(--line);
   vertical-align: top; text-align: left; font-weight: 400; overflow-wrap: anywhere }
@@ -39,6 +41,7 @@ th { color: var(--soft) }
 .episode, .mistakes { width: auto }
 .episode td, .episode th { border: 0; padding: .25rem 1.4rem .25rem 0;
   vertical-align: middle } .episode th { max-width: 11rem }
+.episode th:first-child, .mistakes th { min-width: 5.5rem; overflow-wrap: break-word }
 .episode td > div { display: flex; gap: .55rem }
 figure { margin: 0; width: 4.4rem; flex: none; font-size: .74rem; line-height: 1.25 }
 figure img { width: 100%; border: 1px solid var(--line); border-radius: 4px }
@@ -61,6 +64,17 @@ def page(title: str, parts: Sequence[str]) -> str:
         f"<title>{html.escape(title)}</title><style>{STYLE}</style></head>\n"
         f"<body><main>\n{chr(10).join(parts)}\n</main></body></html>\n"
     )
+
+
+def write(file: Path, whole: str) -> None:
+    """Writes beside the file and renames: a reader sees the old page or the new."""
+    part = file.with_name(f".{file.name}.part")
+    try:
+        part.write_text(whole, encoding="utf-8")
+        part.replace(file)
+    except OSError:
+        part.unlink(missing_ok=True)
+        raise
 
 
 def section(title: str, about: str, body: str) -> str:

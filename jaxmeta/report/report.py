@@ -44,14 +44,7 @@ def write_report(
     parts += [_drawn(picture, run) for picture in pictures]
     parts.append(_drawn(_learning_of(rows, result), run))
     parts += _tables(result, options, settings)
-    html = page.page(f"{title} - jaxmeta", [part for part in parts if part])
-    part = file.with_name(f".{file.name}.part")
-    try:
-        part.write_text(html, encoding="utf-8")
-        part.replace(file)
-    except OSError:
-        part.unlink(missing_ok=True)
-        raise
+    page.write(file, page.page(f"{title} - jaxmeta", [part for part in parts if part]))
 
 
 def _learning_of(rows: list[dict], result: Mapping[str, Any]) -> Picture:

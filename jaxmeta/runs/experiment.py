@@ -46,7 +46,7 @@ Measure = Callable[[Finished], dict[str, Any]]
 """More of `result.json`: a trained run -> name -> plain value."""
 
 Picture = Callable[[Finished], Any]
-"""A part of the page: a trained run -> `report.Section`, or `None` for nothing."""
+"""A part of the page: a trained run -> HTML, or `None` for nothing."""
 
 Judge = Callable[[Meta, Any, Key, int], Evaluation]
 """`(meta, tasks, key, episodes) -> Evaluation`, where it is not `jaxmeta.evaluate`."""

@@ -22,6 +22,7 @@ product is rounded to TF32 unless JAX_DEFAULT_MATMUL_PRECISION=highest; both are
 import importlib.metadata
 import os
 import platform
+from pathlib import Path
 
 from jaxmeta.functional.threads import cpu_threads
 
@@ -43,6 +44,7 @@ def fingerprint() -> dict[str, str | int | bool]:
         "platform": f"{platform.system()} {platform.machine()}",
         "backend": jax.default_backend(),
         "device": devices[0].device_kind,
+        "processor": _processor(),
         "devices": len(devices),
         "cpu_threads": cpu_threads(),
         "nproc": os.environ.get("NPROC", ""),
@@ -60,6 +62,16 @@ def differences(old: dict, new: dict) -> list[str]:
         for name in sorted({*old, *new})
         if old.get(name) != new.get(name)
     ]
+
+
+def _processor() -> str:
+    """The CPU's name: Linux says it in a file, other systems by a call."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = [line.split(":", 1)[1].strip() for line in lines if "model name" in line]
+    return names[0] if names else platform.processor()
 
 
 def _version(name: str) -> str:

@@ -15,7 +15,8 @@ class Words(NamedTuple):
     """A command line, taken apart.
 
     Attributes:
-      names: what comes before the first option, and FILE.py:FUNCTION wherever it is.
+      names: what comes before the first option, and FILE.py:FUNCTION wherever it is but
+        right behind an option, whose value it is there.
       said: option -> its words, in the order in which they came.
       help: whether help is all that is wanted.
     """
@@ -30,6 +31,8 @@ def split(words: Iterable[str]) -> Words:
 
     >>> split(["run-1", "--ways", "5", "--json", "--out=x"])
     Words(names=['run-1'], said={'ways': ['5'], 'json': [], 'out': ['x']}, help=False)
+    >>> split(["run-1", "--network", "a.py:net", "b.py:mine"])
+    Words(names=['run-1', 'b.py:mine'], said={'network': ['a.py:net']}, help=False)
 
     Raises:
       ConfigError: an option that comes twice.
@@ -47,7 +50,7 @@ def split(words: Iterable[str]) -> Words:
             if name in said:
                 raise ConfigError(name, "it twice", "each option once")
             last = said[name] = [value] if equals else []
-        elif last is None or ".py:" in word:
+        elif last is None or (last and ".py:" in word):
             names.append(word)
         else:
             last.append(word)

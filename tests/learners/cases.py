@@ -156,6 +156,14 @@ CASES: dict[str, Case] = {
             fakes=4,
         )
     ),
+    "oml": Case(
+        lambda head, body: jm.oml(head(), optax.sgd(0.1)),
+        checks=dict(set_learner=False, weighs_rows=False),
+    ),
+    "test_time_training": Case(
+        lambda head, body: jm.test_time_training(head(), optax.sgd(0.1)),
+        checks=dict(set_learner=False, weighs_rows=False),
+    ),
 }
 
 
