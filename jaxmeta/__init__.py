@@ -45,6 +45,7 @@ from jaxmeta.learners import meta_transfer as meta_transfer
 from jaxmeta.learners import metaoptnet as metaoptnet
 from jaxmeta.learners import multi_step_weights as multi_step_weights
 from jaxmeta.learners import oml as oml
+from jaxmeta.learners import online_maml as online_maml
 from jaxmeta.learners import platipus as platipus
 from jaxmeta.learners import proto_maml as proto_maml
 from jaxmeta.learners import protonet as protonet
@@ -53,7 +54,6 @@ from jaxmeta.learners import relation_network as relation_network
 from jaxmeta.learners import reptile as reptile
 from jaxmeta.learners import simple_shot as simple_shot
 from jaxmeta.learners import snail as snail
-from jaxmeta.learners import test_time_training as test_time_training
 from jaxmeta.train import Evaluation as Evaluation
 from jaxmeta.train import Trainer as Trainer
 from jaxmeta.train import TrainState as TrainState
