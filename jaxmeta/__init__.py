@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from jaxmeta.learners import metaoptnet as metaoptnet
     from jaxmeta.learners import multi_step_weights as multi_step_weights
     from jaxmeta.learners import oml as oml
+    from jaxmeta.learners import online_maml as online_maml
     from jaxmeta.learners import platipus as platipus
     from jaxmeta.learners import proto_maml as proto_maml
     from jaxmeta.learners import protonet as protonet

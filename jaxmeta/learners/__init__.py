@@ -22,7 +22,7 @@ from jaxmeta.learners.meta_sgd import meta_sgd as meta_sgd
 from jaxmeta.learners.meta_transfer import meta_transfer as meta_transfer
 from jaxmeta.learners.metaoptnet import metaoptnet as metaoptnet
 from jaxmeta.learners.online import oml as oml
-from jaxmeta.learners.online import test_time_training as test_time_training
+from jaxmeta.learners.online import online_maml as online_maml
 from jaxmeta.learners.padded import learner_of as learner_of
 from jaxmeta.learners.platipus import platipus as platipus
 from jaxmeta.learners.proto_maml import proto_maml as proto_maml
@@ -61,6 +61,6 @@ LEARNERS: dict[str, Callable[..., MetaLearner]] = {
     "bmaml": bmaml,
     "meta_gan": meta_gan,
     "oml": oml,
-    "test_time_training": test_time_training,
+    "online_maml": online_maml,
 }
 """Every method by name; the contract test and the command line read this table."""

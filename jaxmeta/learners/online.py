@@ -65,7 +65,7 @@ def oml(
     )
 
 
-def test_time_training(
+def online_maml(
     model: Model,
     inner: optax.GradientTransformation | Rule,
     *,
@@ -73,7 +73,7 @@ def test_time_training(
     gradient: Gradient = unrolled(),
     criterion: Criterion | Callable = criteria.classification,
 ) -> MetaLearner:
-    """Test-time training, end to end: each example is predicted, then learned from.
+    """Online MAML, or test-time training end to end: predict an example, then learn it.
 
         phi_{k+1} = phi_k - alpha grad L(phi_k; x_k),   k over S in its order
         min_theta  E_task [ sum_k L(phi_k; x_k) + sum_{x in Q} L(phi_n; x) ] / (|S| + |Q|)
@@ -95,7 +95,7 @@ def test_time_training(
       ValueError: as `maml`.
 
     >>> import jaxmeta as jm
-    >>> learner = jm.test_time_training(jm.models.mlp(5), optax.sgd(0.1))
+    >>> learner = jm.online_maml(jm.models.mlp(5), optax.sgd(0.1))
     """
     return _online(model, inner, adapt_only, gradient, criterion, None, online=True)
 

@@ -5,6 +5,7 @@ on; the tenth chooses the parameters.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -209,7 +210,7 @@ def domains(
         outer=outer(optimiser, rate, schedule, steps, 1000, clip),
         steps=steps,
         batch=batch,
-        pictures=(report.images,),
+        pictures=(partial(report.images, ink=invert), report.per_class),
         reader=reader.images(size, mode, invert=invert),
     )
 
@@ -253,6 +254,7 @@ def adapt(
         objective=train.from_loss(way.method.init, way.method.loss),
         tester=tester,
         predictive=classifier(tester).predictive,
+        pictures=(report.per_class, report.calibration),
         facts={
             "learner": name,
             "domains": f"{first} to {second}",

@@ -1,5 +1,6 @@
 """Sets of labelled examples, where training and test share their classes."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -55,7 +56,7 @@ def glyphs(*, classes: int = 8, examples: int = 20, size: int = 28) -> Labelled:
         "drawn glyphs",
         drawn(tasks.glyphs(classes, examples, 1, size=size)),
         reader.images(size, ink=True),
-        (report.images,),
+        _pictures(ink=True),
     )
 
 
@@ -78,7 +79,11 @@ def folder(
     found = images("data", data, **options)
     name = Path(data or "").expanduser().resolve().name
     read = reader.images(size, mode, invert=invert)
-    return Labelled(name, found, read, (report.images,))
+    return Labelled(name, found, read, _pictures(ink=invert))
+
+
+def _pictures(ink: bool) -> tuple[Picture, ...]:
+    return partial(report.images, ink=ink), report.per_class
 
 
 def images(field: str, folder: str | None, **options: Any) -> Dataset:

@@ -68,7 +68,7 @@ def snail(room: Room, **more) -> Method:
     return built(room, lambda side, steps: learner, head=True)
 
 
-@method(learners.lstm_meta_learner, hide=("input_bias",))
+@method(learners.lstm_meta_learner, hide=("input_bias", "gradient"))
 def lstm_meta_learner(
     room: Room,
     *,

@@ -7,6 +7,7 @@ are the builder's own, with its defaults and its words.
 
 import inspect
 from collections.abc import Callable, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, Literal
 
@@ -111,13 +112,27 @@ def built(
     """
     steps = inner_steps or 0
     later = steps if eval_inner_steps is None else eval_inner_steps
-    made = make(room.test, later)
+    with _called("inner_steps" if eval_inner_steps is None else "eval_inner_steps"):
+        made = make(room.test, later)
+    with _called("inner_steps"):
+        learner = _learner(make(room.train, steps))
     tester, believed = made if isinstance(made, Probabilistic) else (made, _of(made))
     fields: dict[str, Any] = {"predictive": believed, "head": head}
     if inner_steps is not None:
         fields["at_steps"] = lambda k: _learner(make(room.test, k))
         fields["inner_steps"] = (steps, later)
-    return Method(_learner(make(room.train, steps)), tester, **{**fields, **more})
+    return Method(learner, tester, **{**fields, **more})
+
+
+@contextmanager
+def _called(name: str):
+    """What a builder calls steps has another name here: a run has steps, too."""
+    try:
+        yield
+    except ValueError as error:
+        if not str(error).startswith("steps: "):
+            raise
+        raise ValueError(str(error).replace("steps", name, 1)) from error
 
 
 def _learner(made: MetaLearner | Probabilistic) -> MetaLearner:

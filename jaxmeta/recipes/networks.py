@@ -113,6 +113,9 @@ def _norm(norm: Norm):
 NETWORKS = {f.__name__: f for f in (conv4, resnet12, mlp, transformer)}
 """Every network by name."""
 
+OF_IMAGES = {"conv4", "resnet12", "transformer"}
+"""Those that take images and nothing else."""
+
 ANY = OneOf(NETWORKS, files=True)
 """One of them, or a function of one's own: `FILE.py:FUNCTION`, outputs -> Model."""
 

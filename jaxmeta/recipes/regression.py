@@ -73,6 +73,8 @@ def regression(
         for field, given in ((name, value), (f"train_{name}", trained)):
             if given < 1:
                 raise ConfigError(field, given, "an integer >= 1")
+    if methods.name_of(network) in networks.OF_IMAGES:
+        raise ConfigError("network", methods.name_of(network), "one of numbers: mlp")
     train, test = task(*learned), task(shots, queries)
     episode = jax.eval_shape(test, jax.eval_shape(lambda: jax.random.key(0)))
     width = episode.support.targets.shape[-1]

@@ -192,7 +192,7 @@ def rl2(
     *,
     env: Annotated[Callable[[], World], OneOf(WORLDS)] = use("bandit"),
     hidden: int = 48,
-    trial: int = 2,
+    trial: int = 1,
     plays: int = 1,
     discount: float = 1.0,
     trace: float = 0.5,
@@ -202,15 +202,15 @@ def rl2(
     ),
     rate: float = 1e-2,
     max_norm: float = 1.0,
-    steps: int = 500,
-    batch: int = 128,
+    steps: int = 1500,
+    batch: int = 512,
 ) -> Experiment:
     """RL^2: a recurrent policy whose memory outlives the episodes of a task.
 
     Args:
       env: the tasks.
       hidden: width of the LSTM.
-      trial: episodes of a task; all but the last are for finding out.
+      trial: episodes of a task in training; all but the last are for finding out.
       plays: episodes that a test task's last one is averaged over.
       discount: of rewards, across the episodes of a trial.
       trace: lambda of the advantages.

@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-import jax
 import optax
 
 from jaxmeta.core import Key, Meta, MetaLearner, Objective, PyTree
@@ -112,21 +111,6 @@ class Experiment(NamedTuple):
 def tested(tasks: Tasks) -> Any:
     """What is reported on: the test tasks, or those for validation."""
     return tasks.val if tasks.test is None else tasks.test
-
-
-def blank(tasks: Tasks) -> Tasks:
-    """Tasks of the same shapes with nothing in them."""
-
-    def empty(task):
-        if task is None or isinstance(task, HostBatches):
-            return task
-        key = jax.eval_shape(lambda: jax.random.key(0))
-        shapes = jax.eval_shape(task, key)
-        return lambda key: jax.tree.map(
-            lambda s: jax.numpy.zeros(s.shape, s.dtype), shapes
-        )
-
-    return Tasks(*map(empty, tasks))
 
 
 def finished(

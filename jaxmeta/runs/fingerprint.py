@@ -24,9 +24,10 @@ import os
 import platform
 from pathlib import Path
 
+import jaxmeta
 from jaxmeta.functional.threads import cpu_threads
 
-PACKAGES = ("jaxmeta", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
 def fingerprint() -> dict[str, str | int | bool]:
@@ -39,6 +40,7 @@ def fingerprint() -> dict[str, str | int | bool]:
 
     devices = jax.devices()
     return {
+        "jaxmeta": jaxmeta.__version__,  # what runs, whatever is said to be installed
         **{name: _version(name) for name in PACKAGES},
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",

@@ -160,8 +160,8 @@ CASES: dict[str, Case] = {
         lambda head, body: jm.oml(head(), optax.sgd(0.1)),
         checks=dict(set_learner=False, weighs_rows=False),
     ),
-    "test_time_training": Case(
-        lambda head, body: jm.test_time_training(head(), optax.sgd(0.1)),
+    "online_maml": Case(
+        lambda head, body: jm.online_maml(head(), optax.sgd(0.1)),
         checks=dict(set_learner=False, weighs_rows=False),
     ),
 }

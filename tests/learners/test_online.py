@@ -46,7 +46,7 @@ def by_hand_oml(theta, task):
     return error(phi, both)
 
 
-def by_hand_test_time(theta, task):
+def by_hand_online(theta, task):
     phi, losses = walked(theta, task.support, lambda name: True)
     losses += [error(phi, row) for row in rows(task.query)]
     return sum(losses) / len(losses)
@@ -54,7 +54,7 @@ def by_hand_test_time(theta, task):
 
 @pytest.mark.parametrize(
     ("build", "by_hand"),
-    [(jm.oml, by_hand_oml), (jm.test_time_training, by_hand_test_time)],
+    [(jm.oml, by_hand_oml), (jm.online_maml, by_hand_online)],
 )
 def test_value_and_gradient_are_those_of_the_equations(build, by_hand):
     task = episode()
@@ -70,7 +70,7 @@ def test_value_and_gradient_are_those_of_the_equations(build, by_hand):
         same(fast["head"], want["head"])
 
 
-@pytest.mark.parametrize("build", [jm.oml, jm.test_time_training])
+@pytest.mark.parametrize("build", [jm.oml, jm.online_maml])
 def test_its_order_counts_and_padding_does_not(build):
     task = episode()
     learner = build(net(), optax.sgd(0.3))
@@ -86,7 +86,7 @@ def test_its_order_counts_and_padding_does_not(build):
     np.testing.assert_allclose(learner.loss(meta, padded, KEY)[0], value, rtol=1e-12)
 
 
-@pytest.mark.parametrize("build", [jm.oml, jm.test_time_training])
+@pytest.mark.parametrize("build", [jm.oml, jm.online_maml])
 def test_refuses(build):
     with pytest.raises(ValueError, match=r"gradient: got Implicit\(...\)"):
         build(net(), optax.sgd(0.3), gradient=implicit())

@@ -6,8 +6,9 @@ import pytest
 
 import jaxmeta as jm
 from jaxmeta.data import DataError, check_manifest, extract, manifest
+from jaxmeta.runs import registry
 from jaxmeta.testing import Leak, comparable, disjoint
-from tests.scorecard import supply
+from tests.scorecard import hostile, supply
 
 
 def test_gate_sees_what_it_forbids(tmp_path):
@@ -26,6 +27,21 @@ def test_gate_sees_what_it_forbids(tmp_path):
     assert sorted(line.split(":")[0] for line in found) == [
         f"bad{i:02d}.py" for i in range(len(bad))
     ]
+
+
+def test_code_that_a_run_folder_names_is_noticed(monkeypatch):
+    """A package that opens what a folder names fails the check, and leaves canaries."""
+
+    def careless(self, name):
+        return self._load(*registry._parts(name)[:1]).mine
+
+    def believed(self, reference):
+        return f"{reference['file']}:{reference['function']}"
+
+    monkeypatch.setattr(registry.Files, "resolve", careless)
+    monkeypatch.setattr(registry.Files, "named_as", believed)
+    score = hostile.no_exec()
+    assert score.tried - score.passed == 4, score.note  # as a recipe, as a network
 
 
 def test_lock_gaps_are_named(tmp_path):

@@ -32,7 +32,7 @@ def job(learner: str, recipe: str = GLYPHS) -> Job:
     """A learner with a dense layer of eight, on two tasks a step.
 
     Raises:
-      ConfigError: this learner has no network of this size, or no such tasks.
+      ConfigError: of the field "learner": one that is not for these tasks.
     """
     network = {"network": "mlp", "hidden": (8,), "learner": learner}
     wanted = {**_TASKS[recipe], **network, **_STEPS, "batch": 2}
@@ -44,11 +44,12 @@ def job(learner: str, recipe: str = GLYPHS) -> Job:
 def jobs(
     learners: list[str] | None = None, recipe: str = GLYPHS
 ) -> Iterator[tuple[str, Job]]:
-    """Every learner of the command line, or some, that can be built so small."""
+    """Every learner of the command line, or some, but those that the tasks are not for."""
     from jaxmeta.recipes.methods import table
 
     for name in learners or table():
         try:
             yield name, job(name, recipe)
-        except ConfigError:
-            continue
+        except ConfigError as error:
+            if error.field != "learner":
+                raise
