@@ -88,7 +88,8 @@ def _draw(rows: list[dict], result: Mapping[str, Any]) -> Draw:
                 _line(axis, found, theme.blue)
                 axis.set_title(name, loc="left")
                 axis.set_xlabel("outer step")
-                log_if_wide(axis, found[1])
+                if name != "tasks a second":  # which starts at zero
+                    log_if_wide(axis, found[1])
             if panels[-1][0] == "tasks a second" and np.isfinite(found[1]).any():
                 small[-1].set_ylim(0, 1.15 * np.nanmax(found[1]))
             axes = [*axes, *small]
