@@ -5,56 +5,19 @@
     python -m benchmarks.paired runs/simple_shot runs/r2d2   # writes results/paired.json
     python -m benchmarks.tables                              # writes the table of README.md
 
-The first run is the control. Test episodes depend on the data alone, so that every run sees
-the same ones, and the interval of a difference is that of paired differences: narrower
-than two intervals side by side, since an episode that is hard is hard for both.
+The first run is the control. `jaxmeta compare` does the work: it refuses runs on other
+episodes, and transductive ones beside inductive ones.
 """
 
 import argparse
 import json
+import tempfile
 from pathlib import Path
 
-import numpy as np
-
 from benchmarks import common
-from jaxmeta.runs import keys, load, loop
-from jaxmeta.runs.experiment import tested
-from jaxmeta.train.evaluate import interval
+from jaxmeta.runs import compare
 
 RESULT = Path(__file__).parent / "results" / "paired.json"
-SAME = ("dataset", "split", "size", "rotations", "ways", "shots", "queries")
-KEPT = ("learner", "steps", "batch", "seed", "train_ways", "train_queries")
-
-
-def scored(path: Path, episodes: int) -> tuple[dict, dict, np.ndarray, bool]:
-    """What the episodes are, how the run was trained, and its accuracy on each."""
-    run = load(path)
-    task = tested(run.experiment.tasks)
-    found = loop.score(run.job, run.meta, task, keys.test(), episodes)
-    settings = run.config.settings
-    values = {**run.config.options, "seed": settings.seed}
-    values |= {"steps": run.job.steps, "batch": run.job.batch}
-    same, kept = ({n: values.get(n) for n in names} for names in (SAME, KEPT))
-    return same, kept, found.scores, found.transductive
-
-
-def compare(paths: list[Path], episodes: int) -> dict:
-    rows: list[dict] = []
-    control = None
-    for path in paths:
-        same, kept, scores, transductive = scored(path, episodes)
-        control = (same, scores) if control is None else control
-        if same != control[0]:
-            raise SystemExit(f"{path}: got episodes {same}, wants {control[0]}")
-        mean, ci95 = interval(scores)
-        apart, apart_ci95 = interval(scores - control[1])
-        rows.append({
-            **kept, "accuracy": mean, "ci95": ci95, "transductive": transductive,
-            "difference": apart, "difference_ci95": apart_ci95,
-        })  # fmt: skip
-    return {
-        "machine": common.machine(), "episodes": episodes, **control[0], "runs": rows
-    }  # fmt: skip
 
 
 def table(found: dict) -> str:
@@ -69,11 +32,15 @@ def table(found: dict) -> str:
     ]
     for n, row in enumerate(found["runs"]):
         accuracy = f"{100 * row['accuracy']:.2f} ± {100 * row['ci95']:.2f} %"
-        apart = f"{100 * row['difference']:+.2f} ± {100 * row['difference_ci95']:.2f}"
+        apart = "the control"
+        if n:
+            apart = (
+                f"{100 * row['difference']:+.2f} ± {100 * row['difference_ci95']:.2f}"
+            )
         transductive = ", transductive" if row["transductive"] else ""
         lines.append(
             f"| `{row['learner']}` | {row['steps']:,} x {row['batch']}{transductive} | "
-            f"{accuracy} | {apart if n else 'the control'} |"
+            f"{accuracy} | {apart} |"
         )
     return "\n".join(lines)
 
@@ -84,7 +51,9 @@ def main() -> None:
     parser.add_argument("runs", type=Path, nargs="+", help="folders of other runs")
     parser.add_argument("--episodes", type=int, default=1000, help="test episodes")
     args = parser.parse_args()
-    found = compare([args.control, *args.runs], args.episodes)
+    with tempfile.TemporaryDirectory() as out:
+        found = compare([args.control, *args.runs], episodes=args.episodes, out=out)
+    found = {"machine": common.machine(), **found}
     RESULT.write_text(json.dumps(found, indent=1) + "\n")
     print(table(found))
 

@@ -37,12 +37,15 @@ def tables() -> dict[str, dict[str, str]]:
 
 
 def _recipes() -> dict[str, str]:
-    """Those with a name of their own, and the presets, which import nothing heavy."""
-    found = {name: recipe.summary for name, recipe in RECIPES.items()}
-    for function, mark in _marked("recipe"):
-        if isinstance(mark, ast.Call) and isinstance(mark.args[0], ast.Constant):
-            found[str(mark.args[0].value)] = _line(function)
-    return {DEFAULT: f"{found.pop(DEFAULT)} (default)", **found}
+    """The default, the functions, and their presets, which import nothing heavy."""
+    functions = {
+        str(mark.args[0].value): _line(function)
+        for function, mark in _marked("recipe")
+        if isinstance(mark, ast.Call) and isinstance(mark.args[0], ast.Constant)
+    }
+    presets = {name: recipe.summary for name, recipe in RECIPES.items()}
+    default = {DEFAULT: f"{presets[DEFAULT]} (default)"}
+    return {**default, **functions, **presets, **default}
 
 
 def _learners() -> dict[str, str]:
