@@ -63,7 +63,6 @@ if TYPE_CHECKING:
     from jaxmeta.learners import reptile as reptile
     from jaxmeta.learners import simple_shot as simple_shot
     from jaxmeta.learners import snail as snail
-    from jaxmeta.learners import test_time_training as test_time_training
     from jaxmeta.train import Evaluation as Evaluation
     from jaxmeta.train import Trainer as Trainer
     from jaxmeta.train import TrainState as TrainState

@@ -14,10 +14,13 @@ class Report(NamedTuple):
 
     Attributes:
       gap: the norm of the inner gradient at the end, relative to where it began: 0 at a
-        minimum, 1 for a solver that went nowhere. A scalar without derivative.
+        minimum, 1 for a solver that went nowhere. Scalars without derivative, both.
+      norm: the same, not relative: where a solver starts near a minimum, as it does where
+        it goes on from the last answer, this one tells.
     """
 
     gap: Array
+    norm: Array
 
 
 class Argmin(NamedTuple):
@@ -65,7 +68,7 @@ class Problem(NamedTuple):
     state: PyTree | None = None
     visit: Callable[[PyTree, Array], Any] | None = None
     key: Key | None = None
-    now: Array | None = None
+    now: Array | int | None = None
     watch: Array | float = 0.0
 
 

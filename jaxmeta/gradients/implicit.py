@@ -41,7 +41,8 @@ class Implicit(NamedTuple):
             jax.grad(loss, argnums=1)(still[0], phi, still[2], ())
         )
         begin = left(still[1])
-        gap = _ratio(left(found.params), begin)
+        norm = left(found.params)
+        gap = _ratio(norm, begin)
         lam = None
         if problem.proximal is not None:
             lam = jnp.asarray(problem.proximal, begin.dtype)
@@ -80,7 +81,7 @@ class Implicit(NamedTuple):
         attach.defvjp(forward, backward)
         given = (captured, hypers, lam, jnp.asarray(problem.watch, begin.dtype))
         params = attach(found.params, gap, given)
-        return found._replace(params=params, report=Report(gap))
+        return found._replace(params=params, report=Report(gap, norm))
 
     def solve(self, slope, phi: PyTree, g: PyTree, lam: Array | None) -> "Solution":
         """u = H^-1 g with the Hessian H = d slope / d phi, and how well it solves that.

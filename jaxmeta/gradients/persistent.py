@@ -45,7 +45,8 @@ class PersistentEvolution(NamedTuple):
         copies = lambda x: jnp.broadcast_to(x, (self.pairs, 2, *jnp.shape(x)))  # noqa: E731
         zeros = lambda x: jnp.zeros((self.pairs, *jnp.shape(x)), x.dtype)  # noqa: E731
         return Particles(
-            *jax.tree.map(copies, (start, state)),
+            jax.tree.map(copies, start),
+            jax.tree.map(copies, state),
             jax.tree.map(zeros, (start, parted(hypers)[0])),
             jnp.array(0),
         )

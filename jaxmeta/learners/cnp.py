@@ -2,7 +2,7 @@
 
 Garnelo et al. 2018, Conditional Neural Processes, https://arxiv.org/abs/1807.01613.
 Attention over the context: Kim et al. 2019, Attentive Neural Processes,
-https://arxiv.org/abs/1901.05761 (its deterministic path).
+https://arxiv.org/abs/1901.05761 (its two paths, both without noise).
 """
 
 from collections.abc import Callable
@@ -36,11 +36,13 @@ class Context(NamedTuple):
       keys: `[n, dk]`.
       values: `[n, d]`.
       weights: `[n]`, or `None`.
+      summary: `[d]`, the mean of the values, which every query sees; or `None`.
     """
 
     keys: Array
     values: Array
     weights: Array | None
+    summary: Array | None = None
 
 
 class NeuralProcess(NamedTuple):
@@ -63,6 +65,7 @@ def neural_process(
     attention: Attention = "none",
     keys: Model | None = None,
     heads: int = 8,
+    summary: bool = True,
     min_std: float = 0.1,
     predict_support: bool = True,
     criterion: Criterion | Callable = criteria.regression,
@@ -118,9 +121,10 @@ def neural_process(
         """What is kept of the context: r `[d]`, or keys and values `[n, d]`."""
         pairs = jnp.concatenate([_rows(support.inputs), support.targets], -1)
         values = run("encoder", pairs, support.weights)
+        mean = weighted_mean(values, support.weights)
         if attention == "none":
-            return weighted_mean(values, support.weights)
-        return Context(looks, values, support.weights)
+            return mean
+        return Context(looks, values, support.weights, mean if summary else None)
 
     def believe(run, fast, x, looks, weights) -> Gaussian:
         """The prediction for inputs `[q, dx]` whose queries are `looks`."""
@@ -130,7 +134,10 @@ def neural_process(
             chosen = attention_weights(looks, fast.keys, weights=fast.weights)
             seen = chosen @ fast.values
         else:
-            seen = run("attention", (looks, *fast))
+            seen = run("attention", (looks, *fast[:3]))
+        if attention != "none" and summary:
+            whole = jnp.broadcast_to(fast.summary, (x.shape[0], *fast.summary.shape))
+            seen = jnp.concatenate([seen, whole], -1)
         decoded = run("decoder", jnp.concatenate([x, seen], -1), weights)
         mean, raw = jnp.split(decoded, 2, -1)
         return Gaussian(mean, min_std + (1 - min_std) * jax.nn.softplus(raw))
@@ -161,7 +168,8 @@ def neural_process(
         if attention == "multihead":
             blank = (looks, looks, jnp.zeros((n, d)), None)
             metas["attention"] = models["attention"].init(names[2], blank)
-        seen = jnp.zeros((n, x.shape[-1] + d))
+        both = attention != "none" and summary
+        seen = jnp.zeros((n, x.shape[-1] + (2 * d if both else d)))
         metas["decoder"] = decoder.init(names[3], seen)
         wants = 2 * targets.shape[-1]
         if width("decoder", seen) != wants:
@@ -229,11 +237,14 @@ def cnp(*args, **options) -> MetaLearner:
 
     Args:
       encoder: h, `[n, dx + c] -> [n, d]`, of an input and its target, concatenated.
-      decoder: g, `[n, dx + d] -> [n, 2 c]`.
+      decoder: g, `[n, dx + d] -> [n, 2 c]`; `[n, dx + 2 d]` with a summary.
       attention: "none" is the mean of Garnelo et al.; "dot" and "multihead" are Kim et
         al.'s cross-attention.
       keys: k, `[n, dx] -> [n, dk]`, for attention; by default the inputs themselves.
       heads: for "multihead"; must divide d.
+      summary: whether, with attention, every query sees the mean as well, as the second
+        path of Kim et al. shows it the whole context: what attention reads is local, and
+        what all examples say together (an amplitude, a phase) is not.
       min_std: the least standard deviation; 0.1 as published. Where targets have no
         noise it decides the calibration: take it well below the errors left.
       predict_support: whether the loss counts the support's own targets too, as

@@ -90,12 +90,14 @@ preset(
     schedule="linear",
 )
 
-for _name, _summary, _attention in (
-    ("cnp", "Garnelo et al. 2018: means with their standard deviations", "none"),
+for _name, _summary, _learner in (
+    ("cnp", "Garnelo et al. 2018: means with their standard deviations", use("cnp")),
     (
         "attentive_cnp",
         "Kim et al. 2019: eight heads of attention over the context",
-        "multihead",
+        # attention finds the context's own targets at once: a loss that counts them
+        # too has little to say about the queries
+        use("cnp", attention="multihead", predict_support=False),
     ),
 ):
     preset(
@@ -103,7 +105,7 @@ for _name, _summary, _attention in (
         _sinusoid,
         _summary,
         network=use("mlp", hidden=(128, 128, 128)),
-        learner=use("cnp", attention=_attention),
+        learner=_learner,
         steps=10_000,
     )
 

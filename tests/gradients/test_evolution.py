@@ -207,6 +207,53 @@ def test_hypers_that_move_after_every_window():
     assert np.sign(total) == np.sign(exact)
 
 
+def test_a_rule_is_trained_window_by_window():
+    """A learned rate and decay of momentum, moved after each window of a long solve.
+
+    From a rate that hardly moves they come near the best there is on a grid.
+    """
+    rule = jm.rules.learn(
+        optax.sgd, learning_rate=0.003, momentum=0.5,
+        spaces={"learning_rate": "exp", "momentum": "sigmoid"},
+    )  # fmt: skip
+    curvature, start, steps = jnp.array([1.0, 0.05]), jnp.array([1.0, 1.0]), 40
+
+    def loss(w, h, batch):
+        return 0.5 * jnp.sum(curvature * w**2)
+
+    problem = jm.gradients.Problem(loss, rule.make, steps)
+    hypers = rule.init(start)
+    gradient = persistent_evolution(sigma=0.1, pairs=16, window=8)
+    outer = optax.adam(0.05)
+
+    def solve(carry, key):
+        hypers, moments = carry
+
+        def window(carry, key):
+            hypers, moments, particles = carry
+            particles, values = gradient.advance(problem, particles, hypers, key)
+            slopes = gradient.estimate(particles, values)[1]
+            slopes = jax.tree.unflatten(jax.tree.structure(hypers), slopes)
+            updates, moments = outer.update(slopes, moments)
+            return (optax.apply_updates(hypers, updates), moments, particles), None
+
+        begun = gradient.begin(problem, start, hypers)
+        keys = jax.random.split(key, steps // gradient.window)
+        (hypers, moments, _), _ = jax.lax.scan(window, (hypers, moments, begun), keys)
+        return (hypers, moments), None
+
+    def total(hypers):
+        found = argmin(
+            lambda w, h: loss(w, h, ()), start, hypers, rule.make, steps=steps
+        )
+        return found.losses.sum()
+
+    keys = jax.random.split(jax.random.key(0), 60)
+    first = (hypers, outer.init(hypers))
+    (learned, _), _ = jax.jit(lambda: jax.lax.scan(solve, first, keys))()
+    assert total(hypers) > 15 and total(learned) < 3
+
+
 @pytest.mark.parametrize(
     ("build", "text"),
     [

@@ -106,6 +106,8 @@ def numpy_process(params, attention, support, x):
         seen = np.hstack(read)
         if attention == "multihead":
             seen = dense(a["out"], seen)
+        # the second path: every query sees the mean of the context as well
+        seen = np.hstack([seen, np.broadcast_to(r.mean(0), (len(x), r.shape[1]))])
     hidden = relu(dense(p["decoder"]["layer1"], np.hstack([x, seen])))
     mean, raw = np.split(dense(p["decoder"]["head"], hidden), 2, 1)
     return mean, 0.1 + 0.9 * np.log1p(np.exp(raw))
@@ -167,10 +169,10 @@ def test_query_only_loss():
 
 
 def test_attention_by_hand(x64):
-    made, episode = process("dot"), wide(TASK(KEY))
+    made, episode = process("dot", summary=False), wide(TASK(KEY))
     meta = wide(made.learner.init(KEY, episode))
-    keys, values, weights = made.learner.adapt(meta, episode.support, KEY)
-    assert weights is None and keys.shape == (5, 4) and values.shape == (5, 8)
+    keys, values, weights, summary = made.learner.adapt(meta, episode.support, KEY)
+    assert weights is None and summary is None and keys.shape == (5, 4) and values.shape == (5, 8)
     # a lone example is all that attention can read, wherever the query is
     alone = jax.tree.map(lambda x: x[:1], episode.support)
     mean = process("none")
