@@ -4,7 +4,7 @@ from tests.scorecard import tiny
 from tests.scorecard.score import Score, Tally, scratch
 from tests.scorecard.zygote import Zygote
 
-KNOBS = ("--batch", "--task-chunk", "--inner-steps", "--order first", "remat")
+KNOBS = ("--batch", "--task-chunk", "--inner-steps", "--gradient first_order", "remat")
 
 
 def oom() -> Score:
