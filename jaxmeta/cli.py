@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxmeta.runs.errors import ConfigError, RunError, did_you_mean, one_line
-from jaxmeta.runs.options import Option, own_options
+from jaxmeta.runs.options import Found, Option, notes_of, own_options
 from jaxmeta.runs.registry import Files, Recipe
 from jaxmeta.runs.words import Words, read, show, split
 
@@ -184,9 +184,10 @@ def _train(words: Words, files: Files) -> int:
         recipe = named((own or names or [DEFAULT])[0], files)
     known = own_settings()
     choices = _first(words, given)
-    options = options_of(recipe, choices, files).options
+    found = options_of(recipe, choices, files)
+    options = found.options
     if words.help:
-        print(_help_of_recipe(recipe, options, known))
+        print(_help_of_recipe(recipe, found, known))
         return 0
     # An option that the recipe has as well is the recipe's: its schedules follow it.
     said = read(words.said, {**known, **options})
@@ -232,12 +233,14 @@ def _still_there(given, choices, recipe: Recipe, files: Files) -> dict[str, Any]
     return {k: v for k, v in given.items() if k in now and now[k].owner not in changed}
 
 
-def _help_of_recipe(recipe: Recipe, options, known) -> str:
-    rest = [o for name, o in known.items() if name not in options]
+def _help_of_recipe(recipe: Recipe, found: Found, known: dict[str, Option]) -> str:
+    rest = [o for name, o in known.items() if name not in found.options]
+    notes = [notes_of(part) for part in (recipe.function, *found.chosen.values())]
     return "\n".join([
         f"usage: jaxmeta train {recipe.name} [--option value ...]",
         recipe.summary,
-        show(options.values()),
+        show(found.options.values()),
+        *filter(None, notes),
         "Of every run:",
         show(rest),
     ])  # fmt: skip

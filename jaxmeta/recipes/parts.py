@@ -25,6 +25,7 @@ class Source(NamedTuple):
       draw: `(ways, shots, queries) -> Task`, where tasks are made on the fly.
       shape: of an example, where it is an image: `(size, size, channels)`.
       rotations: whether each class is four, by quarter turns.
+      rule: how classes were split, where their owner has not done it.
       reader: how someone's own files become inputs.
       pictures: parts of the page.
       facts: for result.json.
@@ -35,6 +36,7 @@ class Source(NamedTuple):
     draw: Callable[[int, int, int], Task] | None = None
     shape: tuple[int, ...] | None = None
     rotations: bool = False
+    rule: str = ""
     reader: Reader | None = None
     pictures: tuple[Picture, ...] = ()
     facts: Mapping[str, Any] = MappingProxyType({})

@@ -8,7 +8,6 @@ import jax.numpy as jnp
 from jaxmeta import tasks
 from jaxmeta.core import Batch, Episode, Task
 from jaxmeta.data import Dataset
-from jaxmeta.data.splitting import RULE
 from jaxmeta.recipes.parts import Sizes, Source
 from jaxmeta.runs.errors import ConfigError, one_line
 from jaxmeta.runs.experiment import Tasks
@@ -132,8 +131,13 @@ def _few_shot(source: Source, name: str, split: Dataset, sizes: Sizes, own) -> T
     classes = len(split.counts) * (4 if source.rotations else 1)
     if ways > classes:
         field = "train_ways" if own is not None and own[0] is not None else "ways"
-        rule = f": the {name} split has so many classes ({RULE})"
-        raise ConfigError(field, ways, f"at most {classes}{rule}")
+        wants = f"at most {classes}, the classes of the {name} split"
+        if source.rule:
+            wants += (
+                f" ({source.rule}): add classes, lower ways or train_ways, or sort "
+            )
+            wants += "them into train, val and test yourself"
+        raise ConfigError(field, ways, wants)
     short = [i for i, count in enumerate(split.counts) if count < shots + queries]
     if short:
         i = short[0]

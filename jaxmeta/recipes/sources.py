@@ -9,6 +9,7 @@ import numpy as np
 
 from jaxmeta import data as readers
 from jaxmeta import report, tasks
+from jaxmeta.data.splitting import RULE
 from jaxmeta.recipes.parts import Source
 from jaxmeta.runs import reader
 from jaxmeta.runs.errors import ConfigError
@@ -138,12 +139,14 @@ def folder(
         return readers.split_classes(readers.image_folder(root, **options))
 
     name = Path(data).name if data else "own images"
+    sorted_ = data is not None and (Path(data).expanduser() / "train").is_dir()
     return Source(
         name or "own images",
         _read(
             read, data, "a folder with <class>/*.png, or train, val and test of them"
         ),
         shape=(size, size, 3 if mode == "RGB" else 1),
+        rule="" if sorted_ else RULE,
         reader=reader.images(size, mode, invert=invert),
         pictures=(partial(report.images, ink=invert), report.per_class),
     )
@@ -152,7 +155,9 @@ def folder(
 def npz(*, data: str | None = None) -> Source:
     """Your own arrays: --data FILE.npz with inputs [n, ...], labels [n], maybe names.
 
-    Classes are split by name, as those of folders are.
+    Classes without a split are split by name. In alphabetical order, of 25 or more three
+    of five are trained on, one is chosen by and one is tested on; of fewer every other
+    one is trained on and chosen by, the others are tested on.
 
     Args:
       data: file with the arrays inputs [n, ...] and labels [n]; names [classes] too.
@@ -171,7 +176,7 @@ def npz(*, data: str | None = None) -> Source:
         return readers.split_classes(whole)
 
     wants = "a file FILE.npz with the arrays inputs and labels"
-    return Source("own arrays", _read(read, data, wants, file=True))
+    return Source("own arrays", _read(read, data, wants, file=True), rule=RULE)
 
 
 def tfds(
@@ -181,6 +186,10 @@ def tfds(
     size: int = 28,
 ) -> Source:
     """Any prepared set of TensorFlow Datasets: --data tfds:NAME.
+
+    Classes without a split are split by name. In alphabetical order, of 25 or more three
+    of five are trained on, one is chosen by and one is tested on; of fewer every other
+    one is trained on and chosen by, the others are tested on.
 
     Args:
       data: tfds:NAME, or NAME: omniglot, cifar100, emnist/letters.
@@ -197,7 +206,8 @@ def tfds(
         raise ConfigError("data", "nothing", "tfds:NAME, a prepared set of TFDS")
     splits = None if unread() else read()
     shape = (size, size, 3) if splits is None else splits.train.inputs.shape[1:]
-    return Source(name, splits, shape=shape, pictures=(report.images, report.per_class))
+    pictures = (report.images, report.per_class)
+    return Source(name, splits, shape=shape, rule=RULE, pictures=pictures)
 
 
 def own(
@@ -208,6 +218,10 @@ def own(
     invert: bool = False,
 ) -> Source:
     """Your own data: a folder of images, arrays in a FILE.npz, or tfds:NAME.
+
+    Classes without a split are split by name. In alphabetical order, of 25 or more three
+    of five are trained on, one is chosen by and one is tested on; of fewer every other
+    one is trained on and chosen by, the others are tested on.
 
     Args:
       data: folder with <class>/*.png, FILE.npz, or tfds:NAME.

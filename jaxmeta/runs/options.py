@@ -301,6 +301,16 @@ def summary_of(function: Callable) -> str:
     return (inspect.getdoc(function) or "").split("\n", 1)[0]
 
 
+def notes_of(function: Callable) -> str:
+    """What a docstring says between its summary and its arguments."""
+    while isinstance(function, partial):
+        function = function.func
+    text = (inspect.getdoc(function) or "").partition("\n\n")[2]
+    return re.split(r"^(?:Args|Returns):", text, maxsplit=1, flags=re.MULTILINE)[
+        0
+    ].strip()
+
+
 def describe(kind: object) -> str:
     """A type in words: `"an integer"`, `"one of second, first"`."""
     origin, args = typing.get_origin(kind), typing.get_args(kind)

@@ -172,7 +172,12 @@ def test_attention_by_hand(x64):
     made, episode = process("dot", summary=False), wide(TASK(KEY))
     meta = wide(made.learner.init(KEY, episode))
     keys, values, weights, summary = made.learner.adapt(meta, episode.support, KEY)
-    assert weights is None and summary is None and keys.shape == (5, 4) and values.shape == (5, 8)
+    assert (
+        weights is None
+        and summary is None
+        and keys.shape == (5, 4)
+        and values.shape == (5, 8)
+    )
     # a lone example is all that attention can read, wherever the query is
     alone = jax.tree.map(lambda x: x[:1], episode.support)
     mean = process("none")
