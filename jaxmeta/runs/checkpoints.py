@@ -14,6 +14,7 @@ import json
 import os
 import shutil
 import warnings
+from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -190,8 +191,12 @@ def _read(path: Path, like: tuple[PyTree, PyTree]) -> Snapshot:
         lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=device),
         {"state": like[0], "best": like[1]},
     )
+    arrays = str(path.resolve() / _ARRAYS)
     try:
-        tree = ocp.load(str(path.resolve() / _ARRAYS), abstract)
+        # Orbax finds out half way, and leaves threads behind that complain later.
+        if _shapes(ocp.metadata(arrays).metadata) != _shapes(abstract):
+            raise ValueError("arrays of other shapes")
+        tree = ocp.load(arrays, abstract)
     except Exception as error:
         # Its bytes are as written: the fault is with what is asked for. Orbax calls all
         # of that "incompatible handler".
@@ -199,6 +204,11 @@ def _read(path: Path, like: tuple[PyTree, PyTree]) -> Snapshot:
             f"{path}: its arrays do not fit this recipe or this version of jaxmeta"
         ) from error
     return Snapshot(tree["state"], tree["best"], key, info)
+
+
+def _shapes(tree: PyTree) -> Counter:
+    """How often each shape comes; Orbax keeps no order of its own."""
+    return Counter(tuple(leaf.shape) for leaf in jax.tree.leaves(tree))
 
 
 def _together(what: str) -> None:
