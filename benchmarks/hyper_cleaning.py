@@ -17,10 +17,7 @@ all examples and the validation set (baseline), and on those whose labels are ri
 """
 
 import argparse
-import gzip
 import json
-import os
-import statistics
 import time
 from pathlib import Path
 
@@ -30,33 +27,24 @@ import numpy as np
 import optax
 
 import jaxmeta as jm
-from benchmarks import common
+from benchmarks import common, digits
 from jaxmeta.gradients import cg, implicit
 
 RESULT = Path(__file__).parent / "results" / "hyper_cleaning.json"
 TRAIN, VALID, LAM = 5000, 5000, 1e-3
 OUTER, INNER, FINAL = 80, 10, 400
-T95 = {2: 12.71, 3: 4.303, 4: 3.182, 5: 2.776}  # Student's t, seeds - 1 degrees
-
-
-def digits(part: str) -> tuple[np.ndarray, np.ndarray]:
-    root = Path(os.environ["JAXMETA_DATA"]) / "mnist"
-    with gzip.open(root / f"{part}-images-idx3-ubyte.gz") as file:
-        images = np.frombuffer(file.read()[16:], np.uint8).reshape(-1, 784)
-    with gzip.open(root / f"{part}-labels-idx1-ubyte.gz") as file:
-        return images.astype(np.float32) / 255, np.frombuffer(file.read()[8:], np.uint8)
 
 
 def split(seed: int):
     """Training rows with spoilt labels, which labels are right, validation, test."""
     draw = np.random.default_rng(seed)
-    x, y = digits("train")
+    x, y = digits.read("train")
     chosen = draw.permutation(len(y))[: TRAIN + VALID]
     x, y = x[chosen], y[chosen].astype(int)
     spoilt = draw.permutation(TRAIN) < TRAIN // 2
     seen = y[:TRAIN].copy()
     seen[spoilt] = (seen[spoilt] + draw.integers(1, 10, spoilt.sum())) % 10
-    test = digits("t10k")
+    test = digits.read("t10k")
     return (x[:TRAIN], seen), ~spoilt, (x[TRAIN:], y[TRAIN:]), test
 
 
@@ -153,16 +141,13 @@ def table(found: dict) -> str:
     lines = ["| trained on | test accuracy | published |", "|---|---|---|"]
     for name, said in published.items():
         values = [run[name] for run in runs]
-        half = T95[len(runs)] * statistics.stdev(values) / len(values) ** 0.5
-        lines.append(
-            f"| {name} | {statistics.mean(values):.2f} ± {half:.2f} % | {said} % |"
-        )
+        lines.append(f"| {name} | {digits.interval(values)} % | {said} % |")
     return "\n".join(lines)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seeds", type=int, default=3, choices=T95)
+    parser.add_argument("--seeds", type=int, default=3, choices=digits.T95)
     options = parser.parse_args()
     runs = []
     for seed in range(options.seeds):
