@@ -32,6 +32,11 @@ def body():
     return jm.models.mlp(None, hidden=(16,), activation=jax.numpy.tanh)
 
 
+def gated(body, ways=3):
+    features = jm.models.gated(body(), body())
+    return jm.models.with_head(features, jm.models.linear_head(ways))
+
+
 class Noisy(nnx.Module):
     """A layer with all that can go wrong: running averages, and units that drop out."""
 
@@ -162,6 +167,10 @@ CASES: dict[str, Case] = {
     ),
     "online_maml": Case(
         lambda head, body: jm.online_maml(head(), optax.sgd(0.1)),
+        checks=dict(set_learner=False, weighs_rows=False),
+    ),
+    "anml": Case(
+        lambda head, body: jm.anml(gated(body), optax.sgd(0.1)),
         checks=dict(set_learner=False, weighs_rows=False),
     ),
 }
