@@ -33,8 +33,9 @@ def body():
 
 
 def gated(body, ways=3):
-    features = jm.models.gated(body(), body())
-    return jm.models.with_head(features, jm.models.linear_head(ways))
+    # a head that is drawn: behind one at zero, dropping out a feature changes nothing
+    top = jm.models.mlp(ways, hidden=())
+    return jm.models.with_head(jm.models.gated(body(), body()), top)
 
 
 class Noisy(nnx.Module):
