@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from jaxmeta.core import Task as Task
     from jaxmeta.gradients import argmin as argmin
     from jaxmeta.learners import anil as anil
+    from jaxmeta.learners import anml as anml
     from jaxmeta.learners import baseline_plus_plus as baseline_plus_plus
     from jaxmeta.learners import bmaml as bmaml
     from jaxmeta.learners import boil as boil

@@ -21,6 +21,7 @@ from jaxmeta.learners.meta_gan import meta_gan as meta_gan
 from jaxmeta.learners.meta_sgd import meta_sgd as meta_sgd
 from jaxmeta.learners.meta_transfer import meta_transfer as meta_transfer
 from jaxmeta.learners.metaoptnet import metaoptnet as metaoptnet
+from jaxmeta.learners.online import anml as anml
 from jaxmeta.learners.online import oml as oml
 from jaxmeta.learners.online import online_maml as online_maml
 from jaxmeta.learners.padded import learner_of as learner_of
@@ -62,5 +63,6 @@ LEARNERS: dict[str, Callable[..., MetaLearner]] = {
     "meta_gan": meta_gan,
     "oml": oml,
     "online_maml": online_maml,
+    "anml": anml,
 }
 """Every method by name; the contract test and the command line read this table."""

@@ -79,6 +79,7 @@ class AllBut(NamedTuple):
     """An `adapt_only` that leaves a part out, which must be there."""
 
     part: Callable[[str], bool]
+    name: str = "head"
 
     def __call__(self, path: str) -> bool:
         return not self.part(path)
@@ -95,8 +96,8 @@ def choose(
         raise ValueError(f"{field}: selects none of the parameters {names}")
     if isinstance(adapt_only, AllBut) and not tree.leaves(rest):
         raise ValueError(
-            f"head: selects none of the parameters {names}, and all would adapt: give "
-            "head=, a function of the path"
+            f"{adapt_only.name}: selects none of the parameters {names}, and all would "
+            f"adapt: give {adapt_only.name}=, a function of the path"
         )
     return chosen, rest
 

@@ -1,7 +1,8 @@
 """Learning from a stream, one example after another, and learning to do so.
 
 OML: Javed, White 2019, Meta-Learning Representations for Continual Learning,
-https://arxiv.org/abs/1905.12588. Test-time training whose inner loss is the outer one:
+https://arxiv.org/abs/1905.12588. ANML: Beaulieu et al. 2020, Learning to Continually
+Learn, https://arxiv.org/abs/2002.09571. Test-time training whose inner loss is the outer one:
 Sun et al. 2024, Learning to (Learn at Test Time), https://arxiv.org/abs/2407.04620.
 """
 
@@ -15,11 +16,12 @@ from jaxmeta import criteria
 from jaxmeta.core import Aux, Batch, Criterion, Meta, MetaLearner, Model, Rule
 from jaxmeta.functional.rows import joined, weights_of
 from jaxmeta.gradients import Argmin, Gradient, Unrolled, argmin, unrolled
-from jaxmeta.learners.common import Only, learned, warn_of_averages
+from jaxmeta.learners.common import AllBut, Only, learned, warn_of_averages
 from jaxmeta.learners.differentiated import check_gradient, differentiates
 from jaxmeta.learners.embedding import judged
 from jaxmeta.learners.maml import is_head, network
 from jaxmeta.learners.padded import learner_of
+from jaxmeta.models.gated import is_gate
 from jaxmeta.rules import check_differentiable
 
 
@@ -62,6 +64,51 @@ def oml(
     """
     return _online(
         model, inner, Only(head), gradient, criterion, inner_criterion, online=False
+    )
+
+
+def anml(
+    model: Model,
+    inner: optax.GradientTransformation | Rule,
+    *,
+    gate: Callable[[str], bool] = is_gate,
+    gradient: Gradient = unrolled(),
+    criterion: Criterion | Callable = criteria.classification,
+    inner_criterion: Criterion | Callable | None = None,
+) -> MetaLearner:
+    """Neuromodulated meta-learning: a network that learns to switch learning on and off.
+
+        y = head(f(x; phi) * g(x; psi)),   g in (0, 1)
+        phi_{k+1} = phi_k - alpha grad_phi L(phi_k, psi; x_k),   k over S in its order
+        min_{phi_0, psi}  E_task L(phi_n, psi; S u Q)
+
+    The stream moves all but the gates. Where a gate is shut, an example reads no feature
+    and moves no weight behind it, so that classes can keep out of one another's way. It
+    is `oml` that adapts more; the published test moves the last layer alone, and that is
+    `oml` of the same model: their `Meta` is the same.
+
+    Args:
+      model: a network with gates: `with_head(models.gated(f, g), linear_head(5))`.
+      inner: the inner optimiser, or a learned rule, as in `oml`.
+      gate: selects, by path, the network that stays as it is in a task.
+      gradient: as in `oml`.
+      criterion: as in `oml`.
+      inner_criterion: as in `oml`.
+
+    Returns:
+      A `MetaLearner` whose `fast` is all but the gates, after the support set.
+
+    Raises:
+      ValueError: as `maml`; at `init`, if `gate` selects nothing.
+
+    >>> import jaxmeta as jm
+    >>> features = jm.models.gated(jm.models.conv4(None), jm.models.conv4(None, filters=16))
+    >>> model = jm.models.with_head(features, jm.models.linear_head(5))
+    >>> learner = jm.anml(model, optax.sgd(0.1))
+    """
+    part = AllBut(gate, "gate")
+    return _online(
+        model, inner, part, gradient, criterion, inner_criterion, online=False
     )
 
 

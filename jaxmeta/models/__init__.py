@@ -6,6 +6,7 @@ from jaxmeta.models.call import call as call
 from jaxmeta.models.call import check_model as check_model
 from jaxmeta.models.conv4 import conv4 as conv4
 from jaxmeta.models.flat import flat as flat
+from jaxmeta.models.gated import gated as gated
 from jaxmeta.models.generator import generator as generator
 from jaxmeta.models.heads import attention_head as attention_head
 from jaxmeta.models.heads import cosine_head as cosine_head

@@ -21,6 +21,7 @@ from jaxmeta.recipes import (  # noqa: F401 (they register themselves)
     gradient,
     memory,
     metric,
+    online,
     probabilistic,
 )
 from jaxmeta.recipes.method import (

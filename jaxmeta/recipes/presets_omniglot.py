@@ -231,3 +231,30 @@ _omniglot(
     schedule="cosine",
     clip=0.25,
 )
+
+# Streams: 10 classes one after another, 5 examples each; rates and numbers of outer steps
+# are the published ones, classes and images are not (there: 84x84, all training classes
+# behind one head). A norm of one example at a time, or none: a step sees one.
+for _learner, _summary, _more in (
+    (
+        use("oml", inner_rate=0.03),
+        "Javed and White 2019: a stream of classes, the head alone learns; rates as published",
+        {"network": use("conv4", norm="none"), "steps": 15_000, "rate": 1e-4},
+    ),
+    (
+        use("anml", inner_rate=0.1),
+        "Beaulieu et al. 2020: a stream of classes, features with gates; rates as published",
+        {"network": use("conv4", norm="group"), "steps": 20_000, "rate": 1e-3},
+    ),
+):
+    preset(
+        f"omniglot-{_learner.name}-10w5s",
+        FEW_SHOT,
+        _summary,
+        settings=_SETTINGS,
+        dataset=use("omniglot"),
+        learner=_learner,
+        sampler=use("fixed", ways=10, shots=5, queries=5),
+        batch=1,
+        **_more,
+    )

@@ -32,6 +32,12 @@ def body():
     return jm.models.mlp(None, hidden=(16,), activation=jax.numpy.tanh)
 
 
+def gated(body, ways=3):
+    # a head that is drawn: behind one at zero, dropping out a feature changes nothing
+    top = jm.models.mlp(ways, hidden=())
+    return jm.models.with_head(jm.models.gated(body(), body()), top)
+
+
 class Noisy(nnx.Module):
     """A layer with all that can go wrong: running averages, and units that drop out."""
 
@@ -162,6 +168,10 @@ CASES: dict[str, Case] = {
     ),
     "online_maml": Case(
         lambda head, body: jm.online_maml(head(), optax.sgd(0.1)),
+        checks=dict(set_learner=False, weighs_rows=False),
+    ),
+    "anml": Case(
+        lambda head, body: jm.anml(gated(body), optax.sgd(0.1)),
         checks=dict(set_learner=False, weighs_rows=False),
     ),
 }

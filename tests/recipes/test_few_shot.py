@@ -18,6 +18,7 @@ CLASSES = {"network": "mlp", "hidden": (8,), "size": 8, "ways": 2, "queries": 2}
 CURVES = {"hidden": (8,), "shots": 3, "queries": 3}
 FAMILIES = {
     "gradient": ("few-shot", CLASSES | {"learner": "maml_plus_plus", "inner_steps": 2}),
+    "stream": ("few-shot", CLASSES | {"learner": "anml", "inner_rate": 0.1}),
     "metric": ("few-shot", CLASSES | {"learner": "relation_network"}),
     "memory": ("few-shot", CLASSES | {"learner": "mann", "learner_hidden": 8}),
     "adversarial": ("few-shot", CLASSES | {"learner": "meta_gan", "generator": (4, 2)}),

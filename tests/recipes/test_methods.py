@@ -185,3 +185,20 @@ def test_maps_are_asked_for_where_there_are_any():
         x.shape for x in jax.tree.leaves(shapes.params["relation"]) if x.ndim == 4
     ]
     assert kernels and kernels[0][2] == 8  # channels of two maps, side by side
+
+
+@pytest.mark.parametrize("learner", ["oml", "online_maml", "anml"])
+def test_a_stream_has_no_number_of_steps_and_a_fixed_head(learner):
+    names = {o.name for o in own_options(table()[learner])}
+    assert {"inner", "inner_rate", "gradient"} <= names and "inner_steps" not in names
+    method = table()[learner](room(), inner_rate=0.3)
+    episode = probe(ways=3)(jax.random.key(0))
+    meta = method.learner.init(jax.random.key(1), episode)
+    fast = method.tester.adapt(meta, episode.support, jax.random.key(2))
+    slower = table()[learner](room(), inner_rate=0.003).tester
+    slow = slower.adapt(meta, episode.support, jax.random.key(2))
+    assert not jnp.allclose(*(jax.tree.leaves(f["head"])[0] for f in (fast, slow)))
+    with pytest.raises(ConfigError, match="train_ways: got 4, wants 2"):
+        make(known()["few-shot"], TINY | {"learner": learner, "train_ways": 4})
+    with pytest.raises(ConfigError, match="gradient: got"):
+        make(known()["few-shot"], TINY | {"learner": learner, "gradient": "implicit"})
