@@ -237,13 +237,19 @@ def _help_of_recipe(recipe: Recipe, found: Found, known: dict[str, Option]) -> s
     rest = [o for name, o in known.items() if name not in found.options]
     notes = [notes_of(part) for part in (recipe.function, *found.chosen.values())]
     return "\n".join([
-        f"usage: jaxmeta train {recipe.name} [--option value ...]",
+        f"usage: jaxmeta train {_as_said(recipe)} [--option value ...]",
         recipe.summary,
         show(found.options.values()),
         *filter(None, notes),
         "Of every run:",
         show(rest),
     ])  # fmt: skip
+
+
+def _as_said(recipe: Recipe) -> str:
+    """What stands for the recipe on a command line."""
+    origin = recipe.origin
+    return f"{origin['file']}:{recipe.name}" if "file" in origin else recipe.name
 
 
 def _opened(words: Words, files: Files, command: str, *, data: bool = True):

@@ -187,7 +187,9 @@ def from_counts(
     if np.asarray(counts).dtype.kind not in "iu":
         raise DataError(f"counts: got {np.asarray(counts).dtype}, wants integers")
     counts = np.asarray(counts, np.int32)
-    if not len(names) or counts.shape != (len(names),):
+    if not len(names):
+        raise DataError("inputs: got no examples, wants at least 1")
+    if counts.shape != (len(names),):
         raise DataError(
             f"counts: got {list(counts.shape)} for {len(names)} names, wants one a class"
         )

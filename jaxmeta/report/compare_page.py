@@ -118,14 +118,24 @@ def _curves(rows: Rows, metric: str) -> Draw:
         shown = f"val_{metric}" if validated else metric
         styles = _styles(theme, len(rows))
         for (run, lines), style in zip(rows.items(), styles, strict=True):
-            left.plot(*_column(lines, "loss"), lw=1.4, label=_short(run), **style)
-            right.plot(*_column(lines, shown), lw=1.4, **style)
+            for axis, name in ((left, "loss"), (right, shown)):
+                steps, values = _column(lines, name)
+                mark = (
+                    "o" if len(steps) <= 30 else None
+                )  # a line of one point is nothing
+                look = {"lw": 1.4, "marker": mark, "ms": 3.5, **style}
+                axis.plot(steps, values, label=_short(run), **look)
         left.set(xlabel="outer step", ylabel="training loss")
         label = f"validation {metric}" if validated else f"training {metric}"
         right.set(xlabel="outer step", ylabel=label)
         for axis in (left, right):
             axis.grid(axis="y")
-        figure.legend(fontsize=9, loc="outside lower center", ncols=min(len(rows), 4))
+        figure.legend(
+            *left.get_legend_handles_labels(),
+            fontsize=9,
+            loc="outside lower center",
+            ncols=min(len(rows), 4),
+        )
 
     return draw
 

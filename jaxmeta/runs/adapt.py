@@ -71,7 +71,10 @@ def adapt(
     """
     reader = run.experiment.reader
     if reader is None:
-        wants = "a run whose experiment has a reader: how files become inputs"
+        wants = (
+            "a run whose experiment has a reader: how files become inputs (one of images "
+            "has; with arrays, in Python: run.learner.adapt, run.learner.predict)"
+        )
         raise ConfigError("run", run.path, wants)
     classes = _classes("support", Path(support))
     _check_ways(run, classes)

@@ -2,6 +2,7 @@
 
 import inspect
 import re
+import warnings
 from collections.abc import Callable, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -91,6 +92,8 @@ def make(
     if not isinstance(experiment, Experiment):
         got = f"a function that returns {type(experiment).__name__}"
         raise ConfigError(recipe.name, got, "one that returns a jm.runs.Experiment")
+    if "package" not in recipe.origin:
+        _check_outer(recipe.name, arguments, experiment)
     if recipe.settings:
         both = {**experiment.defaults, **recipe.settings}
         experiment = experiment._replace(defaults=both)
@@ -111,6 +114,18 @@ def _check_call(name: str, function: Callable, arguments: Mapping[str, Any]) -> 
         raise ConfigError(
             name, f"a function that cannot be called so: {error}", wants
         ) from None
+
+
+def _check_outer(name: str, arguments: Mapping[str, Any], experiment) -> None:
+    """An own option hides the run's of that name: whoever types it may mean the other."""
+    for outer in set(OUTER) & set(arguments):
+        if arguments[outer] != getattr(experiment, outer):
+            warnings.warn(
+                f"--{outer} {arguments[outer]} is an option of {name} itself, and the run "
+                f"has {outer} = {getattr(experiment, outer)}; pass it to jm.runs.Experiment, "
+                "or give it another name",
+                stacklevel=2,
+            )
 
 
 def _in_our_words(recipe: Recipe, arguments, options: Mapping[str, Any]) -> Experiment:

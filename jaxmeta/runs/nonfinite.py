@@ -18,6 +18,7 @@ from jaxmeta.train import TrainState
 ROLLBACKS = 20
 """A run that goes back more often than this has another problem."""
 _WATCHED = 4  # tasks that the inner alarm looks at
+_HELD = "the step was not taken"
 _HELP = "a lower rate or inner_rate, or clip, may help"
 
 
@@ -76,8 +77,15 @@ def explain_step(job: Job, state: TrainState, root: jax.Array) -> str:
             continue
         text = f"loss: got {float(value)} at outer step {step + 1}, task {i}"
         text += _classes(job, draw) + _inner(job, state.meta, episode, learn)
+        odd = [
+            name
+            for name, part in (("support", episode.support), ("query", episode.query))
+            if _first_bad((part.inputs, part.targets)) is not None
+        ]
+        if odd:  # no rate helps there
+            return f"{text}: its {' and '.join(odd)} examples hold NaN or infinity; {_HELD}"
         bad = f"the gradient of {leaf} is not finite" if leaf else "a finite gradient"
-        return f"{text}, {bad}; the step was not taken; {_HELP}"
+        return f"{text}, {bad}; {_HELD}; {_HELP}"
     return (
         f"loss: every task of outer step {step + 1} is finite and their mean or the "
         f"update is not; the step was not taken; {_HELP}"

@@ -154,6 +154,7 @@ class Files:
 
     def __init__(self, names: Iterable[str] = ()):
         self.named = list(names)
+        self.told: set[str] = set()  # changed since the run began, and said so
         self._modules: dict[Path, Any] = {}
         self._digests: dict[Path, str] = {}
 
@@ -202,7 +203,7 @@ class Files:
             f"the file that it was made with: add PATH/{file}:{function} to the command "
             "(no code is run because a run folder names it)"
         )
-        raise ConfigError("file", "nothing", wants)
+        raise ConfigError("file", " ".join(self.named) or "nothing", wants)
 
     def _load(self, path: Path) -> Any:
         if path not in self._modules:
@@ -262,7 +263,9 @@ def of_reference(reference: Mapping[str, Any], files: Files) -> Recipe:
     if "file" in reference:
         name = files.named_as(reference)
         recipe = named(name, files)
-        if recipe.origin["sha256"] != reference.get("sha256"):
+        changed = recipe.origin["sha256"] != reference.get("sha256")
+        if changed and name not in files.told:  # a command may look twice
+            files.told.add(name)
             warnings.warn(
                 f"{name}: the file has been changed since the run began", stacklevel=2
             )

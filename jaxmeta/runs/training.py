@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import datetime
+import shlex
 import time
 import warnings
 from collections.abc import Callable, Mapping
@@ -112,10 +113,24 @@ def train_made(made: Made, settings: Settings, say: Say = print) -> Path:
     except (OSError, MemoryError, jax.errors.JaxRuntimeError) as error:
         if not isinstance(error, OSError) and not out_of_memory(error):
             raise
-        safe = "what was saved is whole, and the same command continues the run"
+        safe = f"what was saved is whole; {_again(made, where)}"
         if not checkpoints.steps(where.checkpoints):
             safe = "nothing of the run was saved"
         raise RunError(f"{where.path}: {explain(error)}; {safe}") from error
+
+
+def _again(made: Made, where: RunFolder) -> str:
+    """How a run that was stopped goes on."""
+    if "python" in made.recipe.origin:
+        return "the same call continues it"
+    asked = (made.recipe.origin, *made.options.values())
+    files = [f"{o['file']}:{o['function']}" for o in asked if _is_file(o)]
+    command = shlex.join(["jaxmeta", "train", str(where.path), *files])
+    return f"{command} continues it"
+
+
+def _is_file(origin: Any) -> bool:
+    return isinstance(origin, dict) and "file" in origin
 
 
 def _run(job: Job, where: RunFolder, say: Say) -> Path:
@@ -166,7 +181,7 @@ def _run(job: Job, where: RunFolder, say: Say) -> Path:
         if stop.signal is not None:
             step = int(snapshot.state.step)
             saved = f"{where.path}: stopped and saved at step {step} of {job.steps}"
-            raise Interrupted(f"{saved}; --out {where.path} continues it", stop.status)
+            raise Interrupted(f"{saved}; {_again(job.made, where)}", stop.status)
     return _finish(job, where, snapshot, spent - started, say)
 
 

@@ -69,7 +69,9 @@ def read(
     for name, words in said.items():
         if name not in options:
             hint = did_you_mean(name, options)
-            known = f"an option that exists{hint}; --help shows them"
+            known = (
+                f"an option that exists{hint}; the same command with --help shows them"
+            )
             raise ConfigError(f"--{name.replace('_', '-')}", "an unknown option", known)
         kind = options[name].kind
         if kind is bool and not words:

@@ -17,6 +17,9 @@ import pytest
 import jaxmeta as jm
 from jaxmeta.cli import main
 from jaxmeta.runs.folder import Metrics, RunFolder
+from jaxmeta.runs.making import make
+from jaxmeta.runs.registry import Files, named
+from jaxmeta.runs.stop import Stop
 
 PACKAGE = Path(jm.__file__).parent
 STEPS = 60
@@ -86,6 +89,65 @@ def test_the_file_is_short_and_is_not_written_over(shop, capsys):
     assert main(["new", "mine.py"]) == 2
     assert "new: got mine.py, wants a new name" in capsys.readouterr().err
     assert (shop / "mine.py").read_text() == text
+
+
+def test_help_says_what_to_type(shop, capsys):
+    assert main(["train", "mine.py:mine", "--help"]) == 0
+    assert "usage: jaxmeta train mine.py:mine [--option" in capsys.readouterr().out
+
+
+def test_another_function_is_named(shop, capsys):
+    """Who has named a file is not told that nothing was."""
+    assert main(["evaluate", "whole", "own.py:proto"]) == 2
+    err = capsys.readouterr().err
+    assert "file: got own.py:proto, wants" in err and "PATH/mine.py:mine" in err
+
+
+def test_how_a_stopped_run_goes_on(shop, monkeypatch, capsys):
+    def at_once(self):
+        self.signal = signal.SIGINT
+        return self
+
+    monkeypatch.setattr(Stop, "__enter__", at_once)
+    out = ["--out", "stopped here"]
+    assert main(["train", "mine.py:mine", *out, *TINY]) == 130
+    said = "jaxmeta train 'stopped here' mine.py:mine continues it"
+    assert said in capsys.readouterr().err
+
+
+STEPS_OF_ITS_OWN = """
+from mine import mine as base
+def inner(*, steps: int = 5):
+    return base(width=4)
+"""
+
+
+def test_an_option_that_hides_the_runs_is_named(shop):
+    (shop / "hides.py").write_text(STEPS_OF_ITS_OWN)
+    files = Files(["hides.py:inner"])
+    with pytest.warns(UserWarning, match="--steps 7 is an option of inner itself"):
+        make(named("hides.py:inner", files), {"steps": 7}, files)
+
+
+DATA_WITH_A_HOLE = """
+import numpy as np
+import mine as whole
+def inner():
+    clean, labels = whole.waves()
+    clean[::2] = np.nan
+    whole.waves, kept = (lambda: (clean, labels)), whole.waves
+    try:
+        return whole.mine(width=4)
+    finally:
+        whole.waves = kept
+"""
+
+
+def test_data_that_are_not_finite_are_named(shop, capsys):
+    (shop / "hole.py").write_text(DATA_WITH_A_HOLE)
+    assert main(["train", "hole.py:inner", "--out", "hole", *TINY[2:]]) == 1
+    err = capsys.readouterr().err
+    assert "examples hold NaN or infinity" in err and "rate" not in err
 
 
 def test_killed_it_goes_on_bit_for_bit(shop, mine, capsys):
@@ -172,7 +234,8 @@ def test_a_file_that_was_changed_is_not_gone_on_with(shop, tmp_path, capsys):
     assert main(["train", f"{tmp_path}/run", own]) == 2
     assert "or its file, is another one" in capsys.readouterr().err
     assert main(["evaluate", f"{tmp_path}/run", own, "--episodes", "6"]) == 0
-    assert "the file has been changed since the run began" in capsys.readouterr().err
+    changed = "the file has been changed since the run began"
+    assert capsys.readouterr().err.count(changed) == 1
 
 
 WRONG = {  # name -> (a change of the file, what is said last, a line of it that is shown)

@@ -82,7 +82,7 @@ def test_twelve_classes_are_enough_for_five_ways(tmp_path):
 def test_too_few_classes_are_told_the_rule(tmp_path):
     images(tmp_path, 9)
     message = (
-        "ways: got 5, wants at most 4: the test split has so many classes .in "
+        "ways: got 5, wants at most 4, the classes of the test split .in "
         "alphabetical order, .* of fewer every other one is trained on"
     )
     with pytest.raises(ConfigError, match=message):
@@ -93,7 +93,7 @@ def test_too_few_classes_are_told_the_rule(tmp_path):
 def test_a_split_of_ones_own_with_too_few_classes(tmp_path):
     for part, (first, n) in {"train": (0, 5), "val": (5, 5), "test": (10, 3)}.items():
         images(tmp_path / part, n, first=first)
-    with pytest.raises(ConfigError, match=r"ways: got 5, wants at most 3: the test"):
+    with pytest.raises(ConfigError, match=r"ways: got 5, wants at most 3, the classes of the test split"):
         own(tmp_path)
     own(tmp_path, ways=3, train_ways=5)
 
@@ -109,3 +109,50 @@ def test_arrays_of_ones_own(tmp_path):
     train, _, test = tasks_of("npz", data=str(file), queries=2)
     assert class_names(train) == ("c00", "c02", "c04")
     assert test(jax.random.key(0)).support.inputs.shape == (2, 6)
+
+
+def _object(file, inputs, labels):
+    np.savez(file, inputs=np.array([None, 1]), labels=labels)
+
+
+def _cut(file, inputs, labels):
+    np.savez(file, inputs=inputs, labels=labels)
+    file.write_bytes(file.read_bytes()[:-200])
+
+
+def _flipped(file, inputs, labels):
+    np.savez(file, inputs=inputs, labels=labels)
+    data = bytearray(file.read_bytes())
+    data[300] ^= 255
+    file.write_bytes(data)
+
+
+def _nan(file, inputs, labels):
+    inputs[7, 2] = np.nan
+    np.savez(file, inputs=inputs, labels=labels)
+
+
+BROKEN = {  # how a file is broken -> what is said
+    "text": (lambda file, *_: file.write_text("hello"), "is cut, or no file of"),
+    "cut": (_cut, "is cut, or no file of"),
+    "flipped": (_flipped, r"is damaged \(Bad CRC-32"),
+    "objects": (_object, "inputs: got Object arrays .* objects are not read"),
+    "NaN": (
+        _nan,
+        r"inputs: got NaN or infinity in 1 of 24 examples \(the first: row 7",
+    ),
+    "none": (
+        lambda f, x, y: np.savez(f, inputs=x[:0], labels=y[:0]),
+        "got no examples",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_broken_arrays_are_one_line(name, tmp_path):
+    make_it, message = BROKEN[name]
+    file = tmp_path / "mine.npz"
+    make_it(file, np.ones((24, 6), np.float32), np.arange(24) % 6)
+    with pytest.raises(ConfigError, match=f"data: got .*{message}") as error:
+        tasks_of("npz", data=str(file))
+    assert "\n" not in str(error.value) and "pickle.load" not in str(error.value)
