@@ -44,6 +44,9 @@ PAPERS = {
     "platipus": "[Finn 2018](https://arxiv.org/abs/1806.02817)",
     "bmaml": "[Yoon 2018](https://arxiv.org/abs/1806.03836)",
     "meta_gan": "[Zhang 2018](https://papers.nips.cc/paper/7504)",
+    "oml": "[Javed 2019](https://arxiv.org/abs/1905.12588)",
+    "anml": "[Beaulieu 2020](https://arxiv.org/abs/2002.09571)",
+    "online_maml": "[Sun 2024](https://arxiv.org/abs/2407.04620), test-time training",
 }
 
 NO_REGRESSION = {
