@@ -1,7 +1,9 @@
 """The run folder: config.json, metrics.jsonl, checkpoints/, result.json, report.html."""
 
+import contextlib
 import dataclasses
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -96,6 +98,49 @@ def open_folder(made: Made, settings: Settings) -> RunFolder:
             got = f"{out}, a run with {name} = {was.get(name)!r} and not {now.get(name)!r}"
             raise ConfigError("out", got, other)
     return folder
+
+
+def claim(made: Made, settings: Settings) -> RunFolder:
+    """`open_folder`, and a new one is made: runs begun side by side get one each."""
+    for _ in range(1000):
+        folder = open_folder(made, settings)
+        try:
+            folder.path.mkdir(parents=True, exist_ok=settings.out is not None)
+        except FileExistsError:
+            continue  # another run was faster
+        except OSError:
+            break  # `create` says what is wrong with it
+        return folder
+    return folder
+
+
+@contextlib.contextmanager
+def held(folder: RunFolder):
+    """Keeps a second process out of a run, until this one ends, however it ends.
+
+    Raises:
+      RunError: another one is in it.
+    """
+    try:
+        handle = os.open(folder.path, os.O_RDONLY)
+    except OSError:
+        yield  # where folders cannot be opened (Windows), nobody is kept out
+        return
+    try:
+        try:
+            import fcntl
+
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            what = (
+                "another process is training in it; wait for it, or give another --out"
+            )
+            raise RunError(f"{folder.path}: {what}") from None
+        except OSError:
+            pass  # a file system without locks
+        yield
+    finally:
+        os.close(handle)
 
 
 def create(folder: RunFolder, made: Made, settings: Settings, version: str) -> None:

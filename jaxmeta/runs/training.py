@@ -108,6 +108,7 @@ def train_made(made: Made, settings: Settings, say: Say = print) -> Path:
         return where.path
     check_tracker(settings.track)
     job = build(made, settings)
+    where = folder.claim(made, settings)
     try:
         return _run(job, where, say)
     except (OSError, MemoryError, jax.errors.JaxRuntimeError) as error:
@@ -140,6 +141,10 @@ def _run(job: Job, where: RunFolder, say: Say) -> Path:
         Writer(where.checkpoints) as writer,
         contextlib.ExitStack() as stack,
     ):
+        if where.path.is_dir():
+            stack.enter_context(folder.held(where))
+        if settings.out is not None:
+            folder.open_folder(job.made, settings)  # it may have been begun meanwhile
         shapes = like(job)
         snapshot = checkpoints.restore(where.checkpoints, shapes)
         start = snapshot or (forked(job) if settings.fork else None)

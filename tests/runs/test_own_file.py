@@ -16,9 +16,10 @@ import pytest
 
 import jaxmeta as jm
 from jaxmeta.cli import main
-from jaxmeta.runs.folder import Metrics, RunFolder
+from jaxmeta.runs.folder import Metrics, RunFolder, claim, held
 from jaxmeta.runs.making import make
 from jaxmeta.runs.registry import Files, named
+from jaxmeta.runs.settings import Settings
 from jaxmeta.runs.stop import Stop
 
 PACKAGE = Path(jm.__file__).parent
@@ -113,6 +114,25 @@ def test_how_a_stopped_run_goes_on(shop, monkeypatch, capsys):
     assert main(["train", "mine.py:mine", *out, *TINY]) == 130
     said = "jaxmeta train 'stopped here' mine.py:mine continues it"
     assert said in capsys.readouterr().err
+
+
+def test_one_process_at_a_time(shop, capsys):
+    """Two in one folder took each other's checkpoints, and mixed their metrics."""
+    busy = RunFolder(shop / "busy")
+    busy.path.mkdir()
+    with held(busy):
+        assert main(["train", "mine.py:mine", "--out", "busy", *TINY]) == 1
+    assert "busy: another process is training in it" in capsys.readouterr().err
+    assert not list(busy.path.iterdir())
+    with held(busy):  # it was let go
+        pass
+
+
+def test_runs_begun_side_by_side_get_a_folder_each(shop):
+    files = Files(["mine.py:mine"])
+    made = make(named("mine.py:mine", files), {}, files)
+    first, second = (claim(made, Settings()).path for _ in range(2))
+    assert first != second and first.is_dir() and second.is_dir()
 
 
 STEPS_OF_ITS_OWN = """

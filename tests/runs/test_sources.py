@@ -93,7 +93,10 @@ def test_too_few_classes_are_told_the_rule(tmp_path):
 def test_a_split_of_ones_own_with_too_few_classes(tmp_path):
     for part, (first, n) in {"train": (0, 5), "val": (5, 5), "test": (10, 3)}.items():
         images(tmp_path / part, n, first=first)
-    with pytest.raises(ConfigError, match=r"ways: got 5, wants at most 3, the classes of the test split"):
+    with pytest.raises(
+        ConfigError,
+        match=r"ways: got 5, wants at most 3, the classes of the test split",
+    ):
         own(tmp_path)
     own(tmp_path, ways=3, train_ways=5)
 
