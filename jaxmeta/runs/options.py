@@ -11,6 +11,7 @@ learner; the keyword arguments of the one that is chosen are options, too.
 import dataclasses
 import inspect
 import re
+import textwrap
 import types
 import typing
 from collections.abc import Callable, Mapping
@@ -284,7 +285,7 @@ def help_of(function: Callable) -> dict[str, str]:
     block = re.search(r"^Args:\n((?:[ \t]+.*\n?|\n)*)", text, re.MULTILINE)
     found: dict[str, str] = {}
     name = None
-    for line in inspect.cleandoc(block.group(1)).splitlines() if block else ():
+    for line in textwrap.dedent(block.group(1)).splitlines() if block else ():
         start = re.match(r"(\w+)(?: \([^)]*\))?: (.*)", line)
         if start:
             name = start.group(1)
