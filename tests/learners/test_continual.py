@@ -10,8 +10,9 @@ from benchmarks import continual
 from benchmarks.continual import Row, features, judged, oml_once, trained
 
 SMALL = Row(
-    filters=4, blocks=2, ways=4, shots=3, queries=3, classes=(2, 6), seen=4, held=4,
-    streams=2, rates=(0.003, 0.03, 0.3), steps=(60, 60, 60, 60), rate=1e-2,
+    filters=8, blocks=2, ways=4, shots=3, queries=3, classes=(2, 6), seen=4, held=4,
+    streams=6, rates=(0.02, 0.06, 0.2), steps=(80, 80, 80, 80), batch=8, rate=1e-2,
+    inner=(0.1, 0.1, 0.1),
 )  # fmt: skip
 
 
@@ -24,12 +25,12 @@ def data():
         images = draw.integers(0, 60, (count * 8, 8, 8, 1))
         images[np.arange(count * 8), draw.integers(0, 8, count * 8)] += 120
         for c in range(count):
-            row, column = divmod((start + 5 * c) % 36, 6)
+            row, column = divmod(5 * (start + c) % 36, 6)
             images[c * 8 : c * 8 + 8, row : row + 3, column : column + 3] += 60
         names = tuple(f"c{start + i}" for i in range(count))
         return jm.data.from_counts(images.astype(np.uint8), [8] * count, names)
 
-    return jm.data.make_splits(part(12, 0), part(6, 100), part(6, 203))
+    return jm.data.make_splits(part(24, 0), part(6, 24), part(6, 30))
 
 
 def test_an_episode_embedded_once_is_the_same_stream(data):
@@ -60,6 +61,6 @@ def test_training_on_streams_helps_on_new_ones(data):
     )
     bare = jm.models.heads.split_head(untrained)[0]
     before = judged("oml", bare, data, SMALL, False, seed=0)
-    assert took["outer_steps"] == 60 and len(found["accuracy"]) == 2
+    assert took["outer_steps"] == 80 and len(found["accuracy"]) == 2
     assert found["accuracy"][1] > before["accuracy"][1] + 0.1
     assert found["accuracy"][1] > 1 / 3  # chance is a sixth, the last class alone too
