@@ -13,8 +13,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from jaxmeta.runs.docstrings import notes_of
 from jaxmeta.runs.errors import ConfigError, RunError, did_you_mean, one_line
-from jaxmeta.runs.options import Found, Option, notes_of, own_options
+from jaxmeta.runs.options import Found, Option, own_options
 from jaxmeta.runs.registry import Files, Recipe
 from jaxmeta.runs.words import Words, read, show, split
 

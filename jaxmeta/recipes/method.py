@@ -19,8 +19,9 @@ from jaxmeta.learners.maml import maml
 from jaxmeta.learners.probabilistic import Probabilistic, classifier
 from jaxmeta.recipes import gradients  # noqa: F401 (the choice that `gradient` is)
 from jaxmeta.recipes.parts import Method, Room, Side
+from jaxmeta.runs.docstrings import help_of, summary_of
 from jaxmeta.runs.errors import ConfigError
-from jaxmeta.runs.options import annotation_of, help_of, own_options, summary_of
+from jaxmeta.runs.options import annotation_of, own_options
 
 Inner = Literal["sgd", "adam"]
 Make = Callable[[Side, int], MetaLearner | Probabilistic]

@@ -9,8 +9,8 @@ from jaxmeta.core import Key, Meta, MetaLearner
 from jaxmeta.runs.devices import make_mesh
 from jaxmeta.runs.errors import ConfigError, one_line
 from jaxmeta.runs.experiment import Experiment, HostBatches, tested
+from jaxmeta.runs.kinds import check_type
 from jaxmeta.runs.making import Made
-from jaxmeta.runs.options import check_type
 from jaxmeta.runs.settings import OUTER, Settings, check, check_least
 from jaxmeta.train.trainer import Trainer, TrainState
 

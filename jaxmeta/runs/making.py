@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 from jaxmeta.data import DataError
 from jaxmeta.runs.errors import ConfigError, did_you_mean, one_line
 from jaxmeta.runs.experiment import Experiment
-from jaxmeta.runs.options import Found, bind, check_type, find, no_files
+from jaxmeta.runs.kinds import check_type
+from jaxmeta.runs.options import Found, bind, find, no_files
 from jaxmeta.runs.registry import Files, Recipe
 from jaxmeta.runs.settings import OUTER, check_least
 

@@ -10,19 +10,16 @@ learner; the keyword arguments of the one that is chosen are options, too.
 
 import dataclasses
 import inspect
-import re
-import textwrap
-import types
 import typing
 from collections.abc import Callable, Mapping
 from functools import partial
-from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
+from jaxmeta.runs.docstrings import help_of
 from jaxmeta.runs.errors import ConfigError, did_you_mean
+from jaxmeta.runs.kinds import describe, plain, plain_part
 
 REQUIRED = inspect.Parameter.empty
-_PLAIN = (int, float, bool, str, Path)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -222,7 +219,7 @@ def own_options(function: Callable, owner: str = "") -> list[Option]:
         if one_of is None and _hashable(kind) and kind in CHOICES:
             one_of = CHOICES[kind]
             default = one_of.used(default) if one_of.used else default
-        kind = kind if one_of else _plain_part(kind)
+        kind = kind if one_of else plain_part(kind)
         if one_of is None and not plain(kind):
             if default is REQUIRED:
                 wants = (
@@ -244,115 +241,3 @@ def annotation_of(option: Option) -> Any:
 
 def _hashable(kind: Any) -> bool:
     return isinstance(kind, type)
-
-
-def plain(kind: Any) -> bool:
-    """Whether a command line can give a value of this type."""
-    if kind in _PLAIN or kind is type(None):
-        return True
-    origin, args = typing.get_origin(kind), typing.get_args(kind)
-    if origin is typing.Literal:
-        return True
-    if origin in (typing.Union, types.UnionType):
-        return all(map(plain, args))
-    return origin in (tuple, list) and all(a is Ellipsis or plain(a) for a in args)
-
-
-def _plain_part(kind: Any) -> Any:
-    """Of a union, what a command line can give: `int | None` of `int | Array | None`."""
-    if typing.get_origin(kind) not in (typing.Union, types.UnionType):
-        return kind
-    parts = tuple(arg for arg in typing.get_args(kind) if plain(arg))
-    if set(parts) <= {type(None)}:
-        return kind
-    return typing.Union[parts]  # noqa: UP007
-
-
-def help_of(function: Callable) -> dict[str, str]:
-    """Argument -> its sentence, from the `Args:` of a docstring.
-
-    >>> def f(*, ways=5):
-    ...     '''Does it.
-    ...
-    ...     Args:
-    ...       ways: classes in a task,
-    ...         two or more.
-    ...     '''
-    >>> help_of(f)
-    {'ways': 'classes in a task, two or more.'}
-    """
-    text = inspect.getdoc(function) or ""
-    block = re.search(r"^Args:\n((?:[ \t]+.*\n?|\n)*)", text, re.MULTILINE)
-    found: dict[str, str] = {}
-    name = None
-    for line in textwrap.dedent(block.group(1)).splitlines() if block else ():
-        start = re.match(r"(\w+)(?: \([^)]*\))?: (.*)", line)
-        if start:
-            name = start.group(1)
-            found[name] = start.group(2).strip()
-        elif name and line.startswith(" "):
-            found[name] += " " + line.strip()
-    return found
-
-
-def summary_of(function: Callable) -> str:
-    """The first line of a function's docstring."""
-    while isinstance(function, partial):
-        function = function.func
-    return (inspect.getdoc(function) or "").split("\n", 1)[0]
-
-
-def notes_of(function: Callable) -> str:
-    """What a docstring says between its summary and its arguments."""
-    while isinstance(function, partial):
-        function = function.func
-    text = (inspect.getdoc(function) or "").partition("\n\n")[2]
-    return re.split(r"^(?:Args|Returns):", text, maxsplit=1, flags=re.MULTILINE)[
-        0
-    ].strip()
-
-
-def describe(kind: object) -> str:
-    """A type in words: `"an integer"`, `"one of second, first"`."""
-    origin, args = typing.get_origin(kind), typing.get_args(kind)
-    if origin is typing.Literal:
-        return f"one of {', '.join(map(str, args))}"
-    if type(None) in args:
-        rest = [describe(a) for a in args if a is not type(None)]
-        return " or ".join([*rest, "None"])
-    if origin in (tuple, list):
-        return f"{describe(args[0])}s".replace("an integers", "integers").replace(
-            "a numbers", "numbers"
-        )
-    names = {
-        int: "an integer", float: "a number", bool: "True or False",
-        str: "text", Path: "a path",
-    }  # fmt: skip
-    return names.get(kind, str(kind))  # type: ignore[call-overload]
-
-
-def check_type(name: str, value: object, kind: object) -> None:
-    """Raises a `ConfigError` where a value is not of the type of its option."""
-    if not _fits(value, kind):
-        raise ConfigError(name, repr(value), describe(kind))
-
-
-def _fits(value: object, kind: object) -> bool:
-    origin, args = typing.get_origin(kind), typing.get_args(kind)
-    if origin is typing.Literal:
-        return value in args
-    if origin in (tuple, list):
-        fixed = Ellipsis not in args and origin is tuple
-        if not isinstance(value, (tuple, list)) or (fixed and len(value) != len(args)):
-            return False
-        kinds = args if fixed else (args[0],) * len(value)
-        return all(map(_fits, value, kinds))
-    if origin in (typing.Union, types.UnionType):
-        return any(_fits(value, arg) for arg in args)
-    if kind is type(None):
-        return value is None
-    if kind in (int, float) and isinstance(value, bool):
-        return False  # True is an int to Python, and no number of shots to anyone
-    if kind is Path:
-        return isinstance(value, (str, Path))
-    return isinstance(value, (int, float) if kind is float else kind)  # type: ignore

@@ -18,8 +18,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jaxmeta.runs.docstrings import summary_of
 from jaxmeta.runs.errors import ConfigError, did_you_mean
-from jaxmeta.runs.options import Use, summary_of
+from jaxmeta.runs.options import Use
 
 if TYPE_CHECKING:
     from jaxmeta.runs.experiment import Experiment

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from jaxmeta.runs.errors import ConfigError
-from jaxmeta.runs.options import Option, check_type
+from jaxmeta.runs.kinds import check_type
+from jaxmeta.runs.options import Option
 
 _LARGEST_SEED = 2**32 - 1
 _AT_LEAST = {

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from jaxmeta.runs.errors import ConfigError, did_you_mean
-from jaxmeta.runs.options import REQUIRED, Option, describe
+from jaxmeta.runs.kinds import describe
+from jaxmeta.runs.options import REQUIRED, Option
 
 
 class Words(NamedTuple):

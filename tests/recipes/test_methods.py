@@ -12,8 +12,9 @@ from jaxmeta.learners.protonet import protonet
 from jaxmeta.recipes.methods import table
 from jaxmeta.recipes.parts import Room, Side
 from jaxmeta.runs import ConfigError
+from jaxmeta.runs.docstrings import summary_of
 from jaxmeta.runs.making import make, options_of, without_data
-from jaxmeta.runs.options import own_options, summary_of
+from jaxmeta.runs.options import own_options
 from jaxmeta.runs.registry import known
 from jaxmeta.tasks import sinusoid
 from jaxmeta.testing import probe
