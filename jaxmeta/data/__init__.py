@@ -29,5 +29,6 @@ from jaxmeta.data.reviews import Domain as Domain
 from jaxmeta.data.reviews import amazon_reviews as amazon_reviews
 from jaxmeta.data.reviews import svmlight as svmlight
 from jaxmeta.data.splitting import split_classes as split_classes
+from jaxmeta.data.survey import in_colour as in_colour
 from jaxmeta.data.survey import survey as survey
 from jaxmeta.data.tfds import tfds as tfds

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from jaxmeta.data.errors import DataError
 
 EXIF_ORIENTATION = 0x0112
@@ -40,6 +42,27 @@ def survey(paths: Sequence[str | Path]) -> list[str]:
     low, high = (f"{w}x{h}" for w, h in (min(sizes, key=_area), max(sizes, key=_area)))
     text = f"{low} pixels" if low == high else f"{low} to {high} pixels"
     return [text, *(f"{n} {what}" for what, n in counts.items())]
+
+
+def in_colour(paths: Sequence[str | Path]) -> bool:
+    """Whether any of these image files shows a colour; grey ones saved as RGB do not.
+
+    Args:
+      paths: PNG or JPEG files; a few are enough to ask.
+
+    Returns:
+      Whether three channels of one differ visibly.
+    """
+    from PIL import Image
+
+    for path in paths:
+        with Image.open(path, formats=("PNG", "JPEG")) as image:
+            if image.mode in ("1", "L", "LA") or image.mode.startswith("I"):
+                continue
+            small = np.asarray(image.convert("RGB").resize((8, 8)), np.int32)
+        if np.ptp(small, axis=-1).max() > 24:
+            return True
+    return False
 
 
 def _area(size: tuple[int, int]) -> int:

@@ -41,7 +41,9 @@ def oml(
 
     Each example is seen once, in the order of the episode: give it classes one after
     another, as `tasks` do. Forgetting the first classes for the last costs the outer
-    loss, since it asks for all of them.
+    loss, since it asks for all of them. A stream that comes in pieces, an `adapt` each,
+    wants `inner_criterion=jm.losses.cross_entropy`: classification takes out the classes
+    that a piece has no example of, and of a single one nothing is learned.
 
     Args:
       model: the network.

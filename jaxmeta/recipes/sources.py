@@ -1,5 +1,6 @@
 """Data sets of the command line: `--dataset NAME`, each with options of its own."""
 
+import warnings
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -134,14 +135,23 @@ def folder(
       invert: turn dark on light into light on dark.
     """
 
+    sorted_ = data is not None and (Path(data).expanduser() / "train").is_dir()
+
     def read(root: Path) -> readers.Splits:
         options = {"size": size, "mode": mode, "invert": invert}
-        if (root / "train").is_dir():
-            return readers.image_folder_splits(root, **options)
-        return readers.split_classes(readers.image_folder(root, **options))
+        if sorted_:
+            splits = readers.image_folder_splits(root, **options)
+        else:
+            splits = readers.split_classes(readers.image_folder(root, **options))
+        classes = readers.list_classes(root / "train" if sorted_ else root)
+        if mode == "L" and readers.in_colour([paths[0] for paths in classes.values()]):
+            warnings.warn(
+                "data: images in colour are read as grey; --mode RGB keeps their colour",
+                stacklevel=2,
+            )
+        return splits
 
     name = Path(data).name if data else "own images"
-    sorted_ = data is not None and (Path(data).expanduser() / "train").is_dir()
     return Source(
         name or "own images",
         _read(

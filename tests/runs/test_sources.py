@@ -3,6 +3,7 @@
 import jax
 import numpy as np
 import pytest
+from PIL import Image
 
 from jaxmeta.data.class_lists import published
 from jaxmeta.runs import ConfigError
@@ -159,3 +160,20 @@ def test_broken_arrays_are_one_line(name, tmp_path):
     with pytest.raises(ConfigError, match=f"data: got .*{message}") as error:
         tasks_of("npz", data=str(file))
     assert "\n" not in str(error.value) and "pickle.load" not in str(error.value)
+
+
+def test_colour_that_is_read_as_grey_is_said(tmp_path):
+    red = np.zeros((8, 8, 3), np.uint8)
+    red[..., 0] = 200
+    for name in "abcd":
+        (tmp_path / name).mkdir()
+        for i in range(2):
+            Image.fromarray(red).save(tmp_path / name / f"{i}.png")
+    sizes = dict(ways=2, shots=1, queries=1, size=8)
+    few_shot = known("few-shot")["few-shot"]
+    with pytest.warns(UserWarning, match="read as grey; --mode RGB"):
+        make(few_shot, {"dataset": "own", "data": str(tmp_path), **sizes})
+    made = make(
+        few_shot, {"dataset": "own", "data": str(tmp_path), "mode": "RGB", **sizes}
+    )
+    assert made.experiment.reader is not None
