@@ -11,12 +11,10 @@ import traceback
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
-from jaxmeta.runs.docstrings import notes_of
 from jaxmeta.runs.errors import ConfigError, RunError, did_you_mean, one_line
-from jaxmeta.runs.options import Found, Option, own_options
-from jaxmeta.runs.registry import Files, Recipe
+from jaxmeta.runs.options import Option, own_options
+from jaxmeta.runs.registry import Files
 from jaxmeta.runs.words import Words, read, show, split
 
 HELP = """\
@@ -158,99 +156,27 @@ def _in_their_words(error: BaseException, files: Files) -> bool:
 
 
 def _train(words: Words, files: Files) -> int:
-    own, fork = [n for n in words.names if ".py:" in n], words.said.get("fork")
-    names = [n for n in words.names if ".py:" not in n]
-    run = names[0] if names and _is_run(names[0]) else None
-    start = run or (fork[0] if fork and not names else None)
-    # a run may want several files: that of its function, and those of its options
-    if len(names) > 1 or (start is None and len(names) + len(own) > 1):
-        got = " ".join(words.names)
-        raise ConfigError("train", got, "one recipe, or one run folder")
-    from jaxmeta.runs.making import from_json, make, options_of
-    from jaxmeta.runs.registry import named, of_reference
-    from jaxmeta.runs.settings import Settings, own_settings
+    from jaxmeta.recipes import DEFAULT
+    from jaxmeta.runs.asked import asked
 
-    given: dict[str, Any] = {}
-    settings = Settings()
-    if start is not None:
-        from jaxmeta.runs.folder import read_config
-
-        config = read_config(_path(start))
-        recipe = of_reference(config.recipe, files)
-        given, settings = from_json(config.options, files), config.settings
-        settings = settings.having(out=run)
-    else:
-        from jaxmeta.recipes import DEFAULT
-
-        recipe = named((own or names or [DEFAULT])[0], files)
-    known = own_settings()
-    choices = _first(words, given)
-    found = options_of(recipe, choices, files)
-    options = found.options
-    if words.help:
-        print(_help_of_recipe(recipe, found, known))
+    wanted = asked(words, files, DEFAULT)
+    if wanted.help is not None:
+        print(wanted.help)
         return 0
-    # An option that the recipe has as well is the recipe's: its schedules follow it.
-    said = read(words.said, {**known, **options})
-    given = _still_there(given, choices, recipe, files)
-    own_said = {k: v for k, v in said.items() if k in options}
-    rest = {k: v for k, v in said.items() if k in known and k not in options}
-    if "seed" in own_said:
-        rest["seed"] = own_said["seed"]
-    settings = settings.having(**rest)
-
     from jaxmeta.runs.cache import enable_cache
     from jaxmeta.runs.devices import prepare
-    from jaxmeta.runs.settings import check
+    from jaxmeta.runs.making import make
     from jaxmeta.runs.stop import Interrupted
     from jaxmeta.runs.training import train_made
 
-    check(settings)
     enable_cache()
-    prepare(settings.devices)
-    made = make(recipe, given | own_said, files)
+    prepare(wanted.settings.devices)
+    made = make(wanted.recipe, wanted.options, files)
     try:
-        train_made(made, settings, _say)
+        train_made(made, wanted.settings, _say)
     except Interrupted as stopped:
         return _fail(stopped, stopped.status)
     return 0
-
-
-def _first(words: Words, given: dict[str, Any]) -> dict[str, Any]:
-    """What is said of choices, before types are known: single words."""
-    return given | {k: v[0] for k, v in words.said.items() if len(v) == 1}
-
-
-def _still_there(given, choices, recipe: Recipe, files: Files) -> dict[str, Any]:
-    """Kept options, less those of a part that has been chosen anew."""
-    from jaxmeta.runs.making import options_of
-
-    now = options_of(recipe, choices, files).options
-    changed = {
-        name
-        for name, option in now.items()
-        if option.one_of and name in given and choices[name] != given[name]
-    }
-    return {k: v for k, v in given.items() if k in now and now[k].owner not in changed}
-
-
-def _help_of_recipe(recipe: Recipe, found: Found, known: dict[str, Option]) -> str:
-    rest = [o for name, o in known.items() if name not in found.options]
-    notes = [notes_of(part) for part in (recipe.function, *found.chosen.values())]
-    return "\n".join([
-        f"usage: jaxmeta train {_as_said(recipe)} [--option value ...]",
-        recipe.summary,
-        show(found.options.values()),
-        *filter(None, notes),
-        "Of every run:",
-        show(rest),
-    ])  # fmt: skip
-
-
-def _as_said(recipe: Recipe) -> str:
-    """What stands for the recipe on a command line."""
-    origin = recipe.origin
-    return f"{origin['file']}:{recipe.name}" if "file" in origin else recipe.name
 
 
 def _opened(words: Words, files: Files, command: str, *, data: bool = True):
@@ -279,6 +205,7 @@ def _help_of(function: Callable, usage: str) -> int:
 def _evaluate(words: Words, files: Files) -> int:
     if words.help:
         return _help_of(evaluate_options, "evaluate RUN [--option value ...]")
+    from jaxmeta.runs.asked import choices_of
     from jaxmeta.runs.cache import enable_cache
     from jaxmeta.runs.evaluation import evaluate, reopened
 
@@ -286,7 +213,7 @@ def _evaluate(words: Words, files: Files) -> int:
     if len(names) != 1:
         raise ConfigError("run", " ".join(names) or "nothing", "a run folder")
     own = _options(evaluate_options)
-    options = reopened(_path(names[0]), _first(words, {}), files)
+    options = reopened(_path(names[0]), choices_of(words), files)
     said = read(words.said, {**options, **own})
     episodes = said.pop("episodes", own["episodes"].default)
     if episodes < 2:
@@ -384,10 +311,6 @@ COMMANDS: dict[str, Callable[[Words, Files], int]] = {
     "new": _new,
 }
 """Every command by its word."""
-
-
-def _is_run(name: str) -> bool:
-    return (_path(name) / "config.json").is_file()
 
 
 def _path(name: str) -> Path:
