@@ -89,12 +89,17 @@ def judge(theta, losses):
 
 
 def weight_net(net, memory, params, batch, clean, rate):
-    """Meta-Weight-Net, algorithm 1: V learns by the clean loss, then it weighs."""
+    """Meta-Weight-Net, algorithm 1: V learns by the clean loss, then it weighs.
+
+    Weights of a batch sum to 1. Left as they are, their sum is a learning rate: V learns
+    that a longer step is better, ends at 1 for every loss, and has no slope there.
+    """
     theta, moments = memory
     seen = lax.stop_gradient(errors(net, params, *batch))
 
     def weighted(params, theta):
-        return jnp.mean(judge(theta, seen) * errors(net, params, *batch))
+        weights = judge(theta, seen)
+        return jnp.sum(weights * errors(net, params, *batch)) / jnp.sum(weights)
 
     def after(theta):
         found = jm.argmin(weighted, params, theta, optax.sgd(rate), steps=1)  # eq. 3
@@ -102,7 +107,8 @@ def weight_net(net, memory, params, batch, clean, rate):
 
     updates, moments = optax.adam(OWN_RATE).update(jax.grad(after)(theta), moments)
     theta = optax.apply_updates(theta, updates)  # eq. 4
-    return judge(theta, seen) / len(seen), (theta, moments)  # the weights of eq. 5
+    weights = judge(theta, seen)  # of eq. 5
+    return weights / jnp.sum(weights), (theta, moments)
 
 
 def some(rows, key):
