@@ -216,7 +216,7 @@ def own_options(function: Callable, owner: str = "") -> list[Option]:
             kind, *marks = typing.get_args(kind)
             one_of = next((m for m in marks if isinstance(m, OneOf)), None)
         default = parameter.default
-        if one_of is None and _hashable(kind) and kind in CHOICES:
+        if one_of is None and isinstance(kind, type) and kind in CHOICES:
             one_of = CHOICES[kind]
             default = one_of.used(default) if one_of.used else default
         kind = kind if one_of else plain_part(kind)
@@ -237,7 +237,3 @@ def own_options(function: Callable, owner: str = "") -> list[Option]:
 def annotation_of(option: Option) -> Any:
     """What a parameter is annotated with that is to become this option again."""
     return Annotated[object, option.one_of] if option.one_of else option.kind
-
-
-def _hashable(kind: Any) -> bool:
-    return isinstance(kind, type)
