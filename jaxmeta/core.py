@@ -183,6 +183,24 @@ class ApplyFn(Protocol):
     ) -> tuple[Any, PyTree]: ...
 
 
+class Pictures(NamedTuple):
+    """What pictures a trained network wants; it is given values in [0, 1].
+
+    Attributes:
+      size: pixels a side.
+      mean: subtracted from each channel, in units of [0, 1]; the network does so itself.
+      std: what each channel is then divided by; the network does so itself.
+      crop: share of the shorter side that its test pictures were cut to, about the centre.
+      resample: "bilinear" or "bicubic": how its pictures were resized.
+    """
+
+    size: int
+    mean: tuple[float, ...] = (0.0, 0.0, 0.0)
+    std: tuple[float, ...] = (1.0, 1.0, 1.0)
+    crop: float = 0.875
+    resample: str = "bicubic"
+
+
 class Model(NamedTuple):
     """How a network enters: two pure functions.
 
@@ -191,10 +209,12 @@ class Model(NamedTuple):
       apply: `(meta, inputs, *, train=False, key=None) -> (outputs, buffers)`. A network
         that mixes examples, as batch norm does, also takes `weights`, `[n]` or `None`;
         one that does not need not (see `jaxmeta.models.call`).
+      pictures: what a pretrained network was trained with; `None`: nothing is known.
     """
 
     init: Callable[[Key, PyTree], Meta]
     apply: ApplyFn
+    pictures: Pictures | None = None
 
 
 Features = Annotated[Model, "without a head"]
