@@ -115,14 +115,90 @@ def turn(image: Array, angle: Array) -> Array:
     >>> turn(jnp.arange(4.0).reshape(2, 2, 1), jnp.pi / 2)[..., 0].round().astype(int).tolist()
     [[1, 3], [0, 2]]
     """
+    y, x = _centred(image)
+    cos, sin = jnp.cos(angle), jnp.sin(angle)
+    # y points down, so this is the inverse of a counter-clockwise turn
+    return _read_at(image, cos * y + sin * x, cos * x - sin * y)
+
+
+def affine(
+    key: Key,
+    image: Array,
+    *,
+    degrees: float = 10.0,
+    shear: float = 0.15,
+    scale: float = 0.1,
+    shift: float = 0.05,
+) -> Array:
+    """Turns, shears, stretches and moves an image at random, bilinear.
+
+        source = A target + b,   A = turn(a) [[1, s], [0, 1]] diag(e^u, e^v)
+
+    Args:
+      key: a random key.
+      image: `[h, w, c]`.
+      degrees: `a` is uniform in [-degrees, degrees].
+      shear: `s` is uniform in [-shear, shear].
+      scale: so are `u` and `v`, in [-scale, scale].
+      shift: and the two parts of `b`, in shares of a side.
+
+    Returns:
+      `[h, w, c]`; what comes from outside repeats the edge.
+
+    >>> affine(jax.random.key(0), jnp.ones((5, 5, 1))).min().tolist()
+    1.0
+    """
+    h, w = image.shape[:2]
+    a, s, u, v, down, right = jax.random.uniform(key, (6,), minval=-1.0)
+    cos, sin = (f(jnp.deg2rad(degrees) * a) for f in (jnp.cos, jnp.sin))
+    y, x = _centred(image)
+    y, x = jnp.exp(scale * u) * y, jnp.exp(scale * v) * x
+    y = y + shear * s * x
+    y, x = cos * y + sin * x, cos * x - sin * y
+    return _read_at(image, y + shift * h * down, x + shift * w * right)
+
+
+def elastic(key: Key, image: Array, *, strength: float = 0.03, cells: int = 4) -> Array:
+    """Bends an image by a smooth random field of displacements, bilinear.
+
+    The field is drawn at `cells + 1` knots a side, and is cubic between them. With the
+    same key for all examples of a class, the class is another one.
+
+    Args:
+      key: a random key.
+      image: `[h, w, c]`.
+      strength: standard deviation of a displacement at a knot, in shares of a side.
+      cells: cells of the field, a side.
+
+    Returns:
+      `[h, w, c]`; what comes from outside repeats the edge.
+
+    References:
+      Simard, Steinkraus, Platt 2003, https://doi.org/10.1109/ICDAR.2003.1227801.
+
+    >>> elastic(jax.random.key(0), jnp.ones((8, 8, 1))).shape
+    (8, 8, 1)
+    """
+    h, w = image.shape[:2]
+    knots = strength * jax.random.normal(key, (2, cells + 1, cells + 1), image.dtype)
+    field = jax.image.resize(knots, (2, h, w), "cubic")
+    y, x = _centred(image)
+    return _read_at(image, y + h * field[0], x + w * field[1])
+
+
+def _centred(image: Array) -> tuple[Array, Array]:
+    """Rows and columns of the pixels, from the centre: `[h, w]` each."""
     h, w = image.shape[:2]
     y, x = jnp.meshgrid(
         jnp.arange(h) - (h - 1) / 2, jnp.arange(w) - (w - 1) / 2, indexing="ij"
     )
-    cos, sin = jnp.cos(angle), jnp.sin(angle)
-    # y points down, so this is the inverse of a counter-clockwise turn
-    where = jnp.stack([cos * y + sin * x, cos * x - sin * y])
-    where += jnp.array([(h - 1) / 2, (w - 1) / 2])[:, None, None]
+    return y, x
+
+
+def _read_at(image: Array, y: Array, x: Array) -> Array:
+    """The image at places `[h, w]` from its centre, bilinear."""
+    h, w = image.shape[:2]
+    where = jnp.stack([y + (h - 1) / 2, x + (w - 1) / 2])
 
     def one(channel):
         return jax.scipy.ndimage.map_coordinates(channel, where, 1, mode="nearest")

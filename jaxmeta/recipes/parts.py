@@ -25,6 +25,8 @@ class Source(NamedTuple):
       draw: `(ways, shots, queries) -> Task`, where tasks are made on the fly.
       shape: of an example, where it is an image: `(size, size, channels)`.
       rotations: whether each class is four, by quarter turns.
+      group: class name -> the group that it is one of, where classes have groups in
+        which example `i` of every class is by the same hand.
       rule: how classes were split, where their owner has not done it.
       reader: how someone's own files become inputs.
       pictures: parts of the page.
@@ -36,6 +38,7 @@ class Source(NamedTuple):
     draw: Callable[[int, int, int], Task] | None = None
     shape: tuple[int, ...] | None = None
     rotations: bool = False
+    group: Callable[[str], str] | None = None
     rule: str = ""
     reader: Reader | None = None
     pictures: tuple[Picture, ...] = ()

@@ -1,13 +1,15 @@
 """How episodes are drawn from classes: `--sampler NAME`."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
 from jaxmeta import tasks
-from jaxmeta.core import Batch, Episode, Task
+from jaxmeta.core import Array, Batch, Episode, Key, Task
 from jaxmeta.data import Dataset
+from jaxmeta.functional import augment
 from jaxmeta.recipes.parts import Sizes, Source
 from jaxmeta.runs.errors import ConfigError, one_line
 from jaxmeta.runs.experiment import Tasks
@@ -115,6 +117,64 @@ def meta_dataset(
     return Drawn(made, width, width, facts)
 
 
+def within_groups(
+    source: Source,
+    *,
+    ways: int = 20,
+    shots: int = 1,
+    queries: int = 1,
+    train_queries: int | None = None,
+    warp: bool = True,
+) -> Drawn:
+    """Classes of one group, an alphabet; the queries are drawn by other hands.
+
+    Args:
+      source: the classes.
+      ways: classes in a task.
+      shots: support examples of a class, each by another hand.
+      queries: query examples of a class, by hands that made no support example.
+      train_queries: of the training tasks; None: as queries.
+      warp: whether training warps whole classes into new ones, and bends each image.
+    """
+    if source.group is None or (source.splits is None and not unread()):
+        wants = "fixed: the classes of this set have no groups"
+        raise ConfigError("sampler", "within_groups", wants)
+    test = Sizes(ways, shots, queries)
+    train = Sizes(ways, shots, queries if train_queries is None else train_queries)
+    _check_sizes(test, train, (None, None, train_queries))
+    if source.splits is None:
+        made = Tasks(*(_empty(source, sizes) for sizes in (train, test, test)))
+        return Drawn(made, train, test, test._asdict())
+    group = source.group
+
+    def drawn(split: Dataset, sizes: Sizes, **options) -> Task:
+        names = [group(name) for name in split.names]
+        try:
+            return tasks.within_groups(
+                split, *sizes, groups=names, hands=True, **options
+            )
+        except ValueError as error:
+            wants = one_line(error)
+            raise ConfigError("ways", "sizes that do not fit", wants) from error
+
+    first = drawn(
+        source.splits.train,
+        train,
+        rotations=source.rotations,
+        warp=_another_class if warp else None,
+    )
+    if warp:
+        first = tasks.augmented(first, augment.affine)
+    rest = (drawn(split, test) for split in source.splits[1:])
+    return Drawn(Tasks(first, *rest), train, test, test._asdict())
+
+
+def _another_class(key: Key, image: Array) -> Array:
+    """A warp large enough that what it makes of a character is another one."""
+    wide = partial(augment.affine, degrees=20.0, shear=0.3, scale=0.2)
+    return augment.chain(wide, partial(augment.elastic, strength=0.04))(key, image)
+
+
 def _check_sizes(test: Sizes, train: Sizes, own) -> None:
     least = Sizes(2, 1, 1)
     for name, value, low in zip(Sizes._fields, test, least, strict=True):
@@ -169,6 +229,7 @@ def _empty(source: Source, sizes: Sizes) -> Task:
 SAMPLERS: dict[str, Callable[..., Drawn]] = {
     "fixed": fixed,
     "meta_dataset": meta_dataset,
+    "within_groups": within_groups,
 }
 """Every way to draw episodes by name."""
 

@@ -60,6 +60,7 @@ def omniglot(
         _read(read, data, wants),
         shape=(size, size, 1),
         rotations=rotations,
+        group=lambda name: name.split("/")[0],  # the alphabet
         reader=reader.images(size, ink=True),
         pictures=(partial(report.images, ink=True), report.per_class),
         facts={"split": split},

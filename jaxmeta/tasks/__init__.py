@@ -21,3 +21,4 @@ from jaxmeta.tasks.semi import semi_supervised as semi_supervised
 from jaxmeta.tasks.sine_or_line import sine_or_line as sine_or_line
 from jaxmeta.tasks.sinusoid import sinusoid as sinusoid
 from jaxmeta.tasks.stream import stream as stream
+from jaxmeta.tasks.within_groups import within_groups as within_groups

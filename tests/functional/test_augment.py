@@ -104,3 +104,36 @@ def test_what_cannot_be_is_refused():
         augment.quarter_turn(key, IMAGE[:4])
     with pytest.raises(ValueError, match="wants 1 or 3 channels"):
         augment.colour_jitter(key, IMAGE[..., :2])
+
+
+def test_an_affine_map_is_scipys_and_stays_within_its_bounds():
+    """Drawn numbers of the largest size; scipy has the same matrix in float64."""
+    key = jax.random.key(3)
+    a, s, u, v, down, right = np.asarray(jax.random.uniform(key, (6,), minval=-1.0))
+    angle = np.deg2rad(10.0) * a
+    turned = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+    matrix = turned @ [[1, 0.15 * s], [0, 1]] @ np.diag(np.exp([0.1 * u, 0.1 * v]))
+    centre = np.array([2.5, 2.5])
+    offset = centre - matrix @ centre + 6 * 0.05 * np.array([down, right])
+    image = np.asarray(IMAGE, np.float64)
+    want = [
+        scipy.ndimage.affine_transform(
+            image[..., c], matrix, offset, order=1, mode="nearest"
+        )
+        for c in range(3)
+    ]
+    got = augment.affine(key, IMAGE)
+    np.testing.assert_allclose(got, np.stack(want, -1), atol=1e-5)
+    still = augment.affine(key, IMAGE, degrees=0, shear=0, scale=0, shift=0)
+    np.testing.assert_allclose(still, IMAGE, atol=1e-6)
+
+
+def test_an_elastic_map_is_still_at_strength_zero_and_smooth():
+    np.testing.assert_allclose(
+        augment.elastic(KEYS[0], IMAGE, strength=0.0), IMAGE, atol=1e-6
+    )
+    ramp = jnp.broadcast_to(jnp.arange(32.0)[:, None, None], (32, 32, 1))
+    moved = augment.elastic(KEYS[0], ramp, strength=0.03, cells=3) - ramp
+    inner = np.asarray(moved[4:-4, 4:-4, 0])
+    assert 0.3 < inner.std() < 3.0  # 3 % of 32 pixels, at the knots
+    assert np.abs(np.diff(inner, axis=1)).max() < 0.6  # no jump between neighbours
