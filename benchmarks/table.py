@@ -1,0 +1,225 @@
+"""The published tables, reached: a queue of trainings under a budget, and what they got to.
+
+    python -m benchmarks.table --data OMNIGLOT --runs runs/table --minutes 120
+    python -m benchmarks.table --data OMNIGLOT --runs runs/table --minutes 120 --workers 2 maml-5w1s
+    python -m benchmarks.table                 # writes the table of what is kept, and the plot
+
+Trainings go on where they were stopped. With `--workers 2` two of them run side by side,
+one core each. Each row keeps one file in results/table: the run's own `result.json`, its
+test in the other columns, and its curve over validation tasks; a row on its way says how
+far it is. What chooses parameters is the accuracy on validation classes.
+"""
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from benchmarks.table_rows import COLUMNS, ROWS, Row
+
+HERE = Path(__file__).parent
+KEPT = HERE / "results" / "table"
+PAGE = HERE / "README.md"
+BEGIN, END = "<!-- table: begin -->", "<!-- table: end -->"
+
+
+def command(row: Row, data: str, folder: Path) -> list[str]:
+    """What trains a row, or goes on with it."""
+    options = [x for k, v in row.options.items() for x in (_flag(k), str(v))]
+    start = [sys.executable, "-m", "jaxmeta", "train", row.recipe]
+    return [*start, "--data", data, "--out", str(folder / row.name), *options]
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def work(rows: list[Row], data: str, folder: Path, minutes: float, workers: int):
+    """Trains the rows in order, as far as the budget goes, and keeps each as it stops."""
+    deadline = time.monotonic() + 60 * minutes
+    queue = [row for row in rows if not finished(row, folder)]
+    cores = sorted(os.sched_getaffinity(0))
+    free = [cores[i % len(cores)] for i in range(workers)] if workers > 1 else [None]
+    running: list[tuple[Row, subprocess.Popen, int | None]] = []
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        while running or (queue and time.monotonic() < deadline):
+            while queue and free and time.monotonic() < deadline:
+                row, core = queue.pop(0), free.pop()
+                log = (folder / f"{row.name}.log").open("a")
+                process = subprocess.Popen(
+                    command(row, data, folder), stdout=log, stderr=subprocess.STDOUT
+                )
+                if core is not None:
+                    os.sched_setaffinity(process.pid, {core})
+                print(f"{row.name}: training", flush=True)
+                running.append((row, process, core))
+            time.sleep(1)
+            late = time.monotonic() > deadline
+            for entry in list(running):
+                row, process, core = entry
+                if late and process.poll() is None:
+                    process.send_signal(signal.SIGTERM)  # it saves, and can go on
+                    process.wait()
+                if process.poll() is not None:
+                    running.remove(entry)
+                    free.append(core)
+                    if not late:
+                        columns(row, folder)
+                    print(f"{row.name}: {state(keep(row, folder))}", flush=True)
+    finally:
+        for _, process, _ in running:
+            process.send_signal(signal.SIGTERM)
+
+
+def finished(row: Row, folder: Path) -> bool:
+    return (folder / row.name / "result.json").exists()
+
+
+def columns(row: Row, folder: Path) -> None:
+    """Tests one training in the other columns that its paper tests it in."""
+    for column in row.columns:
+        if column == row.column or not finished(row, folder):
+            continue
+        ways, shots = COLUMNS[column]
+        argv = [sys.executable, "-m", "jaxmeta", "evaluate", str(folder / row.name)]
+        sizes = ["--episodes", "1000", "--ways", str(ways), "--shots", str(shots)]
+        subprocess.run([*argv, *sizes], check=False, stdout=subprocess.DEVNULL)
+
+
+def keep(row: Row, folder: Path) -> dict | None:
+    """Writes results/table/<name>.json from the run folder, whatever it has got to."""
+    run = folder / row.name
+    if not (run / "metrics.jsonl").exists():
+        return None
+    lines = [json.loads(x) for x in (run / "metrics.jsonl").read_text().splitlines()]
+    config = json.loads((run / "config.json").read_text())
+    found = {
+        "row": row.name,
+        "recipe": row.recipe,
+        "options": dict(row.options),
+        "step": max((x["step"] for x in lines), default=0),
+        "curve": [
+            [x["step"], x["val_accuracy"], x["val_ci95"]]
+            for x in lines
+            if "val_accuracy" in x
+        ],
+        "columns": {},
+        "result": None,
+    }
+    found["batch"] = config["settings"]["batch"] or config["options"]["batch"]
+    if finished(row, folder):
+        found["result"] = json.loads((run / "result.json").read_text())
+        found["columns"][row.column] = _short(found["result"])
+        for column in row.columns:
+            ways, shots = COLUMNS[column]
+            for file in run.glob(f"evaluation-*ways-{ways}-shots-{shots}.json"):
+                found["columns"][column] = _short(json.loads(file.read_text()))
+    KEPT.mkdir(parents=True, exist_ok=True)
+    (KEPT / f"{row.name}.json").write_text(json.dumps(found, indent=1) + "\n")
+    return found
+
+
+def _short(result: dict) -> dict:
+    names = ("accuracy", "ci95", "episodes", "seed", "transductive", "queries")
+    return {name: result[name] for name in names}
+
+
+def state(kept: dict | None) -> str:
+    if kept is None:
+        return "nothing to keep yet"
+    if kept["result"] is None:
+        best = max((v for _, v, _ in kept["curve"]), default=float("nan"))
+        return f"on its way, step {kept['step']}, best validation {100 * best:.1f} %"
+    found = kept["columns"].values()
+    return ", ".join(
+        f"{100 * c['accuracy']:.2f} ± {100 * c['ci95']:.2f}" for c in found
+    )
+
+
+def table() -> str:
+    """One line a training and column; what has not been trained says so."""
+    head = ["row", "column", "published", "transductive", "measured", "seed"]
+    head += ["steps x tasks", "hours"]
+    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    for row in ROWS:
+        file = KEPT / f"{row.name}.json"
+        kept = json.loads(file.read_text()) if file.exists() else None
+        for column in row.columns:
+            published = row.published.get(column)
+            first = [row.name, column, published or "-"]
+            lines.append("| " + " | ".join(first + _cells(kept, column)) + " |")
+    return "\n".join(lines)
+
+
+def _cells(kept: dict | None, column: str) -> list[str]:
+    if kept is None:
+        return ["", "not measured", "", "", ""]
+    found = kept["columns"].get(column)
+    if kept["result"] is None or found is None:
+        taken = f"{kept['step']:,} x {kept['batch']}"
+        return ["", state(kept), "", taken, ""] if kept["result"] is None else [
+            "", "not measured", "", "", ""]  # fmt: skip
+    result = kept["result"]
+    return [
+        "yes" if found["transductive"] else "no",
+        f"{100 * found['accuracy']:.2f} ± {100 * found['ci95']:.2f} %",
+        str(found["seed"]),
+        f"{result['steps']:,} x {result['batch']}",
+        f"{result['train_seconds'] / 3600:.2f}",
+    ]
+
+
+def plot() -> None:
+    """How many tasks each row takes, by validation accuracy: results/table/tasks.png."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
+    for file in sorted(KEPT.glob("*.json")):
+        kept = json.loads(file.read_text())
+        points = [(s * kept["batch"], 100 * (1 - v)) for s, v, _ in kept["curve"] if s]
+        if points:
+            axes.plot(*zip(*points, strict=True), marker=".", label=kept["row"])
+    axes.axhline(5, color="grey", lw=0.8, ls="--")
+    axes.set(xscale="log", yscale="log", xlabel="training tasks")
+    axes.set(ylabel="error on validation classes (%)")
+    if axes.lines[1:]:
+        axes.legend(fontsize=8, ncols=2)
+    figure.savefig(KEPT / "tasks.png", dpi=100)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("rows", nargs="*", help=f"of {', '.join(r.name for r in ROWS)}")
+    parser.add_argument("--data", help="the folder with Omniglot's two zip files")
+    parser.add_argument("--runs", type=Path, help="where the runs lie")
+    parser.add_argument("--minutes", type=float, default=0.0, help="the budget")
+    parser.add_argument("--workers", type=int, default=1, help="trainings side by side")
+    args = parser.parse_args()
+    known = {row.name: row for row in ROWS}
+    for name in args.rows:
+        if name not in known:
+            parser.error(f"rows: got {name!r}, wants one of {', '.join(known)}")
+    rows = [known[name] for name in args.rows] or list(ROWS)
+    if args.minutes:
+        if args.data is None or args.runs is None:
+            parser.error("--minutes wants --data and --runs")
+        work(rows, args.data, args.runs, args.minutes, args.workers)
+    elif args.runs is not None:
+        for row in rows:
+            keep(row, args.runs)
+    if KEPT.exists():
+        plot()
+    before, rest = PAGE.read_text().split(BEGIN)
+    PAGE.write_text(f"{before}{BEGIN}\n{table()}\n{END}{rest.split(END)[1]}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,145 @@
+"""What `benchmarks.table` trains: recipes, with what is known to be better than the papers'.
+
+Each row is sized for two and a half hours of one idle core at most. Published values are
+those of the papers' own tables, with their half-widths where they say them; those of MAML,
+Reptile and iMAML are from the table of Rajeswaran et al. 2019, arXiv:1909.04630.
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+COLUMNS = {"5w1s": (5, 1), "5w5s": (5, 5), "20w1s": (20, 1), "20w5s": (20, 5)}
+"""Ways and shots of a column."""
+
+
+class Row(NamedTuple):
+    """One training.
+
+    Attributes:
+      name: of the row, and of its run folder.
+      recipe: of `jaxmeta list`.
+      column: what it is trained for, and its own result is of.
+      options: others than the recipe's.
+      published: column -> what the paper says, in per cent.
+      columns: all that it is tested in.
+    """
+
+    name: str
+    recipe: str
+    column: str
+    options: Mapping[str, Any]
+    published: Mapping[str, str]
+    columns: tuple[str, ...]
+
+
+def _row(name, recipe, published, column="5w1s", columns=None, **options) -> Row:
+    ways, shots = COLUMNS[column]
+    sizes = {} if column == "5w1s" else {"ways": ways, "shots": shots}
+    return Row(
+        name,
+        f"omniglot-{recipe}-5w1s",
+        column,
+        {**sizes, **options},
+        published,
+        columns or (column,),
+    )
+
+
+_ALL = tuple(COLUMNS)
+_MAML = {
+    "5w1s": "98.7 ± 0.4",
+    "5w5s": "99.9 ± 0.1",
+    "20w1s": "95.8 ± 0.3",
+    "20w5s": "98.9 ± 0.2",
+}
+_REPTILE = {"5w1s": "97.68 ± 0.04", "20w1s": "89.43 ± 0.14"}
+_PLUS = {"5w1s": "99.47", "20w1s": "97.65"}
+_IMAML = {
+    "5w1s": "99.16 ± 0.35 to 99.50 ± 0.26",
+    "20w1s": "94.46 ± 0.42 to 96.18 ± 0.36",
+}
+_PROTO = {"5w1s": "98.8", "5w5s": "99.7", "20w1s": "96.0", "20w5s": "98.9"}
+_MATCHING = {"5w1s": "98.1", "5w5s": "98.9", "20w1s": "93.8", "20w5s": "98.5"}
+_RELATION = {
+    "5w1s": "99.6 ± 0.2",
+    "5w5s": "99.8 ± 0.1",
+    "20w1s": "97.6 ± 0.2",
+    "20w5s": "99.1 ± 0.1",
+}
+_SGD = {"5w1s": "99.53 ± 0.26", "20w1s": "95.93 ± 0.38"}
+
+ROWS = (
+    # one training with many ways, tested everywhere, as Snell et al. do
+    *(
+        _row(
+            f"protonet-s{seed}",
+            "protonet",
+            _PROTO,
+            columns=_ALL,
+            train_ways=60,
+            steps=20_000,
+            seed=seed,
+        )
+        for seed in range(3)
+    ),
+    *(
+        _row(f"maml-5w1s-s{seed}", "maml", _MAML, steps=25_000, seed=seed)
+        for seed in range(3)
+    ),
+    _row("maml_plus_plus-5w1s", "maml_plus_plus", _PLUS, steps=15_000),
+    _row("meta_sgd-5w1s", "meta_sgd", _SGD, steps=25_000),
+    _row("reptile-5w1s", "reptile", _REPTILE, steps=60_000),
+    _row("imaml-5w1s", "imaml", _IMAML, steps=10_000),
+    _row(
+        "matching_network",
+        "matching_network",
+        _MATCHING,
+        columns=_ALL,
+        train_ways=60,
+        steps=20_000,
+    ),
+    _row(
+        "relation_network-5w1s",
+        "relation_network",
+        _RELATION,
+        columns=_ALL,
+        steps=30_000,
+    ),
+    _row("r2d2", "r2d2", {}, columns=_ALL, train_ways=60, steps=20_000),
+    _row("maml-5w5s", "maml", _MAML, column="5w5s", steps=15_000),
+    _row(
+        "maml-20w1s",
+        "maml",
+        _MAML,
+        column="20w1s",
+        inner_rate=0.1,
+        inner_steps=5,
+        eval_inner_steps=10,
+        batch=16,
+        steps=6000,
+    ),
+    _row(
+        "maml-20w5s",
+        "maml",
+        _MAML,
+        column="20w5s",
+        inner_rate=0.1,
+        inner_steps=5,
+        eval_inner_steps=10,
+        batch=8,
+        steps=4000,
+    ),
+    _row(
+        "reptile-20w1s",
+        "reptile",
+        _REPTILE,
+        column="20w1s",
+        inner_rate=5e-4,
+        inner_steps=10,
+        inner_batch=20,
+        steps=25_000,
+    ),
+    _row("maml_plus_plus-20w1s", "maml_plus_plus", _PLUS, column="20w1s", steps=5000),
+    _row("meta_sgd-20w1s", "meta_sgd", _SGD, column="20w1s", batch=16, steps=10_000),
+)
+"""In the order of worth."""
