@@ -2,6 +2,7 @@
 
     python -m benchmarks.table --data OMNIGLOT --runs runs/table --minutes 120
     python -m benchmarks.table --data OMNIGLOT --runs runs/table --minutes 120 --workers 2 maml-5w1s
+    python -m benchmarks.table --full ...      # the papers' own schedules, for a GPU
     python -m benchmarks.table                 # writes the table of what is kept, and the plot
 
 Trainings go on where they were stopped. With `--workers 2` two of them run side by side,
@@ -19,7 +20,7 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks.table_rows import COLUMNS, ROWS, Row
+from benchmarks.table_rows import COLUMNS, FULL, ROWS, SMALL, Row
 
 HERE = Path(__file__).parent
 KEPT = HERE / "results" / "table"
@@ -27,19 +28,25 @@ PAGE = HERE / "README.md"
 BEGIN, END = "<!-- table: begin -->", "<!-- table: end -->"
 
 
-def command(row: Row, data: str, folder: Path) -> list[str]:
+def command(row: Row, data: str | None, folder: Path) -> list[str]:
     """What trains a row, or goes on with it."""
     options = [x for k, v in row.options.items() for x in (_flag(k), str(v))]
     start = [sys.executable, "-m", "jaxmeta", "train", row.recipe]
-    return [*start, "--data", data, "--out", str(folder / row.name), *options]
+    where = [] if data is None else ["--data", data]
+    return [*start, *where, "--out", str(folder / row.name), *options]
 
 
 def _flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-def work(rows: list[Row], data: str, folder: Path, minutes: float, workers: int):
-    """Trains the rows in order, as far as the budget goes, and keeps each as it stops."""
+def work(rows, data, folder, kept, minutes, workers) -> bool:
+    """Trains the rows in order, as far as the budget goes, and keeps each as it stops.
+
+    Returns:
+      Whether no training failed.
+    """
+    whole = True
     deadline = time.monotonic() + 60 * minutes
     queue = [row for row in rows if not finished(row, folder)]
     cores = sorted(os.sched_getaffinity(0))
@@ -70,10 +77,12 @@ def work(rows: list[Row], data: str, folder: Path, minutes: float, workers: int)
                     free.append(core)
                     if not late:
                         columns(row, folder)
-                    print(f"{row.name}: {state(keep(row, folder))}", flush=True)
+                    whole &= process.returncode in (0, 128 + signal.SIGTERM)
+                    print(f"{row.name}: {state(keep(row, folder, kept))}", flush=True)
     finally:
         for _, process, _ in running:
             process.send_signal(signal.SIGTERM)
+    return whole
 
 
 def finished(row: Row, folder: Path) -> bool:
@@ -91,8 +100,8 @@ def columns(row: Row, folder: Path) -> None:
         subprocess.run([*argv, *sizes], check=False, stdout=subprocess.DEVNULL)
 
 
-def keep(row: Row, folder: Path) -> dict | None:
-    """Writes results/table/<name>.json from the run folder, whatever it has got to."""
+def keep(row: Row, folder: Path, kept: Path) -> dict | None:
+    """Writes `kept`/<name>.json from the run folder, whatever it has got to."""
     run = folder / row.name
     if not (run / "metrics.jsonl").exists():
         return None
@@ -119,8 +128,8 @@ def keep(row: Row, folder: Path) -> dict | None:
             ways, shots = COLUMNS[column]
             for file in run.glob(f"evaluation-*ways-{ways}-shots-{shots}.json"):
                 found["columns"][column] = _short(json.loads(file.read_text()))
-    KEPT.mkdir(parents=True, exist_ok=True)
-    (KEPT / f"{row.name}.json").write_text(json.dumps(found, indent=1) + "\n")
+    kept.mkdir(parents=True, exist_ok=True)
+    (kept / f"{row.name}.json").write_text(json.dumps(found, indent=1) + "\n")
     return found
 
 
@@ -141,13 +150,13 @@ def state(kept: dict | None) -> str:
     )
 
 
-def table() -> str:
+def table(folder: Path) -> str:
     """One line a training and column; what has not been trained says so."""
     head = ["row", "column", "published", "transductive", "measured", "seed"]
     head += ["steps x tasks", "hours"]
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
-    for row in ROWS:
-        file = KEPT / f"{row.name}.json"
+    for row in (*ROWS, *FULL):
+        file = folder / f"{row.name}.json"
         kept = json.loads(file.read_text()) if file.exists() else None
         for column in row.columns:
             published = row.published.get(column)
@@ -174,15 +183,15 @@ def _cells(kept: dict | None, column: str) -> list[str]:
     ]
 
 
-def plot() -> None:
-    """How many tasks each row takes, by validation accuracy: results/table/tasks.png."""
+def plot(folder: Path) -> None:
+    """How many tasks each row takes, by validation accuracy: tasks.png."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
 
     figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
-    for file in sorted(KEPT.glob("*.json")):
+    for file in sorted(folder.glob("*.json")):
         kept = json.loads(file.read_text())
         points = [(s * kept["batch"], 100 * (1 - v)) for s, v, _ in kept["curve"] if s]
         if points:
@@ -192,7 +201,8 @@ def plot() -> None:
     axes.set(ylabel="error on validation classes (%)")
     if axes.lines[1:]:
         axes.legend(fontsize=8, ncols=2)
-    figure.savefig(KEPT / "tasks.png", dpi=100)
+    figure.savefig(folder / "tasks.png", dpi=100)
+    plt.close(figure)
 
 
 def main() -> None:
@@ -202,23 +212,32 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, help="where the runs lie")
     parser.add_argument("--minutes", type=float, default=0.0, help="the budget")
     parser.add_argument("--workers", type=int, default=1, help="trainings side by side")
+    parser.add_argument("--kept", type=Path, default=KEPT, help="where results go")
+    parser.add_argument("--full", action="store_true", help="the papers' own schedules")
+    parser.add_argument("--small", action="store_true", help="two steps: does it run?")
     args = parser.parse_args()
-    known = {row.name: row for row in ROWS}
+    known = {row.name: row for row in (*ROWS, *FULL)}
     for name in args.rows:
         if name not in known:
             parser.error(f"rows: got {name!r}, wants one of {', '.join(known)}")
-    rows = [known[name] for name in args.rows] or list(ROWS)
+    usual = SMALL if args.small else FULL if args.full else ROWS
+    rows = [known[name] for name in args.rows] or list(usual)
+    whole = True
     if args.minutes:
-        if args.data is None or args.runs is None:
+        if args.runs is None or (args.data is None and not args.small):
             parser.error("--minutes wants --data and --runs")
-        work(rows, args.data, args.runs, args.minutes, args.workers)
+        budget = args.minutes, args.workers
+        whole = work(rows, args.data, args.runs, args.kept, *budget)
     elif args.runs is not None:
         for row in rows:
-            keep(row, args.runs)
-    if KEPT.exists():
-        plot()
-    before, rest = PAGE.read_text().split(BEGIN)
-    PAGE.write_text(f"{before}{BEGIN}\n{table()}\n{END}{rest.split(END)[1]}")
+            keep(row, args.runs, args.kept)
+    if args.kept.exists():
+        plot(args.kept)
+    if args.kept == KEPT:
+        before, rest = PAGE.read_text().split(BEGIN)
+        after = rest.split(END)[1]
+        PAGE.write_text(f"{before}{BEGIN}\n{table(KEPT)}\n{END}{after}")
+    sys.exit(not whole)
 
 
 if __name__ == "__main__":

@@ -143,3 +143,39 @@ ROWS = (
     _row("meta_sgd-20w1s", "meta_sgd", _SGD, column="20w1s", batch=16, steps=10_000),
 )
 """In the order of worth."""
+
+
+def _full(recipe, published, **options) -> Row:
+    name = f"omniglot-{recipe}-5w1s-full"
+    return Row(f"{recipe}-full", name, "5w1s", options, published, ("5w1s",))
+
+
+FULL = (
+    _full("maml", _MAML),
+    _full("protonet", _PROTO),
+    _full("reptile", _REPTILE),
+    _full("matching_network", _MATCHING),
+    _full("relation_network", _RELATION),
+    _full("r2d2", {}),
+    _full("snail", {"5w1s": "99.07 ± 0.16"}),
+)
+"""As long as the papers train, for a GPU; in the order of worth."""
+
+SMALL = (
+    Row(
+        "small",
+        "glyphs-protonet-5w1s",
+        "5w1s",
+        {
+            "steps": 2,
+            "episodes": 4,
+            "validate_episodes": 4,
+            "batch": 2,
+            "ways": 2,
+            "queries": 1,
+        },
+        {},
+        ("5w1s",),
+    ),
+)
+"""Seconds of a CPU: shows that the queue runs."""
