@@ -8,7 +8,7 @@ import optax
 
 from jaxmeta.core import Key, MetaLearner, Task
 from jaxmeta.testing.laws import CLASSIFICATION_ONLY, LAWS, MANY_EPISODES
-from jaxmeta.testing.subject import LawBroken, subject
+from jaxmeta.testing.subject import TASKS, LawBroken, subject
 
 
 def check_learner(
@@ -90,7 +90,7 @@ def check_learner(
         random_loss=random_loss,
         dropout=dropout,
         train_steps=train_steps,
-        draws=max(3, episodes) if {*names} & {*MANY_EPISODES} else 3,
+        draws=max(TASKS, episodes) if {*names} & {*MANY_EPISODES} else TASKS,
         tx=tx or optax.adam(1e-2),
         atol=atol or (1e-10 if jnp.zeros(()).dtype == jnp.float64 else 1e-4),
     )

@@ -11,6 +11,9 @@ from jaxmeta import train
 from jaxmeta.core import Batch, Episode, Key, Meta, MetaLearner, PyTree, Task
 from jaxmeta.criteria import as_criterion
 
+TASKS = 8
+"""Tasks of an outer step."""
+
 
 class LawBroken(AssertionError):
     """A learner broke a law of the contract; the text says which, where, by how much."""
@@ -29,6 +32,7 @@ class Subject(NamedTuple):
       options: the keyword arguments of `check_learner`; `draws` episodes are drawn.
       value_and_grad: `(meta, episode, key) -> (loss, aux, grads)`, compiled. The
         compiled functions are shared by the laws: compiling is what takes time.
+      many: the same over `TASKS` tasks, `(meta, episodes, keys)`, compiled.
       predict: `(meta, episode, key) -> outputs`, compiled.
       score: `(meta, episodes, keys) -> scores`, compiled.
       draw: `key -> episodes`, compiled.
@@ -44,6 +48,7 @@ class Subject(NamedTuple):
     key: Key
     options: dict
     value_and_grad: Callable
+    many: Callable
     predict: Callable
     score: Callable
     draw: Callable
@@ -55,14 +60,16 @@ def subject(learner: MetaLearner, task: Task, key: Key, options: dict) -> Subjec
     init_key, episode_key, key = jax.random.split(key, 3)
 
     @jax.jit
-    def draw(key):
-        return cast(jax.vmap(task)(jax.random.split(key, options["draws"])))
+    def drawn(key):
+        return jax.vmap(task)(jax.random.split(key, options["draws"]))
 
-    episodes = draw(episode_key)
-    episode = nth(episodes, 0)
-    meta = cast(learner.init(init_key, episode))
+    def draw(key):
+        return cast(drawn(key))
+
+    own = drawn(episode_key)
+    began = (learner.init(init_key, nth(own, 0)), nth(own, 0))
+    episodes, meta = cast((own, began[0]))
     criterion = as_criterion(learner.criterion)
-    own = task(episode_key)
 
     def predict(meta, episode, key):
         return train.predictions(learner, meta, episode, key)
@@ -76,14 +83,15 @@ def subject(learner: MetaLearner, task: Task, key: Key, options: dict) -> Subjec
 
         return jax.vmap(one)(episodes, keys)
 
-    compiled = map(jax.jit, (value_and_grad(learner), predict, score))
-    drawn = (episodes, episode, meta)
-    began = (learner.init(init_key, own), own)
-    return Subject(learner, task, *drawn, key, options, *compiled, draw, began)
+    one = value_and_grad(learner)
+    many = jax.vmap(one, (None, 0, 0))
+    compiled = map(jax.jit, (one, many, predict, score))
+    looked_at = (episodes, nth(episodes, 0), meta)
+    return Subject(learner, task, *looked_at, key, options, *compiled, draw, began)
 
 
-def nth(episodes: Episode, i: int) -> Episode:
-    """One episode of a stack of them."""
+def nth(episodes: Episode, i) -> Episode:
+    """One episode of a stack of them, or a stack of some."""
     return jax.tree.map(lambda x: x[i], episodes)
 
 
