@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 
@@ -11,6 +12,12 @@ import pytest
 # compiled with little optimisation, and each of them once, whichever worker or child
 # process asks. JAX and the children read these variables, so they come before JAX.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+# XLA's older code for fusions compiles in a third of the time. A process has one way for
+# all of its programs, so `-m nightly`, which compiles as users do, leaves it as it is; the
+# process that starts the workers decides for them.
+if not any("nightly" in word for word in sys.argv):
+    os.environ.setdefault("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false")
+os.environ.setdefault("XLA_FLAGS", "")
 OWN_CACHE = "JAX_COMPILATION_CACHE_DIR" not in os.environ
 if OWN_CACHE:
     os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="jaxmeta-xla-")
@@ -42,6 +49,7 @@ def _optimised(request, monkeypatch):
         yield
         return
     monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "0")
+    monkeypatch.delenv("XLA_FLAGS")  # of its children
     before = jax.config.read("jax_disable_most_optimizations")
     jax.config.update("jax_disable_most_optimizations", False)
     yield
