@@ -37,13 +37,16 @@ class Block(nnx.Module):
             setattr(self, f"conv{i + 1}", conv)
             setattr(self, f"norm{i + 1}", norm_layer(norm, filters))
             inputs = filters
-        self.shortcut = None
-        if stride > 1 or channels != inputs:
-            self.shortcut = Conv(
+        changed = stride > 1 or channels != inputs
+        self.shortcut = (
+            Conv(
                 channels, inputs, size=1, stride=stride, bias=bias, symmetric=True,
                 rngs=rngs,
-            )  # fmt: skip
-            self.shortcut_norm = norm_layer(norm, inputs)
+            )
+            if changed
+            else None
+        )  # fmt: skip
+        self.shortcut_norm = norm_layer(norm, inputs) if changed else None
 
     def __call__(self, x):
         y = x

@@ -109,17 +109,17 @@ class VisionTransformer(nnx.Module):
         self.cls = nnx.Param(small(rngs.params(), (1, width)))
         # that of the class token is the first
         self.position = nnx.Param(small(rngs.params(), (1 + places, width)))
-        self.registers = None
-        if form.registers:
-            self.registers = nnx.Param(small(rngs.params(), (form.registers, width)))
+        kept = (form.registers, width)
+        self.registers = nnx.Param(small(rngs.params(), kept)) if kept[0] else None
         self.pre_norm = _norm(form, rngs) if form.pre_norm else None
         for i in range(1, form.depth + 1):
             rate = form.drop * (i - 1) / max(form.depth - 1, 1)
             setattr(self, f"block{i}", Block(form, rate, rngs=rngs))
         self.norm = _norm(form, rngs)
         features = 2 * width if form.pool == "cls_mean" else width
-        self.projection = None
-        if form.projection is not None:
+        if form.projection is None:
+            self.projection = None
+        else:
             self.projection = nnx.Linear(
                 features, form.projection, use_bias=False, rngs=rngs
             )
