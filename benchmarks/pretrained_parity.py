@@ -48,7 +48,8 @@ def compared(path):
     model, meta = jm.models.load(path)
     with jax.enable_x64(True):
         wide = jax.tree.map(lambda a: jnp.asarray(a, "float64"), meta)
-        x = jnp.asarray(known["pictures"][:1], "float64")
+        side = known["by_picture"].shape[1]
+        x = jnp.asarray(known["pictures"][:1, :side, :side], "float64")
 
         def value(params, x):
             features, _ = model.apply(wide._replace(params=params), x)
