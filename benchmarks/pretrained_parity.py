@@ -68,9 +68,8 @@ def main(folder):
         results[path.stem] = found = compared(path)
         bad = [k for k, most in LIMITS.items() if found.get(k, 0) > most]
         print(path.stem, found, "TOO FAR: " + ", ".join(bad) if bad else "", flush=True)
-    RESULT.write_text(
-        json.dumps({"limits": LIMITS, "networks": results}, indent=1) + "\n"
-    )
+        kept = {"limits": LIMITS, "networks": results}
+        RESULT.write_text(json.dumps(kept, indent=1) + "\n")
 
 
 if __name__ == "__main__":
