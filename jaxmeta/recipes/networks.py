@@ -101,6 +101,84 @@ def transformer(
     return precise(net, precision)
 
 
+def resnet(
+    outputs: int | None,
+    *,
+    depth: Literal["18", "34", "50"] = "18",
+    stem: Literal["small", "imagenet"] = "small",
+    width: int = 64,
+    norm: Norm = "batch_running",
+    precision: Precision = "float32",
+) -> Model:
+    """The residual networks of ImageNet.
+
+    Args:
+      outputs: of the head; `None`: features alone.
+      depth: layers.
+      stem: how it begins. small: at full size, for 32x32 or 84x84; imagenet: at a quarter.
+      width: channels of the first of four stages; each has twice those of the last.
+      norm: normalisation, see conv4.
+      precision: what it computes in.
+    """
+    net = models.resnet(int(depth), outputs, stem=stem, width=width, norm=_norm(norm))
+    return precise(net, precision)
+
+
+def efficientnet_lite0(
+    outputs: int | None,
+    *,
+    norm: Norm = "batch_running",
+    dropout: float = 0.2,
+    drop_path: float = 0.2,
+    precision: Precision = "float32",
+) -> Model:
+    """Depthwise convolutions, for photographs on small machines.
+
+    Args:
+      outputs: of the head; `None`: features alone.
+      norm: normalisation, see conv4.
+      dropout: of features before the head.
+      drop_path: how often the last block is left out, earlier ones less.
+      precision: what it computes in.
+    """
+    net = models.efficientnet_lite0(
+        outputs, norm=_norm(norm), dropout=dropout, drop_path=drop_path
+    )
+    return precise(net, precision)
+
+
+def vit(
+    outputs: int | None,
+    *,
+    patch: int = 16,
+    width: int = 384,
+    depth: int = 12,
+    heads: int = 6,
+    size: int = 224,
+    registers: int = 0,
+    drop_path: float = 0.0,
+    precision: Precision = "float32",
+) -> Model:
+    """The vision transformer of ImageNet, for photographs of any size.
+
+    Args:
+      outputs: of the head; `None`: features alone.
+      patch: side of a patch in pixels.
+      width: of a token.
+      depth: layers.
+      heads: of attention.
+      size: side of the pictures whose positions are learned; others are interpolated.
+      registers: tokens that stand for no patch.
+      drop_path: how often the last block is left out, earlier ones less.
+      precision: what it computes in.
+    """
+    net = models.vit(
+        outputs, patch=patch, width=width, depth=depth, heads=heads, size=size,
+        registers=registers, drop_path=drop_path,
+    )  # fmt: skip
+    return precise(net, precision)
+
+
 def precise(model: Model, precision: Precision) -> Model:
     """The network in half precision, where that is wanted."""
     return models.half_precision(model) if precision == "bfloat16" else model
@@ -110,10 +188,13 @@ def _norm(norm: Norm):
     return None if norm == "none" else norm
 
 
-NETWORKS = {f.__name__: f for f in (conv4, resnet12, mlp, transformer)}
+NETWORKS = {
+    f.__name__: f
+    for f in (conv4, resnet12, resnet, efficientnet_lite0, mlp, transformer, vit)
+}
 """Every network by name."""
 
-OF_IMAGES = {"conv4", "resnet12", "transformer"}
+OF_IMAGES = set(NETWORKS) - {"mlp"}
 """Those that take images and nothing else."""
 
 ANY = OneOf(NETWORKS, files=True)
