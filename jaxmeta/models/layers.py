@@ -13,6 +13,7 @@ from jaxmeta.convolution import (
     batch_norm,
     conv,
     conv_batch_norm,
+    depthwise,
     group_norm,
     layer_norm,
 )
@@ -35,6 +36,18 @@ class Conv(nnx.Module):
     def __call__(self, x):
         x = conv(x, self.kernel[...], stride=self.stride)
         return x if self.bias is None else x + self.bias[...]
+
+
+class Depthwise(nnx.Module):
+    """A square convolution of each channel alone, NHWC, `SAME`, without a bias."""
+
+    def __init__(self, channels, *, size=3, stride=1, rngs):
+        self.stride = stride
+        shape = (size, size, 1, channels)
+        self.kernel = nnx.Param(jax.nn.initializers.he_normal()(rngs.params(), shape))
+
+    def __call__(self, x):
+        return depthwise(x, self.kernel[...], stride=self.stride)
 
 
 class BatchNorm(nnx.Module):
@@ -159,7 +172,13 @@ class LayerNorm(nnx.Module):
         return layer_norm(x, self.scale[...], self.bias[...])
 
 
-def norm_layer(name: NormName | None, features: int) -> nnx.Module | None:
+def norm_layer(
+    name: NormName | None,
+    features: int,
+    *,
+    momentum: float = 0.9,
+    epsilon: float = 1e-5,
+) -> nnx.Module | None:
     """The norm of that name.
 
     Args:
@@ -167,6 +186,8 @@ def norm_layer(name: NormName | None, features: int) -> nnx.Module | None:
         averages at inference), "batch_renorm" (and in training), "group", "layer", or
         `None`.
       features: channels.
+      momentum: of running averages: the share that is kept in a step.
+      epsilon: what a batch norm adds to a variance.
 
     Returns:
       A module, or `None`.
@@ -175,12 +196,14 @@ def norm_layer(name: NormName | None, features: int) -> nnx.Module | None:
       ValueError: for any other name.
     """
     check_norm(name)
-    if name == "batch":
-        return BatchNorm(features, running=False)
-    if name == "batch_running":
-        return BatchNorm(features, running=True)
-    if name == "batch_renorm":
-        return BatchNorm(features, running=True, renorm=True)
+    if name in ("batch", "batch_running", "batch_renorm"):
+        return BatchNorm(
+            features,
+            running=name != "batch",
+            renorm=name == "batch_renorm",
+            momentum=momentum,
+            epsilon=epsilon,
+        )
     if name == "group":
         return GroupNorm(features)
     if name == "layer":
