@@ -42,7 +42,7 @@ class FrozenNetwork:
 
     def merged(self, meta: Meta) -> Meta:
         own = {name: b for name, b in meta.buffers.items() if name != FROZEN}
-        return Meta(tree.combine(meta.buffers[FROZEN], meta.params), own or ())
+        return Meta(tree.combine(meta.buffers[FROZEN], meta.params), own)
 
     def apply(self, meta: Meta, inputs, *, train=False, key=None, weights=None):
         whole = self.merged(meta)
