@@ -9,6 +9,7 @@ from jaxmeta.transfer.alignment import coral as coral
 from jaxmeta.transfer.alignment import dan as dan
 from jaxmeta.transfer.alignment import deep_coral as deep_coral
 from jaxmeta.transfer.alignment import subspace_alignment as subspace_alignment
+from jaxmeta.transfer.at_test import tuned_at_test as tuned_at_test
 from jaxmeta.transfer.branched import branched as branched
 from jaxmeta.transfer.domain import DomainMethod as DomainMethod
 from jaxmeta.transfer.domain import source_only as source_only

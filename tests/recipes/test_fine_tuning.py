@@ -97,3 +97,63 @@ def test_pictures_have_the_size_that_the_backbone_wants(photographs, backbone):
     Image.new("RGB", (3, 3)).save(photographs / "val" / "green" / "0.png")
     with pytest.raises(ConfigError, match=r"data: got .* in val: not so green"):
         experiment(photographs, file)
+
+
+@pytest.mark.parametrize(
+    "learner", ["protonet", "maml", "anil", "r2d2", "meta_transfer"]
+)
+def test_a_backbone_meets_every_method_and_is_tuned_at_the_test(
+    learner, photographs, backbone, tmp_path
+):
+    file, _, meta = backbone
+    options = {"file": file, "data": str(classes(tmp_path)), "size": SIZE}
+    inner = {} if learner in ("protonet", "r2d2") else {"inner_steps": 1}
+    made = known()["folder-pmf-5w1s"](
+        learner=learner,
+        ways=2,
+        shots=2,
+        queries=1,
+        test_time_steps=1,
+        **inner,
+        **options,
+    )
+    assert made.facts["test_time"] == "tune" and made.facts["learner"] == learner
+    episode = made.tasks.test(jax.random.key(0))
+    start = made.learner.init(jax.random.key(1), episode)
+    trained = leaves((start.params, start.buffers))
+    for x in leaves(meta.params):  # it starts from the backbone, wherever that is kept
+        assert any(np.array_equal(x, y) for y in trained)
+
+
+def test_tuning_at_the_test_moves_a_prediction(backbone, tmp_path):
+    file, *_ = backbone
+    options = {"file": file, "data": str(classes(tmp_path)), "size": SIZE, "ways": 2}
+    options |= {
+        "queries": 1,
+        "test_time_steps": 2,
+        "test_time_rate": 0.1,
+        "tune": "lora",
+    }
+    made = known()["folder-pmf-5w1s"](**options)
+    episode = made.tasks.test(jax.random.key(0))
+    meta = made.learner.init(jax.random.key(1), episode)
+    tuned, plain = (
+        jm.train.predictions(one, meta, episode, jax.random.key(2))
+        for one in (made.tester, made.learner)
+    )
+    assert np.isfinite(tuned).all() and not np.allclose(tuned, plain)
+    for name, value in (("test_time_rate", -1.0), ("test_time_steps", -1)):
+        with pytest.raises(ConfigError, match=f"{name}: got -1"):
+            known()["folder-pmf-5w1s"](**options | {name: value})
+
+
+def classes(root):
+    """Six classes of four pictures, of which two are trained on, two chosen by."""
+    random = np.random.default_rng(0)
+    for i, part in enumerate(("train", "val", "test") * 2):
+        folder = root / "classes" / part / f"class{i}"
+        folder.mkdir(parents=True)
+        for k in range(4):
+            x = random.integers(0, 255, (SIZE, SIZE, 3)).astype("uint8")
+            Image.fromarray(x).save(folder / f"{k}.png")
+    return root / "classes"
