@@ -17,3 +17,4 @@ from jaxmeta.convolution.norm import layer_norm as layer_norm
 from jaxmeta.convolution.norm import moments as moments
 from jaxmeta.convolution.pooling import avg_pool as avg_pool
 from jaxmeta.convolution.pooling import max_pool as max_pool
+from jaxmeta.convolution.pooling import max_pool_3x3 as max_pool_3x3

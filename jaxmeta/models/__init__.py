@@ -31,6 +31,7 @@ from jaxmeta.models.pretrained import IMAGENET as IMAGENET
 from jaxmeta.models.pretrained import pretrained as pretrained
 from jaxmeta.models.relation import AllPairs as AllPairs
 from jaxmeta.models.relation import relation as relation
+from jaxmeta.models.resnet import resnet as resnet
 from jaxmeta.models.resnet12 import resnet12 as resnet12
 from jaxmeta.models.scale_shift import bias_only as bias_only
 from jaxmeta.models.scale_shift import scale_shift as scale_shift
@@ -38,3 +39,4 @@ from jaxmeta.models.statistics import (
     running_averages_at_test as running_averages_at_test,
 )
 from jaxmeta.models.transformer import transformer as transformer
+from jaxmeta.models.vit import vit as vit

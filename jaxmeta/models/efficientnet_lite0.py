@@ -6,12 +6,11 @@ Tan and Le 2019, EfficientNet, https://arxiv.org/abs/1905.11946, table 1. The Li
 
 from typing import NamedTuple
 
-import jax
-import jax.numpy as jnp
 from flax import nnx
 
 from jaxmeta.checks import at_least
-from jaxmeta.core import Array, Model, Pictures
+from jaxmeta.core import Model, Pictures
+from jaxmeta.models import layers
 from jaxmeta.models.adapter import from_nnx_for
 from jaxmeta.models.layers import Conv, Depthwise, NormName, check_norm, norm_layer
 from jaxmeta.models.pretrained import check_images, standardised
@@ -78,21 +77,8 @@ class Block(nnx.Module):
         if not self.residual:
             return y
         if not self.deterministic and self.rate > 0:
-            y = drop_path(y, rngs(), rate=self.rate)
+            y = layers.drop_path(y, rngs(), rate=self.rate)
         return x + y
-
-
-def drop_path(y: Array, key: Array, *, rate: float) -> Array:
-    """Takes a block out for some of the examples, and scales it up for the others.
-
-    Huang et al. 2016, Deep Networks with Stochastic Depth, arXiv:1603.09382.
-
-    >>> drop_path(jnp.ones((2, 1)), jax.random.key(0), rate=0.0).tolist()
-    [[1.0], [1.0]]
-    """
-    shape = (y.shape[0],) + (1,) * (y.ndim - 1)
-    kept = jax.random.bernoulli(key, 1 - rate, shape)
-    return jnp.where(kept, y / (1 - rate), 0)
 
 
 def _norm(name, features):
@@ -183,6 +169,7 @@ def efficientnet_lite0(
       Tan and Le 2019, arXiv:1905.11946, table 1; Sandler et al. 2018, MobileNetV2,
       arXiv:1801.04381, for the block.
 
+    >>> import jax, jax.numpy as jnp
     >>> small = (Stage(1, 3, 2, 2, 4),)
     >>> model = efficientnet_lite0(5, stages=small, stem=4, top=8)
     >>> x = jnp.zeros((2, 16, 16, 3))

@@ -1,4 +1,4 @@
-"""Which network a file of weights is of, by its names and shapes, and what is called what."""
+"""What a file of weights is recognised as, and how its names and layouts are turned."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxmeta.core import Model, Pictures
-from jaxmeta.models.efficientnet_lite0 import efficientnet_lite0
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -75,37 +74,27 @@ def counter(name: str) -> bool:
     return name.endswith("num_batches_tracked")
 
 
-def _rows(shapes: Shapes, name: str) -> int | None:
+def rows(shapes: Shapes, name: str) -> int | None:
+    """Outputs of a layer, if the file has it."""
     return shapes[name][0] if name in shapes else None
 
 
-# (x - 127) / 128 of bytes
-_LITE = Pictures(224, (127 / 255,) * 3, (128 / 255,) * 3)
-_LITE_NAMES = {
-    "stem": "_conv_stem", "stem_norm": "_bn0", "top": "_conv_head", "top_norm": "_bn1",
-    "head": "_fc", "block#": "_blocks.@", "expand": "_expand_conv", "expand_norm": "_bn0",
-    "depthwise": "_depthwise_conv", "depthwise_norm": "_bn1",
-    "project": "_project_conv", "project_norm": "_bn2",
-}  # fmt: skip
+def count(shapes: Shapes, name: str) -> int:
+    """How many there are, from 0 on without a gap.
+
+    >>> count({"blocks.0.a": (), "blocks.1.a": (), "blocks.3.a": ()}, "blocks.{}.a")
+    2
+    """
+    n = 0
+    while name.format(n) in shapes:
+        n += 1
+    return n
 
 
-def efficientnet(shapes: Shapes) -> Known | None:
-    """The names of the PyTorch release of EfficientNet-Lite0."""
-    if (
-        "_conv_stem.weight" not in shapes
-        or "_blocks.0._depthwise_conv.weight" not in shapes
-    ):
-        return None
-    return Known(
-        "EfficientNet-Lite0",
-        lambda ways, pictures: efficientnet_lite0(ways, pictures=pictures),
-        _rows(shapes, "_fc.weight"),
-        _LITE,
-        lambda path: renamed(path, _LITE_NAMES),
-        counter,
-        transposed,
-    )
+def prefix(shapes: Shapes, name: str) -> str | None:
+    """What stands before a name that files have with and without a prefix.
 
-
-FORMATS: tuple[Callable[[Shapes], Known | None], ...] = (efficientnet,)
-"""Each looks at a file's names and shapes, and says whether they are its own."""
+    >>> prefix({"vit.layernorm.weight": ()}, "layernorm.weight")
+    'vit.'
+    """
+    return next((n.removesuffix(name) for n in shapes if n.endswith(name)), None)

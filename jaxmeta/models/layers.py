@@ -23,10 +23,17 @@ NormName = Literal["batch", "batch_running", "batch_renorm", "group", "layer"]
 
 
 class Conv(nnx.Module):
-    """A square convolution, NHWC, `SAME`; see `jaxmeta.convolution`."""
+    """A square convolution, NHWC, `SAME`; see `jaxmeta.convolution`.
 
-    def __init__(self, channels, filters, *, size=3, stride=1, bias=True, rngs):
+    With `symmetric=True` as many zeros lie before as after, as PyTorch's networks have
+    it: at a stride of 2, `SAME` takes them after alone.
+    """
+
+    def __init__(
+        self, channels, filters, *, size=3, stride=1, bias=True, symmetric=False, rngs
+    ):
         self.stride = stride
+        self.pads = ((size // 2, size // 2),) * 2 if symmetric else "SAME"
         shape = (size, size, channels, filters)
         self.kernel = nnx.Param(
             jax.nn.initializers.glorot_uniform()(rngs.params(), shape)
@@ -34,7 +41,7 @@ class Conv(nnx.Module):
         self.bias = nnx.Param(jnp.zeros(filters)) if bias else None
 
     def __call__(self, x):
-        x = conv(x, self.kernel[...], stride=self.stride)
+        x = conv(x, self.kernel[...], stride=self.stride, padding=self.pads)
         return x if self.bias is None else x + self.bias[...]
 
 
@@ -48,6 +55,19 @@ class Depthwise(nnx.Module):
 
     def __call__(self, x):
         return depthwise(x, self.kernel[...], stride=self.stride)
+
+
+def drop_path(y: jax.Array, key: jax.Array, *, rate: float) -> jax.Array:
+    """Takes a block out for some of the examples, and scales it up for the others.
+
+    Huang et al. 2016, Deep Networks with Stochastic Depth, arXiv:1603.09382.
+
+    >>> drop_path(jnp.ones((2, 1)), jax.random.key(0), rate=0.0).tolist()
+    [[1.0], [1.0]]
+    """
+    shape = (y.shape[0],) + (1,) * (y.ndim - 1)
+    kept = jax.random.bernoulli(key, 1 - rate, shape)
+    return jnp.where(kept, y / (1 - rate), 0)
 
 
 class BatchNorm(nnx.Module):

@@ -1,6 +1,7 @@
 """Trained networks from files, recognised by the names and shapes of their weights."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import jax
@@ -8,7 +9,18 @@ import numpy as np
 
 from jaxmeta.core import Meta, Model, Pictures
 from jaxmeta.models.files import listed, load_safetensors, names_of, opened
-from jaxmeta.models.formats import FORMATS, Known, Shapes
+from jaxmeta.models.formats import Known, Shapes
+from jaxmeta.models.formats_convolution import (
+    efficientnet,
+    hugging_face_resnets,
+    resnets,
+)
+from jaxmeta.models.formats_vit import clip, hugging_face, timm, torchvision
+
+FORMATS: tuple[Callable[[Shapes], Known | None], ...] = (
+    efficientnet, resnets, hugging_face_resnets, timm, torchvision, hugging_face, clip,
+)  # fmt: skip
+"""Each looks at a file's names and shapes, and says whether they are its own."""
 
 
 def load(
@@ -19,9 +31,16 @@ def load(
 ) -> tuple[Model, Meta]:
     """Reads a trained network of timm, torchvision or the Hugging Face hub.
 
-    Known are, by the names that their files use: EfficientNet-Lite0 (its PyTorch
-    release). Which one it is, and how wide and deep, is read off the names and shapes.
-    Nothing in a file is ever executed: what is no `.safetensors` is refused.
+    Known are, by the names in their files: EfficientNet-Lite0 (its PyTorch release);
+    ResNets (torchvision, timm, microsoft/resnet-50); vision transformers (timm's ViT,
+    DeiT and DINOv2, torchvision's, google/vit-base-patch16-224, facebook/dinov2-small,
+    also with registers, and DINOv2's own release); the image tower of
+    openai/clip-vit-base-patch32. How wide and deep one is, is read off the shapes, and
+    attention has a head for every 64 channels. Nothing in a file is ever executed: what
+    is no `.safetensors` is refused.
+
+    Two things are in no name. DeiT and ViT are called alike: ViT's pictures are assumed,
+    and DeiT wants `pictures=IMAGENET`. A CLIP is taken for OpenAI's, with its own GELU.
 
     Args:
       path: a `.safetensors` file.
@@ -77,8 +96,8 @@ def _recognised(path, shapes: Shapes) -> Known:
         if (known := look(shapes)) is not None:
             return known
     raise ValueError(
-        f"path: got {path} with {listed(shapes)}, wants the weights of "
-        "EfficientNet-Lite0, by the names of its PyTorch release"
+        f"path: got {path} with {listed(shapes)}, wants EfficientNet-Lite0, a ResNet, "
+        "ViT, DeiT, DINOv2 or CLIP, by the names of timm, torchvision or transformers"
     )
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from jax import lax
 
-from jaxmeta.convolution import depthwise
+from jaxmeta.convolution import depthwise, max_pool_3x3
 
 pytestmark = pytest.mark.usefixtures("x64")
 
@@ -49,3 +49,21 @@ def test_what_does_not_fit_is_refused():
         depthwise(x, jnp.ones((3, 3, 2, 2)))
     with pytest.raises(ValueError, match="stride: got 0"):
         depthwise(x, jnp.ones((3, 3, 1, 2)), stride=0)
+
+
+@pytest.mark.parametrize("size", [(7, 6), (8, 5)])
+def test_a_maximum_of_3x3_windows(size):
+    x = np.random.default_rng(0).normal(size=(2, *size, 3))
+    weights = np.random.default_rng(1).normal(
+        size=jax.eval_shape(max_pool_3x3, x).shape
+    )
+
+    def windows(x):
+        pads = ((0, 0), (1, 1), (1, 1), (0, 0))
+        return lax.reduce_window(x, -jnp.inf, lax.max, (1, 3, 3, 1), (1, 2, 2, 1), pads)
+
+    both = [
+        jax.value_and_grad(lambda x, f=f: (f(x) * weights).sum())(x)
+        for f in (max_pool_3x3, windows)
+    ]
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12), *both)

@@ -5,6 +5,7 @@ And the published defaults, with their sources.
 
 import importlib
 import inspect
+import math
 
 import jax
 import jax.numpy as jnp
@@ -137,6 +138,83 @@ def efficientnet_lite0(p, s, x, train):
     return dense(x, p["head"])
 
 
+def resnet(p, s, x, train, *, small):
+    def conv(x, layer, stride=1):  # as many zeros before as after
+        w = layer["kernel"]
+        k, edge = w.shape[0], w.shape[0] // 2
+        x = np.pad(x, [(0, 0), (edge, edge), (edge, edge), (0, 0)])
+        starts = [range(0, side - k + 1, stride) for side in x.shape[1:3]]
+        rows = [
+            [
+                np.einsum("nabc,abcd->nd", x[:, i : i + k, j : j + k], w)
+                for j in starts[1]
+            ]
+            for i in starts[0]
+        ]
+        return np.stack([np.stack(row, 1) for row in rows], 1)
+
+    def normed(x, at, name, stats):
+        return norm(x, at[name], stats[name], "batch_running", train)
+
+    x = relu(normed(conv(x, p["stem"], 1 if small else 2), p, "stem_norm", s))
+    if not small:
+        x = np.pad(x, [(0, 0), (1, 1), (1, 1), (0, 0)])  # after a ReLU, 0 is the least
+        places = [range(0, side - 2, 2) for side in x.shape[1:3]]
+        rows = [
+            [x[:, i : i + 3, j : j + 3].max((1, 2)) for j in places[1]]
+            for i in places[0]
+        ]
+        x = np.stack([np.stack(row, 1) for row in rows], 1)
+    for i, stride in ((1, 1), (2, 2)):
+        block, stats = p[f"stage{i}"]["block1"], s[f"stage{i}"]["block1"]
+        convs = 3 if "conv3" in block else 2
+        y = x
+        for k in range(1, convs + 1):
+            y = conv(y, block[f"conv{k}"], stride if k == convs - 1 else 1)
+            y = normed(y, block, f"norm{k}", stats)
+            y = y if k == convs else relu(y)
+        if "shortcut" in block:
+            x = normed(
+                conv(x, block["shortcut"], stride), block, "shortcut_norm", stats
+            )
+        x = relu(x + y)
+    return dense(x.mean((1, 2)), p["head"])
+
+
+def vit(p, s, x, train, *, eps, quick):
+    patches = [
+        x[:, i : i + 2, j : j + 2].reshape(len(x), -1)
+        for i in range(0, x.shape[1] - 1, 2)
+        for j in range(0, x.shape[2] - 1, 2)
+    ]
+
+    def normed(x, layer):
+        return standard(x, (2,), eps) * layer["scale"] + layer["bias"]
+
+    def gelu(x):
+        if quick:
+            return x * sigmoid(1.702 * x)
+        return x * (1 + np.vectorize(math.erf)(x / np.sqrt(2))) / 2
+
+    x = np.stack(patches, 1) @ p["embed"]["kernel"] + p["embed"].get("bias", 0)
+    x = x + p["position"][1:]
+    first = [p["cls"] + p["position"][:1]]
+    first += [p["registers"]] if "registers" in p else []
+    first = np.concatenate(first)
+    x = np.concatenate([np.broadcast_to(first, (len(x), *first.shape)), x], 1)
+    x = normed(x, p["pre_norm"]) if "pre_norm" in p else x
+    block = p["block1"]
+    y, a, heads = normed(x, block["norm1"]), block["attention"], []
+    q, k, v = (dense(y, a[name]) for name in ("query", "key", "value"))
+    for h in (slice(0, 2), slice(2, 4)):
+        z = np.exp(q[..., h] @ k[..., h].swapaxes(1, 2) / np.sqrt(2))
+        heads.append(z / z.sum(-1, keepdims=True) @ v[..., h])
+    x = x + dense(np.concatenate(heads, -1), a["out"]) * block.get("gamma1", 1)
+    y = dense(gelu(dense(normed(x, block["norm2"]), block["up"])), block["down"])
+    x = normed(x + y * block.get("gamma2", 1), p["norm"])[:, 0]
+    return x @ p["projection"]["kernel"] if "projection" in p else dense(x, p["head"])
+
+
 def mlp(p, s, x, train):
     x = x.reshape(len(x), -1)
     x = relu(dense(relu(dense(x, p["layer1"])), p["layer2"]))
@@ -214,6 +292,7 @@ def generator(p, s, x, train):
 M = jm.models
 SMALL = dict(filters=2, blocks=2)
 TOKENS = dict(patch=2, width=4, depth=1, heads=2, expansion=2)
+VIT = dict(patch=2, width=4, depth=1, heads=2, hidden=5)
 IMAGES = (3, 8, 6, 1)
 # the network, its NumPy function, that one's options, the inputs
 NETWORKS = {
@@ -242,6 +321,24 @@ NETWORKS = {
             drop_path=0.0,
         ),
         efficientnet_lite0, {}, (3, 9, 6, 2),
+    ),
+    "resnet": (
+        M.resnet(18, 2, width=2, blocks=(1, 1)), resnet, dict(small=False), (3, 15, 12, 2),
+    ),
+    "resnet-bottleneck-small": (
+        M.resnet(50, 2, width=1, blocks=(1, 1), stem="small"),
+        resnet, dict(small=True), (3, 5, 4, 2),
+    ),
+    "vit-dinov2": (
+        M.vit(2, size=4, registers=2, layer_scale=0.5, **VIT),
+        vit, dict(eps=1e-6, quick=False), (3, 5, 4, 1),
+    ),
+    "vit-clip": (
+        M.vit(
+            None, size=4, pre_norm=True, activation="quick_gelu", patch_bias=False,
+            projection=3, epsilon=1e-5, **VIT,
+        ),
+        vit, dict(eps=1e-5, quick=True), (3, 4, 4, 1),
     ),
     "mlp": (M.mlp(2, hidden=(4, 3)), mlp, {}, (3, 2, 2)),
     "transformer": (M.transformer(2, **TOKENS), transformer, dict(cls=False), IMAGES),

@@ -7,6 +7,7 @@ import pytest
 from safetensors.numpy import save_file
 
 import jaxmeta as jm
+from jaxmeta.models import positions
 
 KEY = jax.random.key(0)
 LITE = {
@@ -51,7 +52,7 @@ def test_a_strange_file_is_refused_by_its_names(tmp_path):
     path = tmp_path / "net.safetensors"
     save_file({"features.0.weight": np.zeros((1, 2), "float32")}, path)
     with pytest.raises(
-        ValueError, match=r"with 'features\.0\.weight', wants the weights"
+        ValueError, match=r"with 'features\.0\.weight', wants EfficientNet"
     ):
         jm.models.load(path)
     save_file(LITE | {"_se.weight": np.zeros(2, "float32")}, path)
@@ -100,3 +101,126 @@ def test_a_network_subtracts_the_mean_of_its_pictures_itself():
     )
     with pytest.raises(ValueError, match="pictures of 1 channels, wants 3"):
         told.apply(meta, x[..., :1])
+
+
+def drawn(shapes):
+    draw = np.random.default_rng(0)
+    return {
+        name: draw.uniform(0.2, 1.0, shape).astype("float32")
+        for name, shape in shapes.items()
+    }
+
+
+def layer(name, out, *rest):
+    return {f"{name}.weight": (out, *rest), f"{name}.bias": (out,)}
+
+
+def normed(name, width):
+    averages = {f"{name}.running_mean": (width,), f"{name}.running_var": (width,)}
+    return layer(name, width) | averages | {f"{name}.num_batches_tracked": ()}
+
+
+def torchvision_resnet():
+    found = {"conv1.weight": (4, 3, 7, 7)} | normed("bn1", 4) | layer("fc", 5, 32)
+    for i in range(4):
+        width, before = 4 * 2**i, 4 * 2 ** max(i - 1, 0)
+        block = f"layer{i + 1}.0."
+        found |= {f"{block}conv1.weight": (width, before, 3, 3)}
+        found |= {f"{block}conv2.weight": (width, width, 3, 3)}
+        found |= normed(f"{block}bn1", width) | normed(f"{block}bn2", width)
+        if i:
+            found |= {f"{block}downsample.0.weight": (width, before, 1, 1)}
+            found |= normed(f"{block}downsample.1", width)
+    return found
+
+
+def timm_dinov2():
+    found = {"cls_token": (1, 1, 64), "reg_token": (1, 2, 64), "pos_embed": (1, 4, 64)}
+    found |= layer("patch_embed.proj", 64, 3, 14, 14) | layer("norm", 64)
+    block = "blocks.0."
+    found |= layer(f"{block}norm1", 64) | layer(f"{block}norm2", 64)
+    found |= layer(f"{block}attn.qkv", 192, 64) | layer(f"{block}attn.proj", 64, 64)
+    found |= layer(f"{block}mlp.fc1", 8, 64) | layer(f"{block}mlp.fc2", 64, 8)
+    return found | {f"{block}ls1.gamma": (64,), f"{block}ls2.gamma": (64,)}
+
+
+def openai_clip():
+    tower = "vision_model."
+    found = {f"{tower}embeddings.class_embedding": (64,)}
+    found |= {f"{tower}embeddings.patch_embedding.weight": (64, 3, 4, 4)}
+    found |= {f"{tower}embeddings.position_embedding.weight": (5, 64)}
+    found |= layer(f"{tower}pre_layrnorm", 64) | layer(f"{tower}post_layernorm", 64)
+    block = f"{tower}encoder.layers.0."
+    for name in "qkv":
+        found |= layer(f"{block}self_attn.{name}_proj", 64, 64)
+    found |= layer(f"{block}self_attn.out_proj", 64, 64)
+    found |= layer(f"{block}layer_norm1", 64) | layer(f"{block}layer_norm2", 64)
+    found |= layer(f"{block}mlp.fc1", 8, 64) | layer(f"{block}mlp.fc2", 64, 8)
+    found |= {"visual_projection.weight": (6, 64), "logit_scale": ()}
+    return found | {"text_model.final_layer_norm.weight": (3,)}
+
+
+@pytest.mark.parametrize(
+    ("shapes", "features", "size"),
+    [(torchvision_resnet, 32, 224), (timm_dinov2, 64, 224), (openai_clip, 6, 8)],
+)
+def test_names_of_others(tmp_path, shapes, features, size):
+    tensors, path = drawn(shapes()), tmp_path / "net.safetensors"
+    save_file(tensors, path)
+    model, meta = jm.models.load(path)
+    assert model.pictures.size == size
+    x = jax.ShapeDtypeStruct((2, 30, 28, 3), "float32")
+    outputs, _ = jax.eval_shape(model.apply, meta, x)
+    assert outputs.shape == (2, features)
+    # every number of the file is somewhere, but for the head and what nobody needs
+    spare = ("fc.", "text_", "logit")
+    kept = [
+        v for k, v in tensors.items() if not k.startswith(spare) and "batches" not in k
+    ]
+    got = np.concatenate([np.ravel(a) for a in jax.tree.leaves(meta)])
+    wanted = np.concatenate([np.ravel(a) for a in kept])
+    np.testing.assert_array_equal(np.sort(got[got > 0]), np.sort(wanted))
+    save_file(tensors | {"extra.weight": np.ones(1, "float32")}, path)
+    with pytest.raises(ValueError, match=r"with 'extra\.weight', of which"):
+        jm.models.load(path)
+    lost = next(name for name in reversed(tensors) if name.endswith("1.bias"))
+    save_file({k: v for k, v in tensors.items() if k != lost}, path)
+    with pytest.raises(ValueError, match=f"without '{lost}'".replace(".", r"\.")):
+        jm.models.load(path)
+
+
+def test_queries_keys_and_values_lie_in_one_matrix(tmp_path):
+    tensors, path = drawn(timm_dinov2()), tmp_path / "net.safetensors"
+    save_file(tensors, path)
+    _, meta = jm.models.load(path)
+    attention = meta.params["block1"]["attention"]
+    whole = tensors["blocks.0.attn.qkv.weight"]
+    for i, name in enumerate(("query", "key", "value")):
+        part = whole[64 * i : 64 * (i + 1)]
+        np.testing.assert_array_equal(attention[name]["kernel"], part.T)
+    patch = tensors["patch_embed.proj.weight"]
+    embed = meta.params["embed"]["kernel"].reshape(14, 14, 3, 64)
+    np.testing.assert_array_equal(embed[2, 5, 1], patch[:, 1, 2, 5])
+
+
+# of 0, 1, 4, 9, by torch.nn.functional.interpolate(mode="bicubic", antialias=smooth)
+BICUBIC = {
+    (7, False): [-0.099216, 0.15625, 0.804209, 2.125, 4.424654, 7.480776, 9.496082],
+    (3, False): [0.091435, 2.125, 8.334491],
+    (7, True): [-0.079327, 0.187511, 0.86257, 2.25, 4.318488, 7.604276, 9.396635],
+    (3, True): [0.075515, 2.359195, 7.935927],
+}
+
+
+@pytest.mark.parametrize(("size", "smooth"), BICUBIC)
+def test_positions_of_another_grid(size, smooth):
+    wanted = np.array(BICUBIC[size, smooth])
+    line = np.arange(4.0) ** 2
+    got = positions.weights(4, size, smooth=smooth) @ line
+    np.testing.assert_allclose(got, wanted, atol=1e-6)
+    # rows and columns each by their own
+    grid = np.stack([line[:, None] * np.ones(4), np.ones((4, 1)) * line], -1)
+    new = positions.resized(jnp.asarray(grid.reshape(16, 2)), (size, 2), smooth=smooth)
+    two = positions.weights(4, 2, smooth=smooth) @ line
+    sides = np.meshgrid(wanted, two, indexing="ij")
+    np.testing.assert_allclose(new, np.stack(sides, -1).reshape(-1, 2), rtol=1e-4)
