@@ -138,7 +138,8 @@ def fine_tuned(name, meta, rate=TUNE_RATE, head_rate=TUNE_HEAD_RATE, lam=LAM):
 
 
 def meta_transfer(meta, steps=INNER_STEPS, rate=INNER_RATE):
-    return jm.meta_transfer(extractor(), optax.sgd(rate), pretrained=meta, steps=steps)
+    net = jm.models.pretrained(extractor(), meta)
+    return jm.meta_transfer(net, optax.sgd(rate), steps=steps)
 
 
 def meta_training(learner, data, shots, sizes, key, hard, rate, every):

@@ -35,7 +35,6 @@ def meta_transfer(
     model: Features,
     inner: optax.GradientTransformation | Rule,
     *,
-    pretrained: Meta | None = None,
     head: Model | None = None,
     steps: int = 20,
     gradient: Gradient = unrolled(),
@@ -57,11 +56,10 @@ def meta_transfer(
     stays the same.
 
     Args:
-      model: the feature extractor, `[n, ...] -> [n, ...]`; with running norms
+      model: the feature extractor, `[n, ...] -> [n, ...]`: `models.pretrained(net, meta)`
+        with what `transfer.supervised` found, or of `models.load`; with running norms
         (`norm="batch_running"`), or predictions are transductive.
       inner: the inner optimiser of the classifier, or a learned rule.
-      pretrained: the extractor's parameters and buffers, from `transfer.supervised`
-        say; leaves that `model` does not have are left out.
       head: the classifier; by default `models.linear_head` for as many classes as the
         targets have.
       steps: K >= 0; 20 in training and 100 at test as published.
@@ -76,8 +74,7 @@ def meta_transfer(
       extractor in its buffers, and the adapted classifier as its `fast`.
 
     Raises:
-      ValueError: for bad hyper-parameters; at `init`, if `pretrained` does not fit
-        `model`, or the head has buffers.
+      ValueError: for bad hyper-parameters; at `init`, if the head has buffers.
 
     References:
       Sun et al. 2019, arXiv:1812.02391. For the hard-task meta-batch see
@@ -89,7 +86,7 @@ def meta_transfer(
     """
     check_model(model)
     check_gradient(gradient, Unrolled)
-    extractor = scale_shift(model, pretrained=pretrained)
+    extractor = scale_shift(model)
 
     def classifier(ways: int = 1) -> MetaLearner:
         # a linear head's width is that of its parameters: `ways` counts at init alone

@@ -9,6 +9,7 @@ from jaxmeta.checks import at_least, positive
 from jaxmeta.core import Array, Meta, Model
 from jaxmeta.functional.attention import attend
 from jaxmeta.functional.distances import cosine_similarity
+from jaxmeta.models.beside import whole
 from jaxmeta.models.call import call, check_model
 
 
@@ -196,7 +197,7 @@ def split_head(meta: Meta) -> tuple[Meta, Meta]:
 def _pure(init, outputs) -> Model:
     def apply(meta: Meta, inputs: Array, *, train=False, key=None, weights=None):
         del train, key, weights  # no example meets another
-        return outputs(meta.params, inputs), meta.buffers
+        return outputs(whole(meta.params), inputs), meta.buffers
 
     return Model(init, apply)
 

@@ -124,6 +124,7 @@ class BatchNorm(nnx.Module):
         """The norm of `conv(x)`, in one pass where the kernel has few taps, pooled."""
         kernel = conv.kernel[...]
         few = kernel[..., 0].size <= FEW and conv.bias is None
+        few = few and type(conv) is Conv  # a layer that was lent more says it in a call
         if self.averaged() or self.renorm or not few:
             return self(conv(x), pool)
         weights = self.weights_for(x)

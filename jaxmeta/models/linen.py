@@ -10,6 +10,7 @@ from flax import nnx
 from jaxmeta.convolution import moments
 from jaxmeta.core import Array, Meta, Model
 from jaxmeta.functional.rows import clean_rows
+from jaxmeta.models.beside import whole
 from jaxmeta.models.modes import INFERENCE, TRAINING, as_flags, flags
 from jaxmeta.models.network import check_rows
 from jaxmeta.models.statistics import (
@@ -90,7 +91,7 @@ def from_linen(module: nn.Module, *, statistics: Statistics = "running") -> Mode
 
         def function(net, given):
             return net.apply(
-                {"params": meta.params, **held},
+                {"params": whole(meta.params), **held},
                 inputs,
                 mutable=list(held),
                 rngs=None if key is None else {"dropout": key},

@@ -11,6 +11,7 @@ from flax import nnx
 from jaxmeta import tree
 from jaxmeta.core import Array, Key, Meta, PyTree
 from jaxmeta.functional.rows import clean_rows
+from jaxmeta.models.beside import Lent, set_beside, shared, unknown, whole
 from jaxmeta.models.modes import as_flags, check_told, nnx_flags
 from jaxmeta.models.nnx_norm import lend
 from jaxmeta.models.statistics import RowWeights
@@ -92,7 +93,14 @@ class Network:
         # `Meta(params)` has () for buffers, which nnx would count as a leaf
         buffers = meta.buffers or {}
         random = fresh(parts.random, key)
-        module = nnx.merge(parts.graphdef, meta.params, random, buffers)
+        params, beside = shared(meta.params)
+        module = nnx.merge(parts.graphdef, params, random, buffers)
+        if beside:
+            if others := unknown(module, beside):
+                meta = meta._replace(params=whole(meta.params, others))
+                params, beside = shared(meta.params)
+                module = nnx.merge(parts.graphdef, params, random, buffers)
+            set_beside(module, beside)
         _set_mode(module, train)
         lend(module, weights, self.of_batch, id(self))
         given: dict[str, Any] = {}
@@ -111,7 +119,7 @@ class Network:
 
 
 # what a call leaves behind for one call alone is no buffer
-BUFFERS = nnx.Not(nnx.Any(nnx.Param, nnx.RngState, nnx.Intermediate, RowWeights))
+BUFFERS = nnx.Not(nnx.Any(nnx.Param, nnx.RngState, nnx.Intermediate, RowWeights, Lent))
 
 
 def split(module: nnx.Module) -> Parts:

@@ -3,7 +3,7 @@
 from typing import Annotated
 
 from jaxmeta import criteria
-from jaxmeta.recipes import methods, networks, samplers, sources
+from jaxmeta.recipes import at_test, methods, networks, samplers, sources
 from jaxmeta.recipes.assembly import assembled
 from jaxmeta.recipes.outer import Optimiser, Schedule, outer
 from jaxmeta.recipes.parts import Method, Network, Room, Side
@@ -19,6 +19,7 @@ def few_shot(
     sampler: Annotated[object, samplers.ANY] = use("fixed"),
     network: Annotated[Network, networks.ANY] = use("conv4"),
     learner: Annotated[object, methods.ANY] = use("protonet"),
+    test_time: Annotated[object, at_test.ANY] = use("nothing"),
     steps: int = 1000,
     batch: int = 16,
     optimiser: Optimiser = "adam",
@@ -34,6 +35,7 @@ def few_shot(
       sampler: how episodes are drawn.
       network: the network.
       learner: the method.
+      test_time: what happens to a task of validation and test before it is adapted to.
       steps: outer steps.
       batch: tasks an outer step averages over.
       optimiser: of the outer loop.
@@ -56,7 +58,7 @@ def few_shot(
         steps,
         source.shape,
     )
-    method: Method = learner(room)
+    method: Method = test_time(learner(room))
     methods.check_head(method, train.ways, test.ways, "train_ways")
     name = methods.name_of(learner)
     way, shot = drawn.facts["ways"], drawn.facts["shots"]
@@ -69,6 +71,7 @@ def few_shot(
         pictures=source.pictures,
         facts={
             "learner": name,
+            "test_time": methods.name_of(test_time),
             "dataset": source.name,
             **drawn.facts,
             **source.facts,

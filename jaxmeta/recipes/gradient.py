@@ -143,15 +143,13 @@ def meta_transfer(
         jaxmeta export writes it; None: random ones, of use in tests alone.
     """
     net = room.network(None)
-    start = None
     if pretrained is not None and not unread():
-        start = _pretrained(pretrained, net, room)
+        net = models.pretrained(net, _pretrained(pretrained, net, room))
 
     def make(side: Side, steps: int) -> MetaLearner:
         return learners.meta_transfer(
             net,
             make_inner(inner, inner_rate),
-            pretrained=start,
             steps=steps,
             criterion=room.criterion,
             **more,

@@ -1,5 +1,7 @@
 """Sets of labelled examples, where training and test share their classes."""
 
+import inspect
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -9,7 +11,7 @@ import numpy as np
 
 from jaxmeta import data as readers
 from jaxmeta import report, tasks
-from jaxmeta.core import Task
+from jaxmeta.core import Pictures, Task
 from jaxmeta.data import Dataset
 from jaxmeta.recipes.parts import Source
 from jaxmeta.runs import reader
@@ -28,12 +30,14 @@ class Labelled(NamedTuple):
       data: the examples.
       reader: how someone's own files become inputs.
       pictures: parts of the page.
+      parts: the examples, where their owner has split them.
     """
 
     name: str
     data: Dataset
     reader: Reader | None = None
     pictures: tuple[Picture, ...] = ()
+    parts: "Thirds | None" = None
 
 
 class Thirds(NamedTuple):
@@ -80,6 +84,39 @@ def folder(
     name = Path(data or "").expanduser().resolve().name
     read = reader.images(size, mode, invert=invert)
     return Labelled(name, found, read, _pictures(ink=invert))
+
+
+def photographs(
+    *, data: str | None = None, size: int | None = None, wants: Pictures | None = None
+) -> Labelled:
+    """Your own photographs: --data FOLDER with <class>/*.jpg, or train, val, test of them.
+
+    Args:
+      data: folder with <class>/*.jpg or .png, or train, val and test of the same classes.
+      size: side of the images in pixels; None: what the backbone was trained with, 84
+        without one.
+      wants: what the backbone was trained with.
+    """
+    size = size or (84 if wants is None else wants.size)
+    read = partial(images, "data", size=size, mode="RGB")
+    root = Path(data or "").expanduser().resolve()
+    parts = None
+    if data is not None and (root / "train").is_dir():
+        parts = Thirds(*(read(str(root / name)) for name in Thirds._fields))
+        for name, part in zip(Thirds._fields, parts, strict=True):
+            if part.names != parts.train.names:
+                odd = sorted(set(part.names) ^ set(parts.train.names))
+                wanted = f"the classes of train in {name}: not so {', '.join(odd[:3])}"
+                raise ConfigError("data", data, wanted)
+    whole = read(data) if parts is None else parts.train
+    turned = reader.images(size, "RGB")
+    return Labelled(root.name, whole, turned, _pictures(ink=False), parts)
+
+
+def wanted(dataset: Callable[..., Labelled], pictures: Pictures | None) -> Labelled:
+    """The examples, at the size that a network wants, where they are photographs."""
+    takes = "wants" in inspect.signature(dataset).parameters
+    return dataset(wants=pictures) if takes else dataset()
 
 
 def _pictures(ink: bool) -> tuple[Picture, ...]:

@@ -1,10 +1,12 @@
 """Networks of the command line: `--network NAME`, each with options of its own."""
 
 import functools
+from pathlib import Path
 from typing import Literal
 
-from jaxmeta import models
+from jaxmeta import models, transfer
 from jaxmeta.core import Model
+from jaxmeta.runs.errors import ConfigError
 from jaxmeta.runs.options import OneOf
 
 Norm = Literal["batch", "batch_running", "batch_renorm", "group", "layer", "none"]
@@ -179,6 +181,62 @@ def vit(
     return precise(net, precision)
 
 
+def backbone(
+    outputs: int | None,
+    *,
+    file: str | None = None,
+    tune: Literal[
+        "full", "lora", "adapter", "scale_shift", "bias_only", "frozen"
+    ] = "full",
+    precision: Precision = "float32",
+) -> Model:
+    """A trained network of a file: of timm, torchvision or the Hub.
+
+    Its norms keep the statistics of its pretraining.
+
+    Args:
+      outputs: of a new linear head; `None`: features alone.
+      file: FILE.safetensors.
+      tune: what of it learns: everything, or a few parameters on a network that is a
+        constant, common to all tasks.
+      precision: what it computes in.
+    """
+    if file is None:
+        raise ConfigError("file", "nothing", "a trained network, FILE.safetensors")
+    body = loaded("file", file)
+    if tune == "full":
+        body = transfer.inference_mode(body)
+    elif tune == "scale_shift":
+        body = models.scale_shift(body, scale="output")
+    else:
+        body = getattr(models, tune)(body)
+    net = (
+        body if outputs is None else models.with_head(body, models.linear_head(outputs))
+    )
+    return precise(net, precision)
+
+
+def loaded(field: str, file: str) -> Model:
+    """The network of a file without its head; what is wrong is about the option `field`."""
+    path = Path(file).expanduser()
+    if not path.is_file():
+        wants = (
+            "a file FILE.safetensors: a trained network of timm, torchvision, the Hub"
+        )
+        raise ConfigError(field, f"{file}, which is no file", wants)
+    try:
+        return _load(path.resolve(), path.stat().st_mtime_ns)
+    except ValueError as error:
+        wants = f"a trained network that is known: {error}"
+        raise ConfigError(field, file, wants) from error
+
+
+@functools.lru_cache(maxsize=4)
+def _load(path: Path, changed: int) -> Model:
+    """One network for all who ask: of two that are alike each is compiled."""
+    return models.load(path)[0]
+
+
 def precise(model: Model, precision: Precision) -> Model:
     """The network in half precision, where that is wanted."""
     return models.half_precision(model) if precision == "bfloat16" else model
@@ -190,7 +248,16 @@ def _norm(norm: Norm):
 
 NETWORKS = {
     f.__name__: f
-    for f in (conv4, resnet12, resnet, efficientnet_lite0, mlp, transformer, vit)
+    for f in (
+        conv4,
+        resnet12,
+        resnet,
+        efficientnet_lite0,
+        mlp,
+        transformer,
+        vit,
+        backbone,
+    )
 }
 """Every network by name."""
 

@@ -28,6 +28,15 @@ for _name, _where, _text in (
     preset(_name, f"jaxmeta.recipes.{_where}", _text)
 
 
+preset(
+    "folder-fine_tune",
+    "jaxmeta.recipes.fine_tuning:fine_tune",
+    "a trained network learns your photographs: --backbone FILE --data DIR",
+    dataset=use("photographs"),
+    rate=3e-4,
+)
+
+
 def _summary(pair: tuple[str, str]) -> str:
     if pair not in PUBLISHED:
         return "Ganin et al. 2016: domain-adversarial, on reviews"

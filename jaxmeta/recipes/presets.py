@@ -49,3 +49,16 @@ preset(
     batch=2,
     schedule="cosine",
 )
+preset(
+    "folder-pmf-5w1s",
+    FEW_SHOT,
+    "Hu et al. 2022, P>M>F: a backbone meets your photographs: --file FILE --data DIR",
+    dataset=use("folder", size=144, mode="RGB"),
+    sampler=use("fixed", queries=5),
+    network=use("backbone"),
+    test_time=use("tune"),
+    steps=200,
+    batch=1,
+    rate=1e-5,
+    schedule="cosine",
+)

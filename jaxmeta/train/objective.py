@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.sharding import Mesh
 
+from jaxmeta import tree
 from jaxmeta.checks import at_least
 from jaxmeta.core import Array, Aux, Episode, Key, Meta, MetaLearner, Objective, PyTree
 from jaxmeta.train.policy import task_chunk
@@ -66,9 +67,13 @@ def episodic(
     def init(key: Key, episodes: Episode) -> Meta:
         return learner.init(key, jax.tree.map(lambda x: x[0], episodes))
 
+    def told(meta: Meta, task: tuple[Episode, Key]):
+        value, aux = learner.loss(meta, *task)
+        return value, aux._replace(buffers=changed(aux.buffers, meta.buffers))
+
     def one(meta: Meta, task: tuple[Episode, Key]):
         def loss(params):
-            return learner.loss(meta._replace(params=params), *task)
+            return told(meta._replace(params=params), task)
 
         return jax.value_and_grad(loss, has_aux=True)(meta.params)
 
@@ -82,7 +87,7 @@ def episodic(
     def joint(meta: Meta, tasks: tuple[Episode, Key]):
         def loss(params):
             held = meta._replace(params=params)
-            found = jax.vmap(lambda task: learner.loss(held, *task))(tasks)
+            found = jax.vmap(lambda task: told(held, task))(tasks)
             return jax.tree.map(lambda x: x.sum(0), found)
 
         return jax.value_and_grad(loss, has_aux=True)(meta.params)
@@ -104,9 +109,28 @@ def episodic(
 
     def value_and_grad(meta: Meta, episodes: Episode, key: Key):
         count = jax.tree.leaves(episodes)[0].shape[0]
-        return over_tasks(meta, (episodes, jax.random.split(key, count)))
+        tasks = episodes, jax.random.split(key, count)
+        (value, aux), grads = over_tasks(meta, tasks)
+        if aux.buffers is not None:
+            aux = aux._replace(buffers=tree.combine(aux.buffers, meta.buffers))
+        return (value, aux), grads
 
     return Objective(init, value_and_grad)
+
+
+def changed(after: PyTree | None, before: PyTree) -> PyTree | None:
+    """New buffers, with `None` for each that a loss handed back as it was.
+
+    A frozen network is in the buffers of every task; its mean over tasks would be another
+    one, by rounding, and take the room of one for each task on the way.
+
+    >>> w = jnp.ones(2)
+    >>> changed({"frozen": w, "mean": w + 1}, {"frozen": w, "mean": w})["frozen"] is None
+    True
+    """
+    if after is None or jax.tree.structure(after) != jax.tree.structure(before):
+        return after
+    return jax.tree.map(lambda a, b: None if a is b else a, after, before)
 
 
 def chunked_mean(

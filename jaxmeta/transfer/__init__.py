@@ -9,6 +9,7 @@ from jaxmeta.transfer.alignment import coral as coral
 from jaxmeta.transfer.alignment import dan as dan
 from jaxmeta.transfer.alignment import deep_coral as deep_coral
 from jaxmeta.transfer.alignment import subspace_alignment as subspace_alignment
+from jaxmeta.transfer.at_test import tuned_at_test as tuned_at_test
 from jaxmeta.transfer.branched import branched as branched
 from jaxmeta.transfer.domain import DomainMethod as DomainMethod
 from jaxmeta.transfer.domain import source_only as source_only
@@ -19,7 +20,6 @@ from jaxmeta.transfer.feature_losses import l2_sp as l2_sp
 from jaxmeta.transfer.fine_tune import as_learner as as_learner
 from jaxmeta.transfer.fine_tune import fine_tune as fine_tune
 from jaxmeta.transfer.freeze import freeze as freeze
-from jaxmeta.transfer.freeze import frozen as frozen
 from jaxmeta.transfer.freeze import inference_mode as inference_mode
 from jaxmeta.transfer.freeze import unfreeze as unfreeze
 from jaxmeta.transfer.freeze import within as within
@@ -35,6 +35,7 @@ from jaxmeta.transfer.importance import tame as tame
 from jaxmeta.transfer.importance import weighted as weighted
 from jaxmeta.transfer.layerwise import discriminative as discriminative
 from jaxmeta.transfer.layerwise import gradual_unfreezing as gradual_unfreezing
+from jaxmeta.transfer.layerwise import parts_in_order as parts_in_order
 from jaxmeta.transfer.layerwise import slanted_triangular as slanted_triangular
 from jaxmeta.transfer.morph import Morph as Morph
 from jaxmeta.transfer.morph import chain_morphs as chain_morphs

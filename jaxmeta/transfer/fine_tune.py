@@ -27,7 +27,7 @@ from jaxmeta.learners.padded import learner_of
 from jaxmeta.models.call import call
 from jaxmeta.models.heads import split_head, with_head
 from jaxmeta.tasks.domains import DomainPair
-from jaxmeta.transfer.freeze import Select, frozen, hold_buffers
+from jaxmeta.transfer.freeze import hold_buffers
 from jaxmeta.transfer.supervised import gradient_of
 
 
@@ -35,7 +35,7 @@ class Seen(NamedTuple):
     """What a feature loss may look at.
 
     Attributes:
-      params: all of the network's parameters, the classifier's under "head".
+      params: all of the network's parameters that learn, the classifier's under "head".
       inputs: of the labelled examples.
       features: theirs, `[n, ...]`.
       other: features of the unlabelled examples of a `DomainPair`, else `None`.
@@ -58,7 +58,6 @@ def fine_tune(
     *,
     lam: float | Array = 0.0,
     feature_loss: FeatureLoss | None = None,
-    freeze: Select | None = None,
     criterion: Criterion | Callable = criteria.classification,
 ) -> Objective:
     """The fine-tuning objective: classify, and do not stray.
@@ -66,9 +65,9 @@ def fine_tune(
         L = L_cls(head(f(x)), y) + lam L_feat
 
     L_feat is `l2_sp`, `distillation`, `feature_gap`, or any function of what was `Seen`.
-    Frozen parts have no gradient and their norms stand still; freeze them in the
-    optimiser, too (`transfer.freeze`), or its weight decay moves them. With the whole
-    extractor frozen L_feat is a constant, and asking for it is an error.
+    Parts of the extractor that are not to move: `models.frozen(f, within("block1"))`, or
+    `lora(f)` for all but a few parameters. With the whole extractor frozen L_feat is a
+    constant, and asking for it is an error.
 
     Args:
       extractor: f, without a classifier; `inference_mode(f)` keeps all its statistics.
@@ -77,7 +76,6 @@ def fine_tune(
         `as_learner` adapts to can be differentiated in it, and `fit_population` trains
         several at once.
       feature_loss: L_feat.
-      freeze: which parameters of `with_head(extractor, head)` are frozen, by path.
       criterion: L_cls, see `jaxmeta.criteria`.
 
     Returns:
@@ -100,13 +98,10 @@ def fine_tune(
     if acts and feature_loss is None:
         raise ValueError(f"lam: got {lam} without a feature_loss, wants 0 or one")
     whole = with_head(extractor, head)
-    still = freeze or (lambda path: False)
-    body = extractor if freeze is None else frozen(extractor, freeze)
     criterion = criteria.as_criterion(criterion)
 
     def check(params):
-        paths = tree.leaves(tree.paths(split_head(Meta(params))[0].params))
-        if acts and all(map(still, paths)):
+        if acts and not tree.leaves(split_head(Meta(params))[0].params):
             raise ValueError(
                 f"lam: got {lam} with a frozen extractor, wants 0: the features, and "
                 "with them the feature loss, are constants (free a layer to use it)"
@@ -119,13 +114,11 @@ def fine_tune(
 
     def loss(meta: Meta, batch: Batch | DomainPair, key: Key):
         check(meta.params)
-        held, free = tree.partition(meta.params, still)
-        meta = meta._replace(params=tree.combine(lax.stop_gradient(held), free))
         mine, top = split_head(meta)
         inputs, targets, weights = clean(_labelled(batch))
         body_key, head_key, other_key = jax.random.split(key, 3)
         features, buffers = call(
-            body, mine, inputs, weights=weights, train=True, key=body_key
+            extractor, mine, inputs, weights=weights, train=True, key=body_key
         )
         outputs, _ = call(
             head, top, features, weights=weights, train=True, key=head_key
@@ -135,7 +128,7 @@ def fine_tune(
         if acts:
             other = None
             if isinstance(batch, DomainPair):  # its statistics are its own
-                other, _ = body.apply(
+                other, _ = extractor.apply(
                     mine, batch.target.inputs, train=True, key=other_key
                 )
             seen = Seen(meta.params, inputs, features, other, weights)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 import optax
-from jax import lax
 
 from jaxmeta import tree
 from jaxmeta.core import Array, Meta, Model, PyTree
@@ -62,8 +61,8 @@ def freeze(
     Frozen leaves do not see `tx` at all: no update, no weight decay, no momentum, no
     share in a global norm. Nor do running averages move in a part all of whose
     parameters are frozen: `make_trainer` and `as_learner` see to that. In training such
-    a part still works on the statistics of its batch; `frozen` makes it use the running
-    averages, drop nothing, and saves the gradient.
+    a part still works on the statistics of its batch; `models.frozen` makes it use the
+    running averages, drop nothing, and saves the gradient: for what never learns.
 
     Args:
       tx: the optimiser of what is free.
@@ -176,51 +175,6 @@ def unfreeze(
     return freeze(tx, lambda path: not select(path))
 
 
-def frozen(model: Model, select: Select) -> Model:
-    """A network a part of which is a constant: no gradient, and norms stay as they are.
-
-        f(x; sg theta_frozen, theta_free)
-
-    A submodule all of whose parameters are selected runs at inference even in training:
-    its norms use their running averages and do not move them, nothing is dropped in it.
-
-    Args:
-      model: the network; one of `jaxmeta.models`, or from `from_nnx`.
-      select: what is frozen, by path.
-
-    Returns:
-      A `Model` with the same parameters and buffers.
-
-    Raises:
-      TypeError: in training, for a network from `from_linen`, whose parts have one mode.
-
-    References:
-      "Frozen" statistics: features of a frozen extractor must not drift.
-
-    >>> from jaxmeta.models import conv4
-    >>> model = frozen(conv4(5, norm="batch_running"), within("block1", "block2"))
-    """
-
-    def apply(meta, inputs, *, train=False, key=None, weights=None):
-        held, free = tree.partition(meta.params, select)
-        params = tree.combine(lax.stop_gradient(held), free)
-        named = tree.leaves(tree.paths(meta.params))
-
-        def learns(part: str) -> bool:
-            inside = [path for path in named if within(part)(path)]
-            free = not inside or not all(map(select, inside))
-            return free and (train(part) if callable(train) else True)
-
-        mode = learns if train and not all(map(select, named)) else False
-        meta = meta._replace(params=params)
-        outputs, buffers = call(
-            model, meta, inputs, weights=weights, train=mode, key=key
-        )
-        return outputs, buffers if mode else meta.buffers
-
-    return Model(model.init, apply)
-
-
 def inference_mode(model: Model) -> Model:
     """A network that always runs at inference, although all its parameters learn.
 
@@ -236,4 +190,4 @@ def inference_mode(model: Model) -> Model:
         outputs, _ = call(model, meta, inputs, weights=weights, key=key)
         return outputs, meta.buffers
 
-    return Model(model.init, apply)
+    return model._replace(apply=apply)

@@ -10,13 +10,51 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import jax
+import jax.extend.core
 import jax.numpy as jnp
 import optax
 
 from jaxmeta import tree
 from jaxmeta.checks import at_least, positive
-from jaxmeta.core import Array, PyTree
+from jaxmeta.core import Array, Meta, Model, PyTree
 from jaxmeta.transfer.freeze import Holding, within
+
+
+def parts_in_order(model: Model, inputs: PyTree) -> tuple[str, ...]:
+    """The parts of a network, from the input to the output.
+
+    What it computes says so, not their names: a part comes where one of its parameters
+    is used for the first time.
+
+    Args:
+      model: the network; its parameters are a dictionary.
+      inputs: an example.
+
+    Returns:
+      The keys of its parameters; those that it does not use are last.
+
+    >>> import jaxmeta as jm
+    >>> parts_in_order(jm.models.mlp(2, hidden=(3,)), jnp.ones((1, 4)))
+    ('layer1', 'head')
+    """
+    meta = jax.eval_shape(lambda: model.init(jax.random.key(0), inputs))
+
+    def run(params, buffers):
+        return model.apply(Meta(params, buffers), inputs)[0]
+
+    program = jax.make_jaxpr(run)(meta.params, meta.buffers).jaxpr
+    first: dict = {}
+    for i, step in enumerate(program.eqns):
+        for x in step.invars:
+            if not isinstance(x, jax.extend.core.Literal):
+                first.setdefault(x, i)
+    never = len(program.eqns)
+    names = tree.leaves(tree.paths(meta.params))
+    order: dict[str, int] = {}
+    for path, x in zip(names, program.invars, strict=False):  # buffers come after
+        part = path.split("/")[0]
+        order[part] = min(order.get(part, never), first.get(x, never))
+    return tuple(sorted(order, key=order.__getitem__))
 
 
 def discriminative(

@@ -89,7 +89,8 @@ def test_it_starts_as_the_frozen_network_with_a_new_head():
     episode = task()
     whole = jm.models.mlp(7, hidden=(3,), activation=jnp.tanh)
     pretrained = whole.init(jax.random.key(9), episode.support.inputs)
-    learner = jm.meta_transfer(body(), optax.sgd(RATE), pretrained=pretrained, steps=3)
+    known = jm.models.pretrained(body(), pretrained)
+    learner = jm.meta_transfer(known, optax.sgd(RATE), steps=3)
     meta = learner.init(KEY, episode)
     net = jm.models.with_head(body(), jm.models.linear_head(2))
     fresh = net.init(KEY, episode.support.inputs)
@@ -118,6 +119,6 @@ def test_errors_name_the_field():
     with pytest.raises(ValueError, match="steps: got -1"):
         jm.meta_transfer(body(), optax.sgd(0.1), steps=-1)
     other = jm.models.mlp(None, hidden=(4,)).init(KEY, task().support.inputs)
-    learner = jm.meta_transfer(body(), optax.sgd(0.1), pretrained=other)
+    learner = jm.meta_transfer(jm.models.pretrained(body(), other), optax.sgd(0.1))
     with pytest.raises(ValueError, match="layer1/bias: got shape"):
         learner.init(KEY, task())

@@ -66,7 +66,7 @@ def test_scale_and_shift_start_at_the_frozen_network_bit_for_bit():
     x = normal(0, 4, 8, 8, 2)
     pretrained = net.init(jax.random.key(7), x)
     pretrained = pretrained._replace(buffers=net.apply(pretrained, x, train=True)[1])
-    model = jm.models.scale_shift(net, pretrained=pretrained)
+    model = jm.models.scale_shift(jm.models.pretrained(net, pretrained))
     meta = model.init(KEY, x)
     frozen = net.apply(pretrained, x)[0]
     for train in (False, True):

@@ -10,11 +10,11 @@ from jax.test_util import check_grads
 import jaxmeta as jm
 from jaxmeta import transfer
 from jaxmeta.tasks.domains import DomainPair, Unlabelled
-from jaxmeta.transfer.pretrained import not_head
 from tests.learners.family import wide
 
 pytestmark = pytest.mark.usefixtures("x64")
 KEY = jax.random.key(0)
+FIRST = transfer.within("layer1")
 BODY = jm.models.mlp(None, hidden=(3, 4), activation=jnp.tanh)
 HEAD = jm.models.linear_head(2)
 with jax.enable_x64(True):  # made here, before the fixture switches it on
@@ -74,26 +74,36 @@ def test_the_feature_term_acts_on_the_extractor_and_only_there(name):
         assert all(nonzero(difference[layer])), layer
 
 
+def held(where=FIRST, **options):
+    """Gradients where a part of the extractor is frozen, which starts from `moved`."""
+    whole = moved()
+    body = jm.models.frozen(jm.models.pretrained(BODY, whole), where)
+    objective = transfer.fine_tune(body, HEAD, **options)
+    meta = objective.init(KEY, PAIR)
+    meta.params["head"] = whole.params["head"]
+    return objective.value_and_grad(meta, PAIR, KEY)
+
+
 @pytest.mark.parametrize("name", TERMS)
 def test_it_acts_on_no_frozen_layer(name):
-    meta, first = moved(), transfer.within("layer1")
-    _, base = grads(meta, freeze=first)
-    _, got = grads(meta, freeze=first, lam=0.5, feature_loss=TERMS[name])
-    assert not any(nonzero(got["layer1"])) and not any(nonzero(base["layer1"]))
+    (plain, _), base = held()
+    (value, aux), got = held(lam=0.5, feature_loss=TERMS[name])
+    assert not jax.tree.leaves(got["layer1"]) and plain > 0
+    np.testing.assert_allclose(plain, grads(moved())[0][0], rtol=1e-12)
+    term = aux.metrics["feature_loss"]
+    np.testing.assert_allclose(value, plain + 0.5 * term, rtol=1e-12)
     difference = jax.tree.map(jnp.subtract, got["layer2"], base["layer2"])
     assert all(nonzero(difference))
 
 
 @pytest.mark.parametrize("name", TERMS)
 def test_with_a_frozen_extractor_it_is_refused(name):
-    options = dict(lam=0.5, feature_loss=TERMS[name], freeze=not_head)
     with pytest.raises(ValueError, match=r"lam: got 0\.5 with a frozen extractor"):
-        grads(moved(), **options)
-    with pytest.raises(ValueError, match="frozen extractor"):
-        transfer.fine_tune(BODY, HEAD, **options).init(KEY, PAIR)
+        held(where=lambda path: True, lam=0.5, feature_loss=TERMS[name])
     # at lam = 0 freezing the extractor is what it always was
-    _, got = grads(moved(), freeze=not_head)
-    assert not any(nonzero(got["layer1"])) and all(nonzero(got["head"]))
+    _, got = held(where=lambda path: True)
+    assert jax.tree.leaves(got) and all(nonzero(got["head"]))
+    assert not jax.tree.leaves(got["layer1"])
 
 
 @pytest.mark.parametrize("name", TERMS)
@@ -251,8 +261,8 @@ def test_errors_name_the_field():
     with pytest.raises(ValueError, match=r"lam: got .* without a feature_loss"):
         jax.jit(lambda lam: transfer.fine_tune(BODY, HEAD, lam=lam) and lam)(1.0)
     with pytest.raises(ValueError, match=r"lam: got .* with a frozen extractor"):
-        frozen = dict(freeze=not_head, feature_loss=TERMS["l2_sp"])
-        jax.jit(lambda lam: grads(moved(), lam=lam, **frozen))(1.0)
+        every = dict(where=lambda path: True, feature_loss=TERMS["l2_sp"])
+        jax.jit(lambda lam: held(lam=lam, **every))(1.0)
     with pytest.raises(ValueError, match="feature_gap: got a Batch"):
         grads(moved(), BATCH, lam=1.0, feature_loss=TERMS["gap"])
     with pytest.raises(ValueError, match="head: got -1"):

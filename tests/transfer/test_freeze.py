@@ -54,21 +54,24 @@ def test_unfreeze_is_the_complement():
 
 
 def test_frozen_norms_stand_still_and_the_others_do_not():
-    select = transfer.within("block1")
-    model = transfer.frozen(NET, select)
-    tx = transfer.freeze(optax.sgd(0.1), select)
-    before, after, _ = trained(model, tx)
+    model = jm.models.frozen(NET, transfer.within("block1"))
+    before, after, _ = trained(model, optax.adamw(0.1, weight_decay=0.5))
+    held = before.buffers["frozen"]
+    assert equal(held, after.buffers["frozen"]) and set(paths_of(held)) == {
+        "block1/conv/kernel", "block1/norm/bias", "block1/norm/scale"
+    }  # fmt: skip
+    assert not any(p.startswith("block1") for p in paths_of(after.params))
     assert equal(before.buffers["block1"], after.buffers["block1"])
     assert not equal(before.buffers["block2"], after.buffers["block2"])
     # and block1 uses its running averages: set them so that it matters
     part = jm.models.conv4(None, filters=2, blocks=1, norm="batch_running",
                            flatten=False)  # fmt: skip
-    meta = NET.init(KEY, X)
+    meta = model.init(KEY, X)
     moved = jax.tree.map(lambda x: x + 0.5, meta.buffers["block1"])
     meta = meta._replace(buffers={**meta.buffers, "block1": moved})
     top = jm.models.conv4(3, filters=2, blocks=1, norm="batch_running")
     maps, _ = part.apply(
-        jm.Meta({"block1": meta.params["block1"]}, {"block1": moved}), X
+        jm.Meta({"block1": meta.buffers["frozen"]["block1"]}, {"block1": moved}), X
     )
     expected, _ = top.apply(
         jm.Meta(
@@ -82,36 +85,34 @@ def test_frozen_norms_stand_still_and_the_others_do_not():
     np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-6)
 
 
-def test_frozen_parameters_have_gradient_zero_and_the_rest_an_unchanged_one():
-    meta = NET.init(KEY, X)
+def paths_of(params):
+    return leaves(paths(params))
 
-    def grads(model):
+
+def test_the_free_part_has_the_gradient_that_it_had():
+    model = jm.models.frozen(NET, transfer.within("block1"))
+    whole, meta = NET.init(KEY, X), model.init(KEY, X)
+
+    def grads(model, meta):
         def loss(params):
             outputs, _ = model.apply(meta._replace(params=params), X)
             return jm.losses.cross_entropy(outputs, BATCH.targets)
 
         return jax.grad(loss)(meta.params)
 
-    got, plain = grads(transfer.frozen(NET, transfer.within("block1"))), grads(NET)
-    assert all(not x.any() for x in leaves(got["block1"]))
+    got, plain = grads(model, meta), grads(NET, whole)
     assert equal(got["block2"], plain["block2"]) and equal(got["head"], plain["head"])
-    assert any(x.any() for x in leaves(plain["block1"]))
+    assert not leaves(got["block1"])
+    net, found = jm.models.merged(model, meta)
+    assert net is NET and equal(found, whole)
 
 
 def test_all_frozen_and_inference_mode_keep_every_statistic():
-    meta = NET.init(KEY, X)
-    for model in (
-        transfer.frozen(NET, lambda path: True),
-        transfer.inference_mode(NET),
-    ):
+    for model in (jm.models.frozen(NET), transfer.inference_mode(NET)):
+        meta = model.init(KEY, X)
         outputs, buffers = model.apply(meta, X, train=True)
-        np.testing.assert_array_equal(outputs, NET.apply(meta, X)[0])
+        np.testing.assert_array_equal(outputs, NET.apply(NET.init(KEY, X), X)[0])
         assert equal(buffers, meta.buffers)
-    # wrapped twice: neither freezing is forgotten
-    twice = transfer.frozen(
-        transfer.frozen(NET, transfer.within("block1")), transfer.within("block2")
-    )
-    assert equal(twice.apply(meta, X, train=True)[1], meta.buffers)
 
 
 def test_a_selection_of_nothing_is_an_error():
@@ -130,7 +131,11 @@ def test_a_linen_network_has_one_mode():
             return nn.Dense(2)(x)
 
     model = jm.models.from_linen(Net())
-    meta = model.init(KEY, jnp.ones((2, 3)))
-    part = transfer.frozen(model, transfer.within("Dense_0"))
+    part = jm.models.frozen(model, transfer.within("Dense_0"))
+    meta = part.init(KEY, jnp.ones((2, 3)))
+    with pytest.raises(ValueError, match="where: got none of"):
+        jm.models.frozen(model, transfer.within("dense")).init(KEY, jnp.ones((2, 3)))
+    with pytest.raises(ValueError, match="without 'frozen'"):
+        jm.models.frozen(part).init(KEY, jnp.ones((2, 3)))
     with pytest.raises(TypeError, match="train: got a function"):
         part.apply(meta, jnp.ones((2, 3)), train=True)
