@@ -97,7 +97,7 @@ def pretrained(data, sizes, key, keep, name):
         like = net.init(key, jnp.zeros((1, 28, 28, 1)))
         known = json.loads(facts.read_text())
         return (
-            transfer.load_safetensors(file, like),
+            jm.models.load_safetensors(file, like),
             known["accuracy"],
             known["seconds"],
         )
@@ -107,7 +107,7 @@ def pretrained(data, sizes, key, keep, name):
     print(f"pretrained in {seconds:.0f} s, accuracy {accuracy:.3f}", flush=True)
     if file:
         keep.mkdir(parents=True, exist_ok=True)
-        transfer.save_safetensors(file, meta)
+        jm.models.save_safetensors(file, meta)
         facts.write_text(json.dumps(dict(accuracy=accuracy, seconds=seconds)))
     return meta, accuracy, seconds
 

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from jaxmeta.core import MetaLearner as MetaLearner
     from jaxmeta.core import Model as Model
     from jaxmeta.core import Objective as Objective
+    from jaxmeta.core import Pictures as Pictures
     from jaxmeta.core import Rule as Rule
     from jaxmeta.core import Task as Task
     from jaxmeta.gradients import argmin as argmin

@@ -29,7 +29,7 @@ def conv(
     w: jax.Array,
     *,
     stride: int = 1,
-    padding: Literal["SAME", "VALID"] = "SAME",
+    padding: Literal["SAME", "VALID"] | tuple[tuple[int, int], ...] = "SAME",
     impl: Impl = "auto",
 ) -> jax.Array:
     """Convolves a batch of images with a kernel; every derivative is as fast.
@@ -42,7 +42,8 @@ def conv(
       x: `[n, height, width, channels]`.
       w: `[kernel_height, kernel_width, channels, filters]`, of the dtype of `x`.
       stride: s, for both spatial axes.
-      padding: "SAME" (output size ceil(size / s)) or "VALID".
+      padding: "SAME" (output size ceil(size / s)), "VALID", or zeros (before, after) for
+        each spatial axis, fewer than the kernel is long.
       impl: "dot" (patches and one matrix product: a batched product when `vmap` gives
         every task its weights), "dense" (one product by the matrix that joins all pixels:
         for maps of a few), "winograd" (3x3, stride 1: 2.25 times fewer products; else
@@ -77,9 +78,13 @@ def conv(
         )
     if stride < 1:
         raise ValueError(f"stride: got {stride}, wants at least 1")
-    one_of(("SAME", "VALID"), padding=padding)
     size, window = x.shape[1:3], w.shape[:2]
-    pads = tuple(lax.padtype_to_pads(size, window, (stride, stride), padding))
+    if isinstance(padding, str):
+        one_of(("SAME", "VALID"), padding=padding)
+        padding = lax.padtype_to_pads(size, window, (stride, stride), padding)
+    pads = tuple((int(low), int(high)) for low, high in padding)
+    if not _inside(pads, window):
+        raise ValueError(f"padding: got {pads}, wants fewer zeros than {window}")
     return bind(x, w, stride, pads, impl)
 
 
@@ -146,8 +151,7 @@ def conv_general_dilated(
         if isinstance(padding, str):
             padding = lax.padtype_to_pads(size, window, window_strides, padding)
         pads = tuple((int(low), int(high)) for low, high in padding)
-        # the input gradient pads by window - 1 - pad
-        if all(0 <= p < k for pad, k in zip(pads, window, strict=True) for p in pad):
+        if _inside(pads, window):
             return bind(lhs, rhs, window_strides[0], pads, "auto")
     return lax.conv_general_dilated(
         lhs,
@@ -163,6 +167,12 @@ def conv_general_dilated(
         preferred_element_type,
         out_sharding,
     )
+
+
+def _inside(pads, window):
+    # the input gradient pads by window - 1 - pad
+    pairs = zip(pads, window, strict=True)
+    return all(0 <= p < k for pad, k in pairs for p in pad)
 
 
 def _dilated(dilation):

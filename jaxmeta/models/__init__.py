@@ -5,6 +5,10 @@ from jaxmeta.models.adapter import to_nnx as to_nnx
 from jaxmeta.models.call import call as call
 from jaxmeta.models.call import check_model as check_model
 from jaxmeta.models.conv4 import conv4 as conv4
+from jaxmeta.models.efficientnet_lite0 import Stage as Stage
+from jaxmeta.models.efficientnet_lite0 import efficientnet_lite0 as efficientnet_lite0
+from jaxmeta.models.files import load_safetensors as load_safetensors
+from jaxmeta.models.files import save_safetensors as save_safetensors
 from jaxmeta.models.flat import flat as flat
 from jaxmeta.models.gated import gated as gated
 from jaxmeta.models.generator import generator as generator
@@ -13,16 +17,21 @@ from jaxmeta.models.heads import cosine_head as cosine_head
 from jaxmeta.models.heads import linear_head as linear_head
 from jaxmeta.models.heads import with_head as with_head
 from jaxmeta.models.linen import from_linen as from_linen
+from jaxmeta.models.loading import load as load
 from jaxmeta.models.lstm import lstm as lstm
 from jaxmeta.models.mlp import mlp as mlp
 from jaxmeta.models.per_step import PerStep as PerStep
 from jaxmeta.models.per_step import per_step as per_step
 from jaxmeta.models.precision import half_precision as half_precision
+from jaxmeta.models.pretrained import IMAGENET as IMAGENET
+from jaxmeta.models.pretrained import pretrained as pretrained
 from jaxmeta.models.relation import AllPairs as AllPairs
 from jaxmeta.models.relation import relation as relation
+from jaxmeta.models.resnet import resnet as resnet
 from jaxmeta.models.resnet12 import resnet12 as resnet12
 from jaxmeta.models.scale_shift import scale_shift as scale_shift
 from jaxmeta.models.statistics import (
     running_averages_at_test as running_averages_at_test,
 )
 from jaxmeta.models.transformer import transformer as transformer
+from jaxmeta.models.vit import vit as vit

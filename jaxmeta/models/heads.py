@@ -179,7 +179,7 @@ def with_head(model: Model, head: Model) -> Model:
         )
         return outputs, buffers
 
-    return Model(init, apply)
+    return model._replace(init=init, apply=apply)
 
 
 def split_head(meta: Meta) -> tuple[Meta, Meta]:

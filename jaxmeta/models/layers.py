@@ -13,6 +13,7 @@ from jaxmeta.convolution import (
     batch_norm,
     conv,
     conv_batch_norm,
+    depthwise,
     group_norm,
     layer_norm,
 )
@@ -22,10 +23,17 @@ NormName = Literal["batch", "batch_running", "batch_renorm", "group", "layer"]
 
 
 class Conv(nnx.Module):
-    """A square convolution, NHWC, `SAME`; see `jaxmeta.convolution`."""
+    """A square convolution, NHWC, `SAME`; see `jaxmeta.convolution`.
 
-    def __init__(self, channels, filters, *, size=3, stride=1, bias=True, rngs):
+    With `symmetric=True` as many zeros lie before as after, as PyTorch's networks have
+    it: at a stride of 2, `SAME` takes them after alone.
+    """
+
+    def __init__(
+        self, channels, filters, *, size=3, stride=1, bias=True, symmetric=False, rngs
+    ):
         self.stride = stride
+        self.pads = ((size // 2, size // 2),) * 2 if symmetric else "SAME"
         shape = (size, size, channels, filters)
         self.kernel = nnx.Param(
             jax.nn.initializers.glorot_uniform()(rngs.params(), shape)
@@ -33,8 +41,33 @@ class Conv(nnx.Module):
         self.bias = nnx.Param(jnp.zeros(filters)) if bias else None
 
     def __call__(self, x):
-        x = conv(x, self.kernel[...], stride=self.stride)
+        x = conv(x, self.kernel[...], stride=self.stride, padding=self.pads)
         return x if self.bias is None else x + self.bias[...]
+
+
+class Depthwise(nnx.Module):
+    """A square convolution of each channel alone, NHWC, `SAME`, without a bias."""
+
+    def __init__(self, channels, *, size=3, stride=1, rngs):
+        self.stride = stride
+        shape = (size, size, 1, channels)
+        self.kernel = nnx.Param(jax.nn.initializers.he_normal()(rngs.params(), shape))
+
+    def __call__(self, x):
+        return depthwise(x, self.kernel[...], stride=self.stride)
+
+
+def drop_path(y: jax.Array, key: jax.Array, *, rate: float) -> jax.Array:
+    """Takes a block out for some of the examples, and scales it up for the others.
+
+    Huang et al. 2016, Deep Networks with Stochastic Depth, arXiv:1603.09382.
+
+    >>> drop_path(jnp.ones((2, 1)), jax.random.key(0), rate=0.0).tolist()
+    [[1.0], [1.0]]
+    """
+    shape = (y.shape[0],) + (1,) * (y.ndim - 1)
+    kept = jax.random.bernoulli(key, 1 - rate, shape)
+    return jnp.where(kept, y / (1 - rate), 0)
 
 
 class BatchNorm(nnx.Module):
@@ -158,7 +191,13 @@ class LayerNorm(nnx.Module):
         return layer_norm(x, self.scale[...], self.bias[...])
 
 
-def norm_layer(name: NormName | None, features: int) -> nnx.Module | None:
+def norm_layer(
+    name: NormName | None,
+    features: int,
+    *,
+    momentum: float = 0.9,
+    epsilon: float = 1e-5,
+) -> nnx.Module | None:
     """The norm of that name.
 
     Args:
@@ -166,6 +205,8 @@ def norm_layer(name: NormName | None, features: int) -> nnx.Module | None:
         averages at inference), "batch_renorm" (and in training), "group", "layer", or
         `None`.
       features: channels.
+      momentum: of running averages: the share that is kept in a step.
+      epsilon: what a batch norm adds to a variance.
 
     Returns:
       A module, or `None`.
@@ -174,12 +215,14 @@ def norm_layer(name: NormName | None, features: int) -> nnx.Module | None:
       ValueError: for any other name.
     """
     check_norm(name)
-    if name == "batch":
-        return BatchNorm(features, running=False)
-    if name == "batch_running":
-        return BatchNorm(features, running=True)
-    if name == "batch_renorm":
-        return BatchNorm(features, running=True, renorm=True)
+    if name in ("batch", "batch_running", "batch_renorm"):
+        return BatchNorm(
+            features,
+            running=name != "batch",
+            renorm=name == "batch_renorm",
+            momentum=momentum,
+            epsilon=epsilon,
+        )
     if name == "group":
         return GroupNorm(features)
     if name == "layer":

@@ -55,4 +55,4 @@ def half_precision(model: Model, dtype: Any = jnp.bfloat16) -> Model:
         like = jnp.result_type(*jax.tree.leaves(meta.params))
         return jax.tree.map(lambda x: x.astype(like), outputs), buffers
 
-    return Model(model.init, apply)
+    return model._replace(apply=apply)

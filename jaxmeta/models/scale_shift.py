@@ -58,7 +58,7 @@ def scale_shift(model: Model, *, pretrained: Meta | None = None) -> Model:
         base = model.init(key, inputs)
         if pretrained is not None:
             base = Meta(*(graft(a, b) for a, b in zip(pretrained, base, strict=True)))
-        named = _by_path(base.params)
+        named = by_path(base.params)
         scales = {p: _pairs(x) for p, x in named.items() if _is(p, "kernel", x, 2)}
         shifts = {
             p: jnp.zeros_like(x) for p, x in named.items() if _is(p, "bias", x, 1)
@@ -106,7 +106,7 @@ def graft(
     >>> graft({"a": 1.0, "b": 2.0}, {"a": 0.0, "c": 0.0}, lambda path: path == "a")
     {'a': 1.0, 'c': 0.0}
     """
-    known = _by_path(source)
+    known = by_path(source)
 
     def one(path, x):
         if not select(path):
@@ -123,7 +123,12 @@ def graft(
     return jax.tree.map(one, tree.paths(target), target)
 
 
-def _by_path(params: PyTree) -> dict:
+def by_path(params: PyTree) -> dict:
+    """Leaves by path.
+
+    >>> by_path({"a": {"b": 1.0}})
+    {'a/b': 1.0}
+    """
     return dict(zip(tree.leaves(tree.paths(params)), tree.leaves(params), strict=True))
 
 

@@ -297,8 +297,8 @@ def _read(file: str, body: Model, some: Any) -> Meta:
         raise ConfigError("pretrained", f"{file}, which is no file", wants)
     fresh = jax.jit(body.init)(jax.random.key(0), some)
     try:
-        return transfer.load_safetensors(path, fresh)
-    except (ValueError, ImportError) as error:
+        return models.load_safetensors(path, fresh)
+    except ValueError as error:
         wants = f"the parameters of this network: {error}"
         raise ConfigError("pretrained", file, wants) from error
 

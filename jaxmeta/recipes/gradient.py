@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxmeta import learners, transfer
+from jaxmeta import learners, models
 from jaxmeta.core import Meta, MetaLearner, Model
 from jaxmeta.recipes.method import Inner, built, make_inner, method
 from jaxmeta.recipes.parts import Method, Room, Side
@@ -176,8 +176,8 @@ def _pretrained(path: str, net: Model, room: Room) -> Meta:
     images = jax.ShapeDtypeStruct((1, *room.shape), jnp.float32)
     fresh = jax.jit(net.init)(jax.random.key(0), jnp.zeros(images.shape, images.dtype))
     try:
-        return transfer.load_safetensors(Path(path).expanduser(), fresh)
-    except (ValueError, ImportError) as error:
+        return models.load_safetensors(Path(path).expanduser(), fresh)
+    except ValueError as error:
         raise ConfigError("pretrained", path, f"{wants}: {error}") from error
 
 

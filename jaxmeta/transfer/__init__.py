@@ -52,8 +52,6 @@ from jaxmeta.transfer.multitask_aggregators import pcgrad as pcgrad
 from jaxmeta.transfer.multitask_weights import Weighting as Weighting
 from jaxmeta.transfer.multitask_weights import gradnorm as gradnorm
 from jaxmeta.transfer.multitask_weights import uncertainty as uncertainty
-from jaxmeta.transfer.pretrained import load_safetensors as load_safetensors
-from jaxmeta.transfer.pretrained import save_safetensors as save_safetensors
 from jaxmeta.transfer.pretrained import transplant as transplant
 from jaxmeta.transfer.selection import Selected as Selected
 from jaxmeta.transfer.selection import judge as judge

@@ -105,6 +105,38 @@ def resnet12(p, s, x, train, *, flatten):
     return dense(x.reshape(len(x), -1) if flatten else x.mean((1, 2)), p["head"])
 
 
+def efficientnet_lite0(p, s, x, train):
+    def normed(x, at, name, stats):
+        eps = 1e-3
+        mean, var = stats[name]["mean"], stats[name]["var"]
+        if train:
+            mean, var = x.mean((0, 1, 2)), x.var((0, 1, 2))
+        return (x - mean) / np.sqrt(var + eps) * at[name]["scale"] + at[name]["bias"]
+
+    def relu6(x):
+        return np.clip(x, 0, 6)
+
+    def depthwise(x, layer, stride):  # each channel an image of its own
+        one = [
+            convolve(
+                x[..., c : c + 1], {"kernel": layer["kernel"][..., c : c + 1]}, stride
+            )
+            for c in range(x.shape[-1])
+        ]
+        return np.concatenate(one, -1)
+
+    x = relu6(normed(convolve(x, p["stem"], 2), p, "stem_norm", s))
+    for i, (stride, residual) in enumerate([(2, False), (1, True)], 1):
+        block, stats = p[f"block{i}"], s[f"block{i}"]
+        y = relu6(normed(convolve(x, block["expand"]), block, "expand_norm", stats))
+        y = depthwise(y, block["depthwise"], stride)
+        y = relu6(normed(y, block, "depthwise_norm", stats))
+        y = normed(convolve(y, block["project"]), block, "project_norm", stats)
+        x = x + y if residual else y
+    x = relu6(normed(convolve(x, p["top"]), p, "top_norm", s)).mean((1, 2))
+    return dense(x, p["head"])
+
+
 def mlp(p, s, x, train):
     x = x.reshape(len(x), -1)
     x = relu(dense(relu(dense(x, p["layer1"])), p["layer2"]))
@@ -203,6 +235,13 @@ NETWORKS = {
     "resnet12-flatten": (
         M.resnet12(2, widths=(2, 3), drop_rate=0.0, pool="flatten"),
         resnet12, dict(flatten=True), IMAGES,
+    ),
+    "efficientnet_lite0": (
+        M.efficientnet_lite0(
+            2, stages=(M.Stage(2, 5, 2, 2, 3),), stem=2, top=3, dropout=0.0,
+            drop_path=0.0,
+        ),
+        efficientnet_lite0, {}, (3, 9, 6, 2),
     ),
     "mlp": (M.mlp(2, hidden=(4, 3)), mlp, {}, (3, 2, 2)),
     "transformer": (M.transformer(2, **TOKENS), transformer, dict(cls=False), IMAGES),

@@ -135,7 +135,7 @@ def pretrained(images, tmp_path_factory):
     options = NET | {"dataset": "folder", "data": str(images / "photos"), "size": 8}
     options |= {"ways": 2, "queries": 3, "steps": 2, "batch": 8}
     found = run("pretrain", out / "run", options)
-    jm.transfer.save_safetensors(out / "it.safetensors", found.meta)
+    jm.models.save_safetensors(out / "it.safetensors", found.meta)
     return found, str(out / "it.safetensors")
 
 
@@ -243,7 +243,7 @@ def test_layers_wake_from_the_last_on(images, tmp_path):
 def test_a_network_that_grows_computes_the_same(growth, images, tmp_path):
     net, x = jm.models.mlp(None, hidden=(6, 5)), jnp.ones((2, 8, 8, 1))
     old = net.init(jax.random.key(3), x)
-    jm.transfer.save_safetensors(tmp_path / "net.safetensors", old)
+    jm.models.save_safetensors(tmp_path / "net.safetensors", old)
     options = mine(images, pretrained=str(tmp_path / "net.safetensors"))
     start = known()["fine-tune"](**options | {"hidden": (6, 5)} | growth).start
     body, _ = jm.models.heads.split_head(start)

@@ -60,20 +60,19 @@ def test_supervised_is_cross_entropy_with_the_statistics_of_the_batch():
 
 
 def test_files_of_parameters_by_name(tmp_path):
-    pytest.importorskip("safetensors")
     model = jm.models.conv4(3, filters=2, blocks=1, norm="batch_running")
     x = jnp.ones((1, 4, 4, 1))
     old, new = (model.init(jax.random.key(k), x) for k in (1, 2))
     path = tmp_path / "net.safetensors"
-    transfer.save_safetensors(path, old)
-    back = transfer.load_safetensors(path, new)
+    jm.models.save_safetensors(path, old)
+    back = jm.models.load_safetensors(path, new)
     assert jax.tree.structure(back) == jax.tree.structure(old)
     jax.tree.map(np.testing.assert_array_equal, back, old)
     # another head: its leaves stay as they are
     other = jm.models.conv4(5, filters=2, blocks=1, norm="batch_running").init(KEY, x)
     with pytest.raises(ValueError, match=r"params/head/bias: got shape \(3,\)"):
-        transfer.load_safetensors(path, other)
-    body = transfer.load_safetensors(
+        jm.models.load_safetensors(path, other)
+    body = jm.models.load_safetensors(
         path, other, rename=lambda name: None if "head" in name else name
     )
     np.testing.assert_array_equal(
@@ -87,7 +86,7 @@ def test_files_of_parameters_by_name(tmp_path):
 
     kernel = np.arange(18, dtype="float32").reshape(2, 1, 3, 3)  # [out, in, h, w]
     save_file({"features.0.weight": kernel}, str(tmp_path / "torch.safetensors"))
-    got = transfer.load_safetensors(
+    got = jm.models.load_safetensors(
         tmp_path / "torch.safetensors",
         old,
         rename={"params/block1/conv/kernel": "features.0.weight"}.get,
@@ -99,17 +98,16 @@ def test_files_of_parameters_by_name(tmp_path):
 
 
 def test_files_that_do_not_fit_are_refused(tmp_path):
-    pytest.importorskip("safetensors")
     meta = jm.Meta({"a": jnp.ones(2), "b": jnp.ones(2)})
     path = tmp_path / "net.safetensors"
-    transfer.save_safetensors(path, jm.Meta({"a": jnp.ones(2)}))
+    jm.models.save_safetensors(path, jm.Meta({"a": jnp.ones(2)}))
     with pytest.raises(ValueError, match="wants 'params/b'"):
-        transfer.load_safetensors(path, meta)
+        jm.models.load_safetensors(path, meta)
     path.write_bytes(b"not a file of tensors at all")
     with pytest.raises(ValueError, match=r"path: got .*net\.safetensors"):
-        transfer.load_safetensors(path, meta)
+        jm.models.load_safetensors(path, meta)
     with pytest.raises(ValueError, match="path: got"):
-        transfer.load_safetensors(tmp_path / "nowhere", meta)
+        jm.models.load_safetensors(tmp_path / "nowhere", meta)
 
 
 def test_the_failing_class():
