@@ -159,11 +159,11 @@ def test_what_cannot_be_used_is_said(tmp_path):
 
 
 def test_a_backbone_that_is_none(tmp_path):
-    with pytest.raises(ConfigError, match="backbone: got .*which is no file"):
+    with pytest.raises(ConfigError, match=r"backbone: got .*which is no file"):
         load_backbone(tmp_path / "none.safetensors")
     for name in ("text.safetensors", "weights.pth"):
         (tmp_path / name).write_bytes(b"what is this")
-        with pytest.raises(ConfigError, match="backbone: got .*wants a network"):
+        with pytest.raises(ConfigError, match=r"backbone: got .*wants a network"):
             load_backbone(tmp_path / name)
 
 
