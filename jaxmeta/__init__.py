@@ -64,6 +64,7 @@ if TYPE_CHECKING:
     from jaxmeta.learners import reptile as reptile
     from jaxmeta.learners import simple_shot as simple_shot
     from jaxmeta.learners import snail as snail
+    from jaxmeta.learners import tnp as tnp
     from jaxmeta.train import Evaluation as Evaluation
     from jaxmeta.train import Trainer as Trainer
     from jaxmeta.train import TrainState as TrainState

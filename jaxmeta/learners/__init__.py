@@ -34,6 +34,7 @@ from jaxmeta.learners.relation_network import relation_network as relation_netwo
 from jaxmeta.learners.reptile import reptile as reptile
 from jaxmeta.learners.simple_shot import simple_shot as simple_shot
 from jaxmeta.learners.snail import snail as snail
+from jaxmeta.learners.tnp import tnp as tnp
 
 LEARNERS: dict[str, Callable[..., MetaLearner]] = {
     "maml": maml,
@@ -55,6 +56,7 @@ LEARNERS: dict[str, Callable[..., MetaLearner]] = {
     "baseline_plus_plus": baseline_plus_plus,
     "simple_shot": simple_shot,
     "cnp": cnp,
+    "tnp": tnp,
     "mann": mann,
     "snail": snail,
     "lstm_meta_learner": lstm_meta_learner,

@@ -12,6 +12,7 @@ from jaxmeta.models.heads import attention_head as attention_head
 from jaxmeta.models.heads import cosine_head as cosine_head
 from jaxmeta.models.heads import linear_head as linear_head
 from jaxmeta.models.heads import with_head as with_head
+from jaxmeta.models.in_context import in_context as in_context
 from jaxmeta.models.linen import from_linen as from_linen
 from jaxmeta.models.lstm import lstm as lstm
 from jaxmeta.models.mlp import mlp as mlp

@@ -122,6 +122,11 @@ CASES: dict[str, Case] = {
         task=jm.tasks.sinusoid(5, 5),
         checks=dict(classification=False),
     ),
+    "tnp": Case(
+        lambda head, body: jm.tnp(body(), head(2), depth=1, heads=2),
+        task=jm.tasks.sinusoid(5, 5),
+        checks=dict(classification=False),
+    ),
     "mann": Case(
         lambda head, body: jm.mann(
             jm.models.flat(), hidden=16, slots=12, width=8, heads=1
