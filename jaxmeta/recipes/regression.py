@@ -7,7 +7,7 @@ import jax
 
 from jaxmeta import criteria, report, tasks
 from jaxmeta.core import Task
-from jaxmeta.recipes import methods, networks
+from jaxmeta.recipes import curves, methods, networks
 from jaxmeta.recipes.assembly import assembled
 from jaxmeta.recipes.outer import Optimiser, Schedule, outer
 from jaxmeta.recipes.parts import Method, Network, Room, Side
@@ -16,7 +16,11 @@ from jaxmeta.runs.experiment import Experiment, Tasks
 from jaxmeta.runs.options import OneOf, use
 from jaxmeta.runs.registry import recipe
 
-TASKS = {"sinusoid": tasks.sinusoid, "sine_or_line": tasks.sine_or_line}
+TASKS = {
+    "sinusoid": tasks.sinusoid,
+    "sine_or_line": tasks.sine_or_line,
+    "gaussian_process": curves.gaussian_process,
+}
 """Every kind of curve by name: `(shots, queries) -> Task`."""
 
 CURVES = OneOf(TASKS, files=True)
@@ -86,7 +90,9 @@ def regression(
         steps,
     )
     method: Method = learner(room)
-    name, curves = methods.name_of(learner), methods.name_of(task)
+    if tasks.prior_of(test) is not None:
+        method = method._replace(measures=(*method.measures, curves.exact))
+    name, drawn = methods.name_of(learner), methods.name_of(task)
     return assembled(
         method,
         Tasks(train, test, test),
@@ -95,10 +101,10 @@ def regression(
         batch,
         facts={
             "learner": name,
-            "dataset": curves,
+            "dataset": drawn,
             "shots": shots,
             "queries": queries,
         },
-        title=f"{name}, {shots}-shot {curves}",
+        title=f"{name}, {shots}-shot {drawn}",
         pictures=(report.curves,),
     )
