@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from jaxmeta.learners import boil as boil
     from jaxmeta.learners import cavia as cavia
     from jaxmeta.learners import cnp as cnp
+    from jaxmeta.learners import conv_cnp as conv_cnp
     from jaxmeta.learners import imaml as imaml
     from jaxmeta.learners import lstm_meta_learner as lstm_meta_learner
     from jaxmeta.learners import maml as maml
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
     from jaxmeta.learners import meta_transfer as meta_transfer
     from jaxmeta.learners import metaoptnet as metaoptnet
     from jaxmeta.learners import multi_step_weights as multi_step_weights
+    from jaxmeta.learners import np as np
     from jaxmeta.learners import oml as oml
     from jaxmeta.learners import online_maml as online_maml
     from jaxmeta.learners import platipus as platipus

@@ -7,6 +7,7 @@ from jaxmeta.learners.baseline_plus_plus import baseline_plus_plus as baseline_p
 from jaxmeta.learners.bmaml import bmaml as bmaml
 from jaxmeta.learners.cavia import cavia as cavia
 from jaxmeta.learners.cnp import cnp as cnp
+from jaxmeta.learners.conv_cnp import conv_cnp as conv_cnp
 from jaxmeta.learners.imaml import imaml as imaml
 from jaxmeta.learners.lstm_meta_learner import lstm_meta_learner as lstm_meta_learner
 from jaxmeta.learners.maml import anil as anil
@@ -21,6 +22,7 @@ from jaxmeta.learners.meta_gan import meta_gan as meta_gan
 from jaxmeta.learners.meta_sgd import meta_sgd as meta_sgd
 from jaxmeta.learners.meta_transfer import meta_transfer as meta_transfer
 from jaxmeta.learners.metaoptnet import metaoptnet as metaoptnet
+from jaxmeta.learners.np import np as np
 from jaxmeta.learners.online import anml as anml
 from jaxmeta.learners.online import oml as oml
 from jaxmeta.learners.online import online_maml as online_maml
@@ -56,6 +58,8 @@ LEARNERS: dict[str, Callable[..., MetaLearner]] = {
     "baseline_plus_plus": baseline_plus_plus,
     "simple_shot": simple_shot,
     "cnp": cnp,
+    "np": np,
+    "conv_cnp": conv_cnp,
     "tnp": tnp,
     "mann": mann,
     "snail": snail,

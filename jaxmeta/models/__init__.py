@@ -16,6 +16,7 @@ from jaxmeta.models.in_context import in_context as in_context
 from jaxmeta.models.linen import from_linen as from_linen
 from jaxmeta.models.lstm import lstm as lstm
 from jaxmeta.models.mlp import mlp as mlp
+from jaxmeta.models.on_grid import on_grid as on_grid
 from jaxmeta.models.per_step import PerStep as PerStep
 from jaxmeta.models.per_step import per_step as per_step
 from jaxmeta.models.precision import half_precision as half_precision
