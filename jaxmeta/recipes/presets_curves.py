@@ -175,3 +175,17 @@ preset(
     network=use("mlp", hidden=(64, 64, 64)),
     learner=use("tnp"),
 )
+preset(
+    "gp-conv_cnp",
+    _functions,
+    "Gordon et al. 2020 on Gaussian processes: translation-equivariant",
+    network=use("mlp", hidden=(32, 32)),
+    learner=use("conv_cnp", filters=32),
+)
+preset(
+    "gp-np",
+    _functions,
+    "Garnelo et al. 2018 on Gaussian processes: a draw is a function",
+    # four draws and their importance, as in the program behind the table
+    learner=use("np", bound="importance", train_samples=4, latent=128),
+)

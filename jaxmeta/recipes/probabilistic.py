@@ -4,6 +4,8 @@ from jaxmeta import criteria, learners, models
 from jaxmeta.functional.predictive import of_gaussian
 from jaxmeta.learners.bmaml import bmaml_process
 from jaxmeta.learners.cnp import neural_process
+from jaxmeta.learners.conv_cnp import convolutional_process
+from jaxmeta.learners.np import latent_process
 from jaxmeta.learners.platipus import platipus_process
 from jaxmeta.learners.probabilistic import Probabilistic
 from jaxmeta.learners.processes import NeuralProcess
@@ -46,12 +48,7 @@ def cnp(
 
 
 @method(learners.tnp)
-def tnp(
-    room: Room,
-    *,
-    width: int = 64,
-    **more,
-) -> Method:
+def tnp(room: Room, *, width: int = 64, **more) -> Method:
     """A transformer neural process: examples and queries are tokens of one network.
 
     Args:
@@ -68,6 +65,50 @@ def tnp(
                 **more,
             )
         )
+
+    return built(room, make, head=True)
+
+
+@method(learners.conv_cnp)
+def conv_cnp(room: Room, *, width: int = 32, **more) -> Method:
+    """A convolutional neural process: what is learned here holds there, too.
+
+    Args:
+      width: of what the grid holds of the examples, before the convolutions.
+    """
+    _only_regression(room, "conv_cnp")
+
+    def make(side: Side, steps: int) -> Probabilistic:
+        return _believing(
+            convolutional_process(
+                room.network(width),
+                room.network(2 * side.outputs),
+                criterion=room.criterion,
+                **more,
+            )
+        )
+
+    return built(room, make, head=True)
+
+
+@method(learners.np)
+def np(room: Room, *, min_std: float = 0.01, **more) -> Method:
+    """A latent neural process: a draw is a whole function.
+
+    Args:
+      min_std: the least standard deviation that it can say, of one draw.
+    """
+    _only_regression(room, "np")
+
+    def make(side: Side, steps: int) -> Probabilistic:
+        process = latent_process(
+            room.network(None),
+            room.network(2 * side.outputs),
+            min_std=min_std,
+            criterion=room.criterion,
+            **more,
+        )
+        return Probabilistic(process.learner, process.predictive)
 
     return built(room, make, head=True)
 

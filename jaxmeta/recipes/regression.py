@@ -1,6 +1,7 @@
 """Few-shot regression: a function of one number, from a few of its values."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Annotated
 
 import jax
@@ -90,8 +91,11 @@ def regression(
         steps,
     )
     method: Method = learner(room)
+    pictures = (report.curves,)
     if tasks.prior_of(test) is not None:
         method = method._replace(measures=(*method.measures, curves.exact))
+        if method.predictive is not None:
+            pictures += (partial(report.beside_exact, predictive=method.predictive),)
     name, drawn = methods.name_of(learner), methods.name_of(task)
     return assembled(
         method,
@@ -106,5 +110,5 @@ def regression(
             "queries": queries,
         },
         title=f"{name}, {shots}-shot {drawn}",
-        pictures=(report.curves,),
+        pictures=pictures,
     )
