@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from jaxmeta.learners import boil as boil
     from jaxmeta.learners import cavia as cavia
     from jaxmeta.learners import cnp as cnp
+    from jaxmeta.learners import conv_cnp as conv_cnp
     from jaxmeta.learners import imaml as imaml
     from jaxmeta.learners import logistic_regression as logistic_regression
     from jaxmeta.learners import lstm_meta_learner as lstm_meta_learner
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
     from jaxmeta.learners import meta_transfer as meta_transfer
     from jaxmeta.learners import metaoptnet as metaoptnet
     from jaxmeta.learners import multi_step_weights as multi_step_weights
+    from jaxmeta.learners import np as np
     from jaxmeta.learners import oml as oml
     from jaxmeta.learners import online_maml as online_maml
     from jaxmeta.learners import platipus as platipus
@@ -67,6 +69,7 @@ if TYPE_CHECKING:
     from jaxmeta.learners import simple_shot as simple_shot
     from jaxmeta.learners import snail as snail
     from jaxmeta.learners import tip_adapter as tip_adapter
+    from jaxmeta.learners import tnp as tnp
     from jaxmeta.train import Evaluation as Evaluation
     from jaxmeta.train import Trainer as Trainer
     from jaxmeta.train import TrainState as TrainState

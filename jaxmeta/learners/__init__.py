@@ -7,6 +7,7 @@ from jaxmeta.learners.baseline_plus_plus import baseline_plus_plus as baseline_p
 from jaxmeta.learners.bmaml import bmaml as bmaml
 from jaxmeta.learners.cavia import cavia as cavia
 from jaxmeta.learners.cnp import cnp as cnp
+from jaxmeta.learners.conv_cnp import conv_cnp as conv_cnp
 from jaxmeta.learners.imaml import imaml as imaml
 from jaxmeta.learners.logistic_regression import (
     logistic_regression as logistic_regression,
@@ -24,6 +25,7 @@ from jaxmeta.learners.meta_gan import meta_gan as meta_gan
 from jaxmeta.learners.meta_sgd import meta_sgd as meta_sgd
 from jaxmeta.learners.meta_transfer import meta_transfer as meta_transfer
 from jaxmeta.learners.metaoptnet import metaoptnet as metaoptnet
+from jaxmeta.learners.np import np as np
 from jaxmeta.learners.online import anml as anml
 from jaxmeta.learners.online import oml as oml
 from jaxmeta.learners.online import online_maml as online_maml
@@ -38,6 +40,7 @@ from jaxmeta.learners.reptile import reptile as reptile
 from jaxmeta.learners.simple_shot import simple_shot as simple_shot
 from jaxmeta.learners.snail import snail as snail
 from jaxmeta.learners.tip_adapter import tip_adapter as tip_adapter
+from jaxmeta.learners.tnp import tnp as tnp
 
 LEARNERS: dict[str, Callable[..., MetaLearner]] = {
     "maml": maml,
@@ -61,6 +64,9 @@ LEARNERS: dict[str, Callable[..., MetaLearner]] = {
     "logistic_regression": logistic_regression,
     "tip_adapter": tip_adapter,
     "cnp": cnp,
+    "np": np,
+    "conv_cnp": conv_cnp,
+    "tnp": tnp,
     "mann": mann,
     "snail": snail,
     "lstm_meta_learner": lstm_meta_learner,

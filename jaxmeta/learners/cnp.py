@@ -13,16 +13,27 @@ import jax.numpy as jnp
 
 from jaxmeta import criteria
 from jaxmeta.checks import one_of
-from jaxmeta.core import Array, Aux, Criterion, Meta, MetaLearner, Model, PyTree
+from jaxmeta.core import Array, Aux, Criterion, MetaLearner, Model
 from jaxmeta.functional.causal import attention_weights
 from jaxmeta.functional.gaussian import Gaussian, coverage, gaussian_nll
 from jaxmeta.functional.rows import clean_rows, joined, parted
 from jaxmeta.learners.embedding import judged
 from jaxmeta.learners.padded import learner_of
+from jaxmeta.learners.processes import (
+    NeuralProcess,
+    check_decoder,
+    check_min_std,
+    gaussian_of,
+    pairs_of,
+    parts,
+    passes,
+    rows_of,
+    width_of,
+)
 from jaxmeta.losses import weighted_mean
 from jaxmeta.models.adapter import from_nnx_for
 from jaxmeta.models.attention import CrossAttention
-from jaxmeta.models.call import call, check_model
+from jaxmeta.models.call import check_model
 from jaxmeta.models.flat import flat
 from jaxmeta.signatures import signature_of
 
@@ -43,19 +54,6 @@ class Context(NamedTuple):
     values: Array
     weights: Array | None
     summary: Array | None = None
-
-
-class NeuralProcess(NamedTuple):
-    """A neural process, as a learner and as what it predicts.
-
-    Attributes:
-      learner: the `MetaLearner`; its `predict` returns means.
-      predictive: `(meta, fast, inputs, weights=None) -> Gaussian`, mean and standard
-        deviation `[n, c]`.
-    """
-
-    learner: MetaLearner
-    predictive: Callable[[Meta, PyTree, PyTree], Gaussian]
 
 
 def neural_process(
@@ -93,33 +91,16 @@ def neural_process(
     one_of(("none", "dot", "multihead"), attention=attention)
     if keys is not None and attention == "none":
         raise ValueError('keys: got a model, wants None where attention is "none"')
-    if min_std <= 0:
-        raise ValueError(f"min_std: got {min_std}, wants a number > 0")
+    check_min_std(min_std)
     keys = flat() if keys is None else keys
     models = {"encoder": encoder, "decoder": decoder, "keys": keys}
     models["attention"] = from_nnx_for(
         lambda rngs, x: CrossAttention(*(a.shape[-1] for a in x[:3]), heads, rngs=rngs)
     )
 
-    def passes(meta: Meta, train=False, key=None):
-        """`(run, gathered)`: runs a network by name; what it gathers is left there."""
-        gathered = dict(meta.buffers)
-        split = (
-            [None] * len(models) if key is None else jax.random.split(key, len(models))
-        )
-        keys = dict(zip(models, split, strict=True))
-
-        def run(name, inputs, weights=None):
-            here = Meta(meta.params[name], meta.buffers[name])
-            how = dict(weights=weights, train=train, key=keys[name])
-            outputs, gathered[name] = call(models[name], here, inputs, **how)
-            return outputs
-
-        return run, gathered
-
     def encode(run, support, looks):
         """What is kept of the context: r `[d]`, or keys and values `[n, d]`."""
-        pairs = jnp.concatenate([_rows(support.inputs), support.targets], -1)
+        pairs = pairs_of(support.inputs, support.targets)
         values = run("encoder", pairs, support.weights)
         mean = weighted_mean(values, support.weights)
         if attention == "none":
@@ -139,53 +120,39 @@ def neural_process(
             whole = jnp.broadcast_to(fast.summary, (x.shape[0], *fast.summary.shape))
             seen = jnp.concatenate([seen, whole], -1)
         decoded = run("decoder", jnp.concatenate([x, seen], -1), weights)
-        mean, raw = jnp.split(decoded, 2, -1)
-        return Gaussian(mean, min_std + (1 - min_std) * jax.nn.softplus(raw))
+        return gaussian_of(decoded, min_std)
 
     def look(run, x, weights):
         """Queries of inputs, or keys of the context: one network."""
         return None if attention == "none" else run("keys", x, weights)
 
     def predictive(meta, fast, inputs, weights=None) -> Gaussian:
-        run, _ = passes(meta)
-        x = clean_rows(_rows(inputs), weights)
+        run, _ = passes(models, meta)
+        x = clean_rows(rows_of(inputs), weights)
         return believe(run, fast, x, look(run, x, weights), weights)
 
     def init(key, episode):
         names = jax.random.split(key, 4)
-        targets, n = episode.support.targets, episode.support.targets.shape[0]
-        x = _rows(episode.support.inputs)
-        metas = {"encoder": encoder.init(names[0], jnp.concatenate([x, targets], -1))}
-
-        def width(name, inputs):
-            out = jax.eval_shape(lambda: models[name].apply(metas[name], inputs)[0])
-            return out.shape[-1]
-
-        d = width("encoder", jnp.concatenate([x, targets], -1))
+        (inputs, targets, _), n = episode.support, episode.support.targets.shape[0]
+        x, pairs = rows_of(inputs), pairs_of(inputs, targets)
+        metas = {"encoder": encoder.init(names[0], pairs)}
+        d = width_of(encoder, metas["encoder"], pairs)
         if attention != "none":
             metas["keys"] = keys.init(names[1], x)
-            looks = jnp.zeros((n, width("keys", x)))
+            looks = jnp.zeros((n, width_of(keys, metas["keys"], x)))
         if attention == "multihead":
             blank = (looks, looks, jnp.zeros((n, d)), None)
             metas["attention"] = models["attention"].init(names[2], blank)
         both = attention != "none" and summary
         seen = jnp.zeros((n, x.shape[-1] + (2 * d if both else d)))
         metas["decoder"] = decoder.init(names[3], seen)
-        wants = 2 * targets.shape[-1]
-        if width("decoder", seen) != wants:
-            raise ValueError(
-                f"decoder: got {width('decoder', seen)} outputs, wants {wants}: "
-                "a mean and a standard deviation for each target"
-            )
-        return Meta(
-            {name: meta.params for name, meta in metas.items()},
-            {name: meta.buffers for name, meta in metas.items()},
-        )
+        check_decoder(decoder, metas["decoder"], seen, targets)
+        return parts(metas)
 
     def adapt(meta, support, key):
         del key
-        run, _ = passes(meta)
-        looks = look(run, _rows(support.inputs), support.weights)
+        run, _ = passes(models, meta)
+        looks = look(run, rows_of(support.inputs), support.weights)
         return encode(run, support, looks)
 
     def predict(meta, fast, inputs, weights=None):
@@ -193,9 +160,9 @@ def neural_process(
 
     def loss(meta, episode, key):
         support, query = episode
-        run, gathered = passes(meta, True, key)
+        run, gathered = passes(models, meta, True, key)
         both, n = joined(support, query), support.targets.shape[0]
-        x = _rows(both.inputs)
+        x = rows_of(both.inputs)
         looks = look(run, x, both.weights)  # one pass: statistics are shared
         fast = encode(run, support, None if looks is None else parted(looks, n)[0])
         belief = believe(run, fast, x, looks, both.weights)
@@ -213,11 +180,6 @@ def neural_process(
 
     learner = learner_of(init, adapt, predict, loss, criterion)
     return NeuralProcess(learner, predictive)
-
-
-def _rows(inputs: Array) -> Array:
-    """`[n, ...]` as `[n, d]`."""
-    return inputs.reshape(inputs.shape[0], -1)
 
 
 @signature_of(neural_process)

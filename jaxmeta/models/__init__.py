@@ -18,12 +18,14 @@ from jaxmeta.models.heads import attention_head as attention_head
 from jaxmeta.models.heads import cosine_head as cosine_head
 from jaxmeta.models.heads import linear_head as linear_head
 from jaxmeta.models.heads import with_head as with_head
+from jaxmeta.models.in_context import in_context as in_context
 from jaxmeta.models.linen import from_linen as from_linen
 from jaxmeta.models.loading import load as load
 from jaxmeta.models.lora import lora as lora
 from jaxmeta.models.lstm import lstm as lstm
 from jaxmeta.models.mlp import mlp as mlp
 from jaxmeta.models.moved import merged as merged
+from jaxmeta.models.on_grid import on_grid as on_grid
 from jaxmeta.models.per_step import PerStep as PerStep
 from jaxmeta.models.per_step import per_step as per_step
 from jaxmeta.models.precision import half_precision as half_precision

@@ -14,7 +14,11 @@ from jaxmeta.models.attention import MultiHeadAttention
 
 
 class Block(nnx.Module):
-    """Pre-norm attention and a two-layer perceptron, each added to its input."""
+    """Pre-norm attention and a two-layer perceptron, each added to its input.
+
+    Of rows that look at others than themselves, at a context, give it as `seen`, with
+    the weights of its rows.
+    """
 
     def __init__(self, width, heads, expansion, *, rngs):
         self.norm1 = nnx.LayerNorm(width, rngs=rngs)
@@ -25,9 +29,10 @@ class Block(nnx.Module):
         self.up = nnx.Linear(width, expansion * width, rngs=rngs)
         self.down = nnx.Linear(expansion * width, width, rngs=rngs)
 
-    def __call__(self, x):
+    def __call__(self, x, seen=None, weights=None):
         y = self.norm1(x)
-        x = x + self.attention(y, y, y)
+        z = y if seen is None else self.norm1(seen)
+        x = x + self.attention(y, z, z, weights=weights)
         return x + self.down(nnx.gelu(self.up(self.norm2(x))))
 
 

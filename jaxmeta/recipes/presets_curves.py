@@ -1,4 +1,4 @@
-"""Regression: sine waves, and sine waves or lines."""
+"""Regression: sine waves, sine waves or lines, Gaussian processes."""
 
 from jaxmeta.runs.options import use
 from jaxmeta.runs.registry import preset
@@ -143,4 +143,49 @@ preset(
     _ambiguous,
     "Yoon et al. 2018: five particles, by the likelihood of all",
     learner=use("bmaml", inner_rate=0.02, inner_steps=5, objective="likelihood"),
+)
+
+# As in Nguyen and Grover 2022, who train 100,000 steps; their log-likelihoods a point.
+_functions = preset(
+    "gp-cnp",
+    REGRESSION,
+    "Garnelo et al. 2018 on Gaussian processes; published log-likelihood 0.26",
+    settings={"episodes": 1000, "chunk": 250},
+    task=use("gaussian_process"),
+    shots=46,
+    queries=20,
+    network=use("mlp", hidden=(128, 128, 128)),
+    learner=use("cnp"),
+    steps=10_000,
+    batch=16,
+    rate=5e-4,
+    schedule="cosine",
+    clip=10.0,
+)
+preset(
+    "gp-attentive_cnp",
+    _functions,
+    "Kim et al. 2019 without noise, on Gaussian processes; published 0.79",
+    learner=use("cnp", attention="multihead", predict_support=False),
+)
+preset(
+    "gp-tnp",
+    _functions,
+    "Nguyen and Grover 2022: TNP-D on Gaussian processes; published 1.39",
+    network=use("mlp", hidden=(64, 64, 64)),
+    learner=use("tnp"),
+)
+preset(
+    "gp-conv_cnp",
+    _functions,
+    "Gordon et al. 2020 on Gaussian processes: translation-equivariant",
+    network=use("mlp", hidden=(32, 32)),
+    learner=use("conv_cnp", filters=32),
+)
+preset(
+    "gp-np",
+    _functions,
+    "Garnelo et al. 2018 on Gaussian processes: a draw is a function",
+    # four draws and their importance, as in the program behind the table
+    learner=use("np", bound="importance", train_samples=4, latent=128),
 )

@@ -4,8 +4,12 @@ from jaxmeta import criteria, learners, models
 from jaxmeta.functional.predictive import of_gaussian
 from jaxmeta.learners.bmaml import bmaml_process
 from jaxmeta.learners.cnp import neural_process
+from jaxmeta.learners.conv_cnp import convolutional_process
+from jaxmeta.learners.np import latent_process
 from jaxmeta.learners.platipus import platipus_process
 from jaxmeta.learners.probabilistic import Probabilistic
+from jaxmeta.learners.processes import NeuralProcess
+from jaxmeta.learners.tnp import transformer_process
 from jaxmeta.recipes.method import Inner, built, make_inner, method
 from jaxmeta.recipes.parts import Method, Room, Side
 from jaxmeta.runs.errors import ConfigError
@@ -25,8 +29,7 @@ def cnp(
       keys: hidden widths of the network that attention compares points by.
       min_std: the least standard deviation that it can say.
     """
-    if room.criterion is criteria.classification:
-        raise ConfigError("learner", "cnp", "one that can do classification")
+    _only_regression(room, "cnp")
 
     def make(side: Side, steps: int) -> Probabilistic:
         plain = more["attention"] == "none"
@@ -39,12 +42,89 @@ def cnp(
             **more,
         )
 
-        def predictive(meta, fast, x, weights=None):
-            return of_gaussian(process.predictive(meta, fast, x, weights))
-
-        return Probabilistic(process.learner, predictive)
+        return _believing(process)
 
     return built(room, make, head=True)
+
+
+@method(learners.tnp)
+def tnp(room: Room, *, width: int = 64, **more) -> Method:
+    """A transformer neural process: examples and queries are tokens of one network.
+
+    Args:
+      width: of a token.
+    """
+    _only_regression(room, "tnp")
+
+    def make(side: Side, steps: int) -> Probabilistic:
+        return _believing(
+            transformer_process(
+                room.network(width),
+                room.network(2 * side.outputs),
+                criterion=room.criterion,
+                **more,
+            )
+        )
+
+    return built(room, make, head=True)
+
+
+@method(learners.conv_cnp)
+def conv_cnp(room: Room, *, width: int = 32, **more) -> Method:
+    """A convolutional neural process: what is learned here holds there, too.
+
+    Args:
+      width: of what the grid holds of the examples, before the convolutions.
+    """
+    _only_regression(room, "conv_cnp")
+
+    def make(side: Side, steps: int) -> Probabilistic:
+        return _believing(
+            convolutional_process(
+                room.network(width),
+                room.network(2 * side.outputs),
+                criterion=room.criterion,
+                **more,
+            )
+        )
+
+    return built(room, make, head=True)
+
+
+@method(learners.np)
+def np(room: Room, *, min_std: float = 0.01, **more) -> Method:
+    """A latent neural process: a draw is a whole function.
+
+    Args:
+      min_std: the least standard deviation that it can say, of one draw.
+    """
+    _only_regression(room, "np")
+
+    def make(side: Side, steps: int) -> Probabilistic:
+        process = latent_process(
+            room.network(None),
+            room.network(2 * side.outputs),
+            min_std=min_std,
+            criterion=room.criterion,
+            **more,
+        )
+        return Probabilistic(process.learner, process.predictive)
+
+    return built(room, make, head=True)
+
+
+def _only_regression(room: Room, name: str) -> None:
+    if room.criterion is criteria.classification:
+        raise ConfigError("learner", name, "one that can do classification")
+
+
+def _believing(process: NeuralProcess) -> Probabilistic:
+    """A process whose normal prediction is a mixture of one."""
+
+    def predictive(meta, fast, x, weights=None):
+        return of_gaussian(process.predictive(meta, fast, x, weights))
+
+    return Probabilistic(process.learner, predictive)
 
 
 @method(learners.platipus)

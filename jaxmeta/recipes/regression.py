@@ -1,13 +1,14 @@
 """Few-shot regression: a function of one number, from a few of its values."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Annotated
 
 import jax
 
 from jaxmeta import criteria, report, tasks
 from jaxmeta.core import Task
-from jaxmeta.recipes import methods, networks
+from jaxmeta.recipes import curves, methods, networks
 from jaxmeta.recipes.assembly import assembled
 from jaxmeta.recipes.outer import Optimiser, Schedule, outer
 from jaxmeta.recipes.parts import Method, Network, Room, Side
@@ -16,7 +17,11 @@ from jaxmeta.runs.experiment import Experiment, Tasks
 from jaxmeta.runs.options import OneOf, use
 from jaxmeta.runs.registry import recipe
 
-TASKS = {"sinusoid": tasks.sinusoid, "sine_or_line": tasks.sine_or_line}
+TASKS = {
+    "sinusoid": tasks.sinusoid,
+    "sine_or_line": tasks.sine_or_line,
+    "gaussian_process": curves.gaussian_process,
+}
 """Every kind of curve by name: `(shots, queries) -> Task`."""
 
 CURVES = OneOf(TASKS, files=True)
@@ -86,7 +91,12 @@ def regression(
         steps,
     )
     method: Method = learner(room)
-    name, curves = methods.name_of(learner), methods.name_of(task)
+    pictures = (report.curves,)
+    if tasks.prior_of(test) is not None:
+        method = method._replace(measures=(*method.measures, curves.exact))
+        if method.predictive is not None:
+            pictures += (partial(report.beside_exact, predictive=method.predictive),)
+    name, drawn = methods.name_of(learner), methods.name_of(task)
     return assembled(
         method,
         Tasks(train, test, test),
@@ -95,10 +105,10 @@ def regression(
         batch,
         facts={
             "learner": name,
-            "dataset": curves,
+            "dataset": drawn,
             "shots": shots,
             "queries": queries,
         },
-        title=f"{name}, {shots}-shot {curves}",
-        pictures=(report.curves,),
+        title=f"{name}, {shots}-shot {drawn}",
+        pictures=pictures,
     )

@@ -1,5 +1,6 @@
 """The page of a run: report.html and its pictures."""
 
+from jaxmeta.report.beside import beside_exact as beside_exact
 from jaxmeta.report.classes import mistakes as mistakes
 from jaxmeta.report.classes import per_class as per_class
 from jaxmeta.report.confidence import calibration as calibration

@@ -9,6 +9,9 @@ from jaxmeta.tasks.domains import domains as domains
 from jaxmeta.tasks.domains import labelled as labelled
 from jaxmeta.tasks.domains import unlabelled as unlabelled
 from jaxmeta.tasks.few_shot import few_shot as few_shot
+from jaxmeta.tasks.gaussian_process import gaussian_process as gaussian_process
+from jaxmeta.tasks.gaussian_process import hyper_of as hyper_of
+from jaxmeta.tasks.gaussian_process import prior_of as prior_of
 from jaxmeta.tasks.glyphs import glyphs as glyphs
 from jaxmeta.tasks.meta_dataset import meta_dataset as meta_dataset
 from jaxmeta.tasks.mixture import mixture as mixture

@@ -132,6 +132,23 @@ CASES: dict[str, Case] = {
         task=jm.tasks.sinusoid(5, 5),
         checks=dict(classification=False),
     ),
+    "np": Case(
+        lambda head, body: jm.np(body(), head(2), latent=4, samples=4),
+        task=jm.tasks.sinusoid(5, 5),
+        checks=dict(classification=False),
+    ),
+    "conv_cnp": Case(
+        lambda head, body: jm.conv_cnp(
+            body(), head(2), reach=10.0, density=2, filters=8, depth=2, taps=3
+        ),
+        task=jm.tasks.sinusoid(5, 5),
+        checks=dict(classification=False),
+    ),
+    "tnp": Case(
+        lambda head, body: jm.tnp(body(), head(2), depth=1, heads=2),
+        task=jm.tasks.sinusoid(5, 5),
+        checks=dict(classification=False),
+    ),
     "mann": Case(
         lambda head, body: jm.mann(
             jm.models.flat(), hidden=16, slots=12, width=8, heads=1

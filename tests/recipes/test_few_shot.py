@@ -23,6 +23,10 @@ FAMILIES = {
     "memory": ("few-shot", CLASSES | {"learner": "mann", "learner_hidden": 8}),
     "adversarial": ("few-shot", CLASSES | {"learner": "meta_gan", "generator": (4, 2)}),
     "probabilistic": ("regression", CURVES | {"learner": "cnp"}),
+    "process": (
+        "regression",
+        CURVES | {"learner": "tnp", "width": 8, "depth": 1, "task": "gaussian_process"},
+    ),
     "learned optimiser": (
         "regression",
         CURVES | {"learner": "lstm_meta_learner", "inner_steps": 1},
@@ -41,8 +45,12 @@ def test_a_learner_of_each_family_trains(family, tmp_path):
     if family == "memory":  # its own measure: examples of a class in a sequence
         assert len(result["instances"]) == 3
         assert all(0 <= x <= 1 for x in result["instances"])
-    if family == "probabilistic":
+    if family in ("probabilistic", "process"):
         assert np.isfinite(result["nll"])
+    if family == "process":  # beside what exact inference says of the same episodes
+        behind = result["exact_log_likelihood"] - result["log_likelihood"]
+        assert abs(result["behind_exact"] - behind) < 1e-5 and behind > 0
+        assert "Beside exact inference" in (out / "report.html").read_text()
 
 
 def test_the_run_keeps_the_settings_that_its_recipe_suggests(tmp_path):
