@@ -4,11 +4,11 @@
     JAXMETA_DATA=DIR python -m benchmarks.hyper_rivals    # writes results/hyper_rivals.json
 
 The problem of `hyper_cleaning.py`, with `--rows` of its 5,000 training digits, at weights
-of the examples drawn at random, in float64 and on one core. Every side starts from the same minimum, takes the same ten steps of SGD
-with Nesterov's momentum, and solves the same linear system by conjugate gradient to
-TOLERANCE, as it measures that itself. Each has a process of its own and they are timed in
-turn. optimistix: `minimise` with `ImplicitAdjoint`; TorchOpt: `implicit.custom_root`.
-Neither is a dependency of the package.
+of the examples drawn at random, in float64 and on one core. Every side starts from the
+same minimum, takes the same ten steps of SGD with Nesterov's momentum, and solves the same
+linear system by conjugate gradient to TOLERANCE. Each has a process of its own and they
+are timed in turn. optimistix: `minimise` with `ImplicitAdjoint`; TorchOpt:
+`implicit.custom_root`. Neither is a dependency of the package.
 """
 
 import argparse
