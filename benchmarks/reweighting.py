@@ -17,8 +17,7 @@ Both take the slope of the clean loss after one inner step of SGD, by `jm.argmin
 method has five learning rates; seed 99 chooses, by digits of the training files that are
 in no other part. Test digits are looked at by the runs of the table, and were once before: a
 try at constant rates, one seed, after which rates were made to fall; and those of noise by a
-whole run, after which Meta-Weight-Net's weights were normalised. Numbers of equations in
-comments are from memory, and were not compared with the papers.
+whole run, after which Meta-Weight-Net's weights were normalised.
 """
 
 import argparse
@@ -73,16 +72,16 @@ def reweight(net, memory, params, batch, clean, rate):
     """Learning to reweight, algorithm 1."""
 
     def weighted(params, eps):
-        return jnp.sum(eps * errors(net, params, *batch))  # eq. 3
+        return jnp.sum(eps * errors(net, params, *batch))
 
-    def after(eps):  # eqs. 4 and 5: the clean loss after one step on the weighted batch
+    def after(eps):  # the clean loss after one step on the weighted batch
         found = jm.argmin(weighted, params, eps, optax.sgd(rate), steps=1)
         return jnp.mean(errors(net, found.params, *clean))
 
-    slope = -jax.grad(after)(jnp.zeros(len(batch[1])))  # eq. 6, at eps = 0
-    weights = jnp.maximum(slope, 0)  # eq. 7
+    slope = -jax.grad(after)(jnp.zeros(len(batch[1])))  # at eps = 0
+    weights = jnp.maximum(slope, 0)  # none counts against the clean set
     total = jnp.sum(weights)
-    return weights / (total + (total == 0)), memory  # eq. 8
+    return weights / (total + (total == 0)), memory
 
 
 def judge(theta, losses):
@@ -104,12 +103,12 @@ def weight_net(net, memory, params, batch, clean, rate):
         return jnp.sum(weights * errors(net, params, *batch)) / jnp.sum(weights)
 
     def after(theta):
-        found = jm.argmin(weighted, params, theta, optax.sgd(rate), steps=1)  # eq. 3
+        found = jm.argmin(weighted, params, theta, optax.sgd(rate), steps=1)
         return jnp.mean(errors(net, found.params, *clean))
 
     updates, moments = optax.adam(OWN_RATE).update(jax.grad(after)(theta), moments)
-    theta = optax.apply_updates(theta, updates)  # eq. 4
-    weights = judge(theta, seen)  # of eq. 5
+    theta = optax.apply_updates(theta, updates)
+    weights = judge(theta, seen)  # by the V that has just learned
     return weights / jnp.sum(weights), (theta, moments)
 
 

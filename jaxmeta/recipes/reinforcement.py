@@ -15,7 +15,7 @@ import numpy as np
 import optax
 from jax import lax
 
-from jaxmeta import models, rl, train
+from jaxmeta import models, report, rl, train
 from jaxmeta.core import Key, Meta, Objective
 from jaxmeta.recipes.methods import make_inner
 from jaxmeta.recipes.worlds import WORLDS, World
@@ -120,7 +120,9 @@ def maml_pg(
         raise ConfigError("inner_steps", inner_steps, "an integer >= 0")
     counts = sorted({0, 1, 2, 3, inner_steps})
     outer = objective(at(inner_steps), _adam(rate, max_norm, steps))
-    made = _experiment(world, at, inner_steps, counts, plays, outer, "MAML-PG")
+    made = _experiment(
+        world, at, inner_steps, counts, plays, outer, "MAML-PG", "inner steps"
+    )
     return made._replace(steps=steps, batch=batch)
 
 
@@ -182,7 +184,9 @@ def rl2(
 
     counts = sorted({0, 1, trial - 1})
     outer = objective(at(trial - 1), _adam(rate, max_norm, steps))
-    made = _experiment(world, at, trial - 1, counts, plays, outer, "RL^2")
+    made = _experiment(
+        world, at, trial - 1, counts, plays, outer, "RL^2", "episodes before"
+    )
     return made._replace(steps=steps, batch=batch)
 
 
@@ -194,18 +198,20 @@ def _experiment(
     plays: int,
     outer: Outer,
     name: str,
+    steps: str,
 ) -> Experiment:
-    """What both recipes have in common: how they are judged."""
+    """What both recipes have in common: how they are judged; `steps` are of adapting."""
     if plays < 1:
         raise ConfigError("plays", plays, "an integer >= 1")
-    tasks = world.env.tasks
+    tasks, curve = world.env.tasks, _curves(at, counts, plays)
     return Experiment(
         None,
         Tasks(tasks, tasks, tasks),
         outer[1],
         objective=outer[0],
         judge=judge(at(used), plays),
-        measures=(partial(_curve, at=at, counts=counts, plays=plays),),
+        pictures=(partial(_picture, curve=curve, used=used, steps=steps),),
+        measures=(partial(_numbers, curve=curve),),
         facts={
             "learner": name,
             "env": world.name,
@@ -247,26 +253,55 @@ def judge(agent: rl.MetaAgent, plays: int) -> Judge:
     return judged
 
 
-def _curve(run: Finished, *, at, counts, plays: int) -> dict[str, Any]:
-    """The return after more and more adapting, on the same test tasks each time."""
-    count = min(run.episodes, CURVE_TASKS)
-    curve = rl.adaptation_curve(
-        at,
-        run.meta,
-        run.test,
-        run.key,
-        steps=counts,
-        count=count,
-        episodes=plays,
-        chunk=math.gcd(count, _AT_ONCE),
-    )
+def _curves(at: Callable[[int], rl.MetaAgent], counts: Sequence[int], plays: int):
+    """`run -> Curve`: the return after more and more adapting, on the same test tasks.
+
+    The numbers and the picture are of one run, which is asked once.
+    """
+    kept: list[tuple[Finished, rl.Curve]] = []
+
+    def curve(run: Finished) -> rl.Curve:
+        if not kept or kept[0][0] is not run:
+            count = min(run.episodes, CURVE_TASKS)
+            found = rl.adaptation_curve(
+                at,
+                run.meta,
+                run.test,
+                run.key,
+                steps=counts,
+                count=count,
+                episodes=plays,
+                chunk=math.gcd(count, _AT_ONCE),
+            )
+            kept[:] = [(run, found)]
+        return kept[0][1]
+
+    return curve
+
+
+def _numbers(run: Finished, *, curve: Callable[[Finished], rl.Curve]) -> dict[str, Any]:
+    found = curve(run)
     return {
         "adaptation": {
-            "after": list(curve.steps),
-            "return": [number(float(x)) for x in curve.mean],
-            "ci95": [number(float(x)) for x in curve.ci95],
+            "after": list(found.steps),
+            "return": [number(float(x)) for x in found.mean],
+            "ci95": [number(float(x)) for x in found.ci95],
         }
     }
+
+
+def _picture(
+    run: Finished, *, curve: Callable[[Finished], rl.Curve], used: int, steps: str
+) -> str:
+    found = curve(run)
+    text = (
+        f"Mean return in {found.scores.shape[1]} test tasks after more and more {steps}, "
+        "the same tasks each time; the band is a 95 % interval over them."
+    )
+    return report.line(
+        "Adaptation", text, found.steps, found.mean, found.ci95, xlabel=steps,
+        ylabel="return", mark=(used, "as it was tested"),
+    )  # fmt: skip
 
 
 def _adam(rate: float, max_norm: float, steps: int) -> optax.GradientTransformation:

@@ -83,7 +83,7 @@ def compare(
         if scored:
             _check_episode(scored[0], run, first)
         task, key = tested(run.experiment.tasks), keys.test()
-        found = loop.score(run.job, run.meta, task, key, episodes)
+        found = loop.score(run.job, run.meta, task, key, episodes, bar=True)
         scored.append(_Scored(run, found, first))
         _check_found(scored[0], scored[-1])
     result = _result(scored)

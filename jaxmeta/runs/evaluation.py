@@ -50,7 +50,7 @@ def evaluate(
     job, key = opened.job, keys.test()
     task = tested(job.experiment.tasks)
     say(f"{opened.path}: testing on {episodes} episodes ...")
-    found = loop.score(job, opened.meta, task, key, episodes)
+    found = loop.score(job, opened.meta, task, key, episodes, bar=True)
     done = finished(job.experiment, opened.meta, key, keys.drawing(), found)
     wall = time.perf_counter() - started
     result = make_result(job, done, opened.snapshot.info, opened.step, wall)

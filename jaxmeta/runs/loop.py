@@ -116,8 +116,10 @@ def _compile_step(job: Job, state: TrainState, key: Key):
     return chunk, time.perf_counter() - start
 
 
-def score(job: Job, meta: Meta, task: Any, key: Key, episodes: int) -> Evaluation:
-    """Evaluates parameters as the experiment tests them."""
+def score(
+    job: Job, meta: Meta, task: Any, key: Key, episodes: int, bar: bool = False
+) -> Evaluation:
+    """Evaluates parameters as the experiment tests them, with a bar on a terminal."""
     mesh = make_mesh(job.settings.devices, job.batch)
     experiment = job.experiment
     meta = gather(meta, mesh)
@@ -126,16 +128,20 @@ def score(job: Job, meta: Meta, task: Any, key: Key, episodes: int) -> Evaluatio
     tester = job.tester
     if tester is None:
         raise RunError("judge: got None, wants one where there is no learner")
-    return train.evaluate(
-        tester,
-        meta,
-        task,
-        key,
-        episodes=episodes,
-        chunk=experiment.chunk,
-        predictive=experiment.predictive,
-        mesh=mesh,
-    )
+    hide = not (bar and sys.stderr.isatty())
+    # in parts with a bar or without: what is found must not depend on who looks on
+    with tqdm(total=episodes, unit="episode", disable=hide, leave=False) as shown:
+        return train.evaluate(
+            tester,
+            meta,
+            task,
+            key,
+            episodes=episodes,
+            chunk=experiment.chunk,
+            predictive=experiment.predictive,
+            mesh=mesh,
+            told=shown.update,
+        )
 
 
 def run(job: Job, snapshot: Snapshot, events: Events) -> Snapshot:

@@ -198,7 +198,7 @@ def _finish(
     episodes = job.settings.episodes
     say(f"testing on {episodes} episodes ...")
     task, key = tested(job.experiment.tasks), keys.test()
-    found = loop.score(job, meta, task, key, episodes)
+    found = loop.score(job, meta, task, key, episodes, bar=True)
     wall = began + time.perf_counter()
     done = finished(job.experiment, meta, key, keys.drawing(), found)
     result = make_result(job, done, snapshot.info, step, wall)

@@ -26,6 +26,9 @@ from jaxmeta.train.sharding import map_over_mesh, replicate
 AT_ONCE = 64
 """Episodes side by side, at most, where the number is not given."""
 
+PARTS = 20
+"""How often somebody is told how far it is, about."""
+
 
 def predictions(
     learner: MetaLearner,
@@ -129,6 +132,7 @@ class _Programs:
         def given(meta, pair):
             return one(meta, *pair)[0]
 
+        self.chunk = chunk
         self.drawn = jax.jit(map_over_mesh(drawn, mesh, chunk))
         self.given = jax.jit(map_over_mesh(given, mesh, chunk))
         self.dependence = jax.jit(functools.partial(query_dependence, learner))
@@ -149,6 +153,7 @@ def evaluate(
     predictive: Callable[..., Predictive] | None = None,
     mesh: Mesh | None = None,
     batched: bool | None = None,
+    told: Callable[[int], object] | None = None,
 ) -> Evaluation:
     """Adapts to `episodes` tasks and scores the predictions on their queries.
 
@@ -175,6 +180,7 @@ def evaluate(
       mesh: from `task_mesh`: its devices share the episodes.
       batched: whether each item of an iterable is a batch, with a leading axis of tasks;
         by default those of a Grain data set are, and others are not.
+      told: called with how many more episodes are done, some twenty times: for a bar.
 
     Returns:
       An `Evaluation`.
@@ -213,12 +219,16 @@ def evaluate(
         make = functools.partial(_Programs, learner, *options)
         return _programs.of(learner.adapt, (learner.predict, options), make)
 
-    def spread(run, shared, tasks, count):
-        # devices have equally many: some do the first ones again, which is left out
-        rows = np.arange(-(-count // devices) * devices) % count
+    def spread(run, shared, tasks, count, size=1):
+        # devices have equally many, and every part: the first ones are done again there,
+        # which is left out
+        rows = np.arange(-(-max(count, size) // devices) * devices) % count
         tasks = jax.tree.map(lambda x: x[rows], tasks)
         args = (shared, tasks) if mesh is None else replicate((shared, tasks), mesh)
-        return jax.tree.map(lambda x: np.asarray(x)[:count], run(*args))
+        found = jax.tree.map(lambda x: np.asarray(x)[:count], run(*args))
+        if told is not None:
+            told(count)
+        return found
 
     if callable(task):
         # a task of our own is a pytree whose images are arguments of the program; any
@@ -226,7 +236,17 @@ def evaluate(
         task = task if isinstance(task, Partial) else Partial(task)
         first, names = _is_episode(draw(task, pairs[0][0])), class_names(task)
         made = programs(first)
-        found = spread(made.drawn, (meta, task), pairs, episodes)
+        size, parts = episodes, []
+        if told is not None:  # whole chunks, so that one program serves all parts
+            size = made.chunk * devices
+            size *= -(-episodes // (PARTS * size))
+        for at in range(0, episodes, size):
+            part = jax.tree.map(lambda x, at=at: x[at : at + size], pairs)
+            count = min(size, episodes - at)
+            parts.append(
+                spread(made.drawn, (meta, task), part, count, min(size, episodes))
+            )
+        found = jax.tree.map(lambda *x: np.concatenate(x), *parts)
     else:
         names, parts = None, []
         for at, part in _batches(task, episodes, batched):

@@ -33,7 +33,8 @@ def test_a_run_reports_returns(name, tmp_path):
     # the test is a point of the curve: the same tasks, the same luck
     used = curve["after"].index(result["adapted"])
     np.testing.assert_allclose(curve["return"][used], result["return"], rtol=1e-5)
-    assert "return" in (out / "report.html").read_text()
+    page = (out / "report.html").read_text()
+    assert "return" in page and "<h2>Adaptation</h2>" in page
     low, high = (-np.inf, 0) if name == "maml-pg" else (0, 3)
     assert low <= result["return"] <= high
     with pytest.raises(ValueError, match="learner: got none"):

@@ -119,6 +119,18 @@ def test_episodes_from_the_host_are_those_of_the_task():
         jm.evaluate(learner, meta, items[:1], KEY)
 
 
+def test_somebody_who_is_told_changes_nothing():
+    """In parts of whole chunks, the last of them filled up: the same scores."""
+    learner, task = jm.protonet(BODY), probe()
+    meta, done = learner.init(KEY, task(KEY)), []
+    want = jm.evaluate(learner, meta, task, KEY, episodes=50, chunk=2)
+    found = jm.evaluate(
+        learner, meta, task, KEY, episodes=50, chunk=2, told=done.append
+    )
+    np.testing.assert_allclose(found.scores, want.scores, rtol=1e-6)
+    assert done == [4] * 12 + [2]
+
+
 def test_padded_queries_are_no_part_of_batch_statistics():
     task = jm.tasks.glyphs(3, 2, 3, size=8)
     more = jm.tasks.padded(task, query=15)
