@@ -31,6 +31,10 @@ from jaxmeta.learners.online import oml as oml
 from jaxmeta.learners.online import online_maml as online_maml
 from jaxmeta.learners.padded import learner_of as learner_of
 from jaxmeta.learners.platipus import platipus as platipus
+from jaxmeta.learners.prior_fitted_network import prior_fitted as prior_fitted
+from jaxmeta.learners.prior_fitted_network import (
+    prior_fitted_network as prior_fitted_network,
+)
 from jaxmeta.learners.proto_maml import proto_maml as proto_maml
 from jaxmeta.learners.protonet import protonet as protonet
 from jaxmeta.learners.r2d2 import lrd2 as lrd2
@@ -76,5 +80,6 @@ LEARNERS: dict[str, Callable[..., MetaLearner]] = {
     "oml": oml,
     "online_maml": online_maml,
     "anml": anml,
+    "prior_fitted_network": prior_fitted_network,
 }
 """Every method by name; the contract test and the command line read this table."""

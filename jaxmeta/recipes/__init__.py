@@ -15,5 +15,6 @@ if TYPE_CHECKING:
     from jaxmeta.recipes.reinforcement import maml_pg as maml_pg
     from jaxmeta.recipes.reinforcement import rl2 as rl2
     from jaxmeta.recipes.reviews import amazon as amazon
+    from jaxmeta.recipes.tabular import tabular_pfn as tabular_pfn
 
 __getattr__, __dir__ = lazily(__name__, __file__)

@@ -23,6 +23,7 @@ from jaxmeta.recipes import (  # noqa: F401 (they register themselves)
     metric,
     online,
     probabilistic,
+    tabular,
 )
 from jaxmeta.recipes.method import (
     OWN,

@@ -23,6 +23,7 @@ for _name, _where, _text in (
     ("fine-tune", "fine_tuning:fine_tune", "a trained network learns your own classes"),
     ("multitask", "multitask:many_tasks", "one network with a head for each task"),
     ("maml-pg", "reinforcement:maml_pg", "MAML for policies, on point navigation"),
+    ("tabular-pfn", "tabular:tabular_pfn", "a network that reads tables whole"),
     ("rl2", "reinforcement:rl2", "RL^2: a policy with a memory, on bandits"),
 ):
     preset(_name, f"jaxmeta.recipes.{_where}", _text)

@@ -2,6 +2,7 @@
 
 from jaxmeta.tasks.ambiguous import ambiguous as ambiguous
 from jaxmeta.tasks.augmented import augmented as augmented
+from jaxmeta.tasks.bayesian_network import bayesian_network as bayesian_network
 from jaxmeta.tasks.domains import DomainPair as DomainPair
 from jaxmeta.tasks.domains import Unlabelled as Unlabelled
 from jaxmeta.tasks.domains import domain_pair as domain_pair
@@ -25,3 +26,6 @@ from jaxmeta.tasks.sine_or_line import sine_or_line as sine_or_line
 from jaxmeta.tasks.sinusoid import sinusoid as sinusoid
 from jaxmeta.tasks.stream import stream as stream
 from jaxmeta.tasks.within_groups import within_groups as within_groups
+from jaxmeta.tasks.structural_causal import structural_causal as structural_causal
+from jaxmeta.tasks.tables import target_quantiles as target_quantiles
+from jaxmeta.tasks.tree_ensemble import tree_ensemble as tree_ensemble

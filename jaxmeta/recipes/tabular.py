@@ -1,0 +1,125 @@
+"""A prior-fitted network for tables, trained on tables that are drawn."""
+
+from typing import Literal
+
+import jax
+
+from jaxmeta import learners, tasks
+from jaxmeta.core import Task
+from jaxmeta.recipes.method import method
+from jaxmeta.recipes.outer import Optimiser, Schedule, outer
+from jaxmeta.recipes.parts import Method, Room
+from jaxmeta.runs.errors import ConfigError
+from jaxmeta.runs.experiment import Experiment, Tasks
+from jaxmeta.runs.registry import recipe
+
+
+def prior(
+    *, support: tuple[int, int], queries: int, columns: int, classes: int | None
+) -> Task:
+    """The prior over tables: causal graphs, and networks and trees of all columns.
+
+    Args:
+      support: fewest and most support rows.
+      queries: query rows.
+      columns: the most columns.
+      classes: the most classes; `None`: real targets.
+    """
+    sizes = dict(support=support, queries=queries, columns=(1, columns))
+    made = (tasks.structural_causal, tasks.bayesian_network, tasks.tree_ensemble)
+    return tasks.mixture([one(**sizes, classes=classes) for one in made], [2, 1, 1])
+
+
+@recipe("tabular-pfn")
+def tabular_pfn(
+    *,
+    target: Literal["classes", "values"] = "classes",
+    support: int = 256,
+    fewest: int = 10,
+    queries: int = 32,
+    columns: int = 20,
+    classes: int = 10,
+    bars: int = 64,
+    width: int = 64,
+    depth: int = 3,
+    heads: int = 4,
+    expansion: int = 2,
+    steps: int = 20000,
+    batch: int = 16,
+    optimiser: Optimiser = "adam",
+    rate: float = 1e-3,
+    schedule: Schedule = "cosine",
+    halve_every: int = 5000,
+    clip: float | None = 1.0,
+) -> Experiment:
+    """A network that classifies tables in one pass, trained on drawn ones.
+
+    Args:
+      target: what the tables are about: classes, or real values.
+      support: the most support rows.
+      fewest: the fewest.
+      queries: query rows.
+      columns: the most columns.
+      classes: the most classes.
+      bars: of the distribution of real values.
+      width: of a token.
+      depth: blocks.
+      heads: of every attention.
+      expansion: hidden width of the perceptrons, in units of width.
+      steps: outer steps.
+      batch: tables an outer step averages over.
+      optimiser: of the outer loop.
+      rate: its learning rate.
+      schedule: how the rate falls: not, by a half cosine to 0, linearly to 0, by halves.
+      halve_every: outer steps between halvings, where schedule is halving.
+      clip: largest norm of the outer gradient; None: not clipped.
+
+    Returns:
+      An `Experiment`.
+    """
+    if not 2 <= fewest <= support:
+        raise ConfigError("fewest", fewest, f"an integer from 2 to support, {support}")
+    real = target == "values"
+    sizes = dict(support=(fewest, support), queries=queries, columns=columns)
+    task = prior(**sizes, classes=None if real else classes)
+    borders = None
+    if real:
+        # always the same ones: a run that goes on has the bars that it began with
+        borders = tuple(tasks.target_quantiles(task, jax.random.key(0), bars=bars))
+    learner = learners.prior_fitted_network(
+        classes=classes,
+        borders=borders,
+        width=width,
+        depth=depth,
+        heads=heads,
+        expansion=expansion,
+    )
+    return Experiment(
+        learner,
+        Tasks(task, None, task),
+        outer(optimiser, rate, schedule, steps, halve_every, clip),
+        steps,
+        batch,
+        facts={"learner": "prior_fitted_network", "dataset": "drawn tables"},
+        title=f"prior-fitted network, {target} of drawn tables",
+        defaults={"episodes": 500},
+    )
+
+
+@method(learners.prior_fitted_network, hide=("borders",))
+def prior_fitted_network(room: Room, /, **options) -> Method:
+    """A prior-fitted network: trained on drawn tables, it reads a new one whole.
+
+    Args:
+      classes: the most classes.
+      width: of a token.
+      depth: blocks.
+      heads: of every attention.
+      expansion: hidden width of the perceptrons, in units of width.
+      chunk: queries answered at a time.
+    """
+    raise ConfigError(
+        "learner",
+        "prior_fitted_network",
+        "a recipe of tables: jaxmeta train tabular-pfn",
+    )
