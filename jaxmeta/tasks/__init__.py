@@ -25,7 +25,7 @@ from jaxmeta.tasks.semi import semi_supervised as semi_supervised
 from jaxmeta.tasks.sine_or_line import sine_or_line as sine_or_line
 from jaxmeta.tasks.sinusoid import sinusoid as sinusoid
 from jaxmeta.tasks.stream import stream as stream
-from jaxmeta.tasks.within_groups import within_groups as within_groups
 from jaxmeta.tasks.structural_causal import structural_causal as structural_causal
 from jaxmeta.tasks.tables import target_quantiles as target_quantiles
 from jaxmeta.tasks.tree_ensemble import tree_ensemble as tree_ensemble
+from jaxmeta.tasks.within_groups import within_groups as within_groups
