@@ -58,10 +58,10 @@ def table_of(
     Returns:
       HTML.
     """
-    tags = [str(i + 1) for i in range(len(names))] if numbered else names
-    rows = (
-        [f"{t}. {n}" for t, n in zip(tags, names, strict=True)] if numbered else names
-    )
+    tags, rows, kind = names, names, "mistakes"
+    if numbers is not None:
+        tags, kind = [str(i) for i in numbers], "mistakes numbered"
+        rows = [f"{tag}. {name}" for tag, name in zip(tags, names, strict=True)]
     heads = "".join(f"<th>{page.name(tag)}</th>" for tag in tags)
     body = "".join(
         f"<tr><th>{page.name(name)}</th>"
