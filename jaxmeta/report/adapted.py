@@ -68,7 +68,7 @@ def write_adapted(file: Path, found: Adapted) -> None:
 
 def _hero(found: Adapted) -> str:
     n, m, ways = len(found.support), len(found.query), len(found.names)
-    title = f"{m} photographs, by {n} of {ways} classes"
+    title = f"{m} photographs, told apart by {n} examples of {ways} classes"
     how = f"Features of {found.facts['backbone']}, head {found.head}; nothing was trained."
     facts = {
         "classes": ways,
@@ -148,7 +148,8 @@ def _confused(found: Adapted) -> str:
         wrong = counts.sum(1) + counts.sum(0) - 2 * np.diag(counts)
         shown = np.sort(np.argsort(-wrong, kind="stable")[:MOST_CLASSES])
         text += f" The {MOST_CLASSES} of {len(found.names)} classes with most mistakes."
-    table = table_of([found.names[c] for c in shown], counts[shown][:, shown])
+    names = [found.names[c] for c in shown]
+    table = table_of(names, counts[shown][:, shown], numbers=shown + 1)
     return page.section("Confusion", text, table)
 
 
@@ -172,16 +173,14 @@ def _map(found: Adapted) -> str:
     text = (
         "Features of support (rings) and queries (dots) on their first two principal "
         f"components, which hold {100 * share:.0f} % of the variance: what lies together "
-        "here may lie apart in the other directions."
+        "here may lie apart in the other directions. A number is the mean of a class."
     )
     said = found.sure.argmax(1)
     labels = said if found.true is None else found.true
     if found.true is not None:
         text += " A cross is a query that was taken for another class."
     draw = _draw(found, at, others, labels, labels != said)
-    return page.section(
-        "Map", text, drawn(draw, (9, 6.2), "features in two dimensions")
-    )
+    return page.section("Map", text, drawn(draw, (9, 7), "features in two dimensions"))
 
 
 def _draw(found: Adapted, at, others, labels, wrong) -> Draw:
@@ -196,15 +195,18 @@ def _draw(found: Adapted, at, others, labels, wrong) -> Draw:
         for c, name in enumerate(found.names):
             colour, mine = colours(c), found.labels == c
             look = {"facecolors": "none", "edgecolors": [colour], "linewidths": 1.8}
-            axis.scatter(*at[mine].T, s=70, **look)
+            axis.scatter(*at[mine].T, s=70, label=f"{c + 1}. {plain(name)}", **look)
             asked = labels == c
             axis.scatter(*others[asked & ~wrong].T, s=14, color=[colour], alpha=0.8)
             axis.scatter(*others[asked & wrong].T, s=30, color=[colour], marker="x")
-            if ways <= MOST_NAMED:
-                x, y = at[mine].mean(0)
-                axis.text(x, y, plain(name), fontsize=8, ha="center", va="center")
+            # the number at the mean: colours of twenty classes are not told apart
+            axis.text(*at[mine].mean(0), str(c + 1), fontsize=11, weight="bold",
+                      color=theme.ink, ha="center", va="center")  # fmt: skip
         axis.set(xlabel="first component", ylabel="second component")
         axis.set(xticks=[], yticks=[])
+        if ways <= MOST_NAMED:
+            place = {"loc": "outside lower center", "ncols": 3, "fontsize": 8}
+            figure.legend(*axis.get_legend_handles_labels(), **place)
 
     return draw
 

@@ -44,15 +44,31 @@ def confused(task: Classified) -> str:
     return page.section("Mistakes", text, table)
 
 
-def table_of(names: Sequence[str], counts: np.ndarray) -> str:
-    """Counts of what was said as a table: a row is a class, a column what was said."""
-    heads = "".join(f"<th>{page.name(name)}</th>" for name in names)
+def table_of(
+    names: Sequence[str], counts: np.ndarray, *, numbers: Sequence[int] | None = None
+) -> str:
+    """Counts of what was said as a table: a row is a class, a column what was said.
+
+    Args:
+      names: of the classes.
+      counts: `[c, c]`.
+      numbers: of the classes: before the name in a row, and alone over a column, so that
+        many long names have room.
+
+    Returns:
+      HTML.
+    """
+    tags, rows, kind = names, names, "mistakes"
+    if numbers is not None:
+        tags, kind = [str(i) for i in numbers], "mistakes numbered"
+        rows = [f"{tag}. {name}" for tag, name in zip(tags, names, strict=True)]
+    heads = "".join(f"<th>{page.name(tag)}</th>" for tag in tags)
     body = "".join(
         f"<tr><th>{page.name(name)}</th>"
         f"{''.join(_cell(n, counts.max()) for n in row)}</tr>"
-        for name, row in zip(names, counts, strict=True)
+        for name, row in zip(rows, counts, strict=True)
     )
-    return f'<table class="mistakes"><tr><th></th>{heads}</tr>{body}</table>'
+    return f'<table class="{kind}"><tr><th></th>{heads}</tr>{body}</table>'
 
 
 def _cell(count: int, most: int) -> str:

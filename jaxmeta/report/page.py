@@ -53,6 +53,9 @@ figure img { width: 100%; border: 1px solid var(--line); border-radius: 4px }
 .mistakes td { min-width: 5.5rem; text-align: center; border: 1px solid var(--line);
   padding: .3rem; vertical-align: middle;
   background: color-mix(in srgb, var(--accent) var(--part, 0%), transparent) }
+.numbered td, .numbered th { min-width: 2.4rem; text-align: center }
+.numbered th:first-child { min-width: 13rem; max-width: 20rem; text-align: left }
+.wrap figure { width: 6.3rem }
 """
 
 
