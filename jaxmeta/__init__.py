@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from jaxmeta.learners import cavia as cavia
     from jaxmeta.learners import cnp as cnp
     from jaxmeta.learners import imaml as imaml
+    from jaxmeta.learners import logistic_regression as logistic_regression
     from jaxmeta.learners import lstm_meta_learner as lstm_meta_learner
     from jaxmeta.learners import maml as maml
     from jaxmeta.learners import maml_plus_plus as maml_plus_plus
@@ -65,6 +66,7 @@ if TYPE_CHECKING:
     from jaxmeta.learners import reptile as reptile
     from jaxmeta.learners import simple_shot as simple_shot
     from jaxmeta.learners import snail as snail
+    from jaxmeta.learners import tip_adapter as tip_adapter
     from jaxmeta.train import Evaluation as Evaluation
     from jaxmeta.train import Trainer as Trainer
     from jaxmeta.train import TrainState as TrainState

@@ -1,4 +1,4 @@
-"""The command line: `jaxmeta train | evaluate | adapt | compare | export | list | new`.
+"""The command line: `jaxmeta train | evaluate | adapt | embed | compare | export | ...`.
 
 Whatever is wrong with the input ends in exit status 2 and one line on stderr: which
 field, what it got, what it wants. What is wrong in the user's own file is shown as Python
@@ -7,14 +7,22 @@ shows it. JAX is not touched before the input has been read.
 
 import os
 import sys
-import traceback
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from jaxmeta.runs.errors import ConfigError, RunError, did_you_mean, one_line
-from jaxmeta.runs.options import Option, own_options
+from jaxmeta.runs.options import REQUIRED, Option, own_options
+from jaxmeta.runs.own_errors import in_their_words
 from jaxmeta.runs.registry import Files
+from jaxmeta.runs.usage import (
+    adapt_options,
+    compare_options,
+    embed_options,
+    evaluate_options,
+    export_options,
+    photograph_options,
+)
 from jaxmeta.runs.words import Words, read, show, split
 
 HELP = """\
@@ -26,6 +34,8 @@ jaxmeta: learn from many tasks, so that a new one needs a handful of examples.
   jaxmeta train --fork RUN [--option value ...] another run that starts where RUN is
   jaxmeta evaluate RUN [--episodes 10000] [--ways 20 --shots 5]
   jaxmeta adapt RUN --support DIR --query DIR   classify your own images
+  jaxmeta adapt --backbone FILE --support DIR --query DIR   photographs, no training
+  jaxmeta embed --backbone FILE --data DIR --out FILE.npz   their features
   jaxmeta compare RUN RUN ...                   the same episodes, in pairs; a page
   jaxmeta export RUN [--out DIR]                parameters and program, for elsewhere
   jaxmeta list                                  recipes, learners, data sets
@@ -35,57 +45,6 @@ Without a recipe, train runs glyphs-protonet-5w1s: no download, about a minute.
 `jaxmeta train RECIPE --help` shows its options. A run of FILE.py:FUNCTION is evaluated,
 adapted, compared, exported with the same FILE.py:FUNCTION after the run.
 """
-
-
-def evaluate_options(*, episodes: int = 10_000) -> None:
-    """Test a trained run on more episodes, or on others: --ways 20 --shots 5.
-
-    The first episodes are those of the run's own test; all runs see the same ones. Any
-    option of the recipe may be another one, as long as the trained parameters fit.
-
-    Args:
-      episodes: test episodes; the interval narrows with the root of their number.
-    """
-
-
-def adapt_options(
-    *, support: str, query: str, invert: bool | None = None, json: bool = False
-) -> None:
-    """Classify images by a few examples of each class.
-
-    Writes a line for each query image: path, class, probability, with tabs between. If
-    the query images lie in folders named like the classes, the accuracy follows on
-    stderr.
-
-    Args:
-      support: folder with the examples: <class>/*.png or .jpg.
-      query: folder with the images to classify: *.png, or <class>/*.png.
-      invert: turn dark on light into light on dark; None: as in training, or by looking.
-      json: write one JSON object with all probabilities.
-    """
-
-
-def export_options(*, out: str | None = None) -> None:
-    """Write a trained run as files that other programs can use.
-
-    parameters.safetensors, predict.stablehlo (adapt and predict, by jax.export) and
-    export.json, which says what the program takes.
-
-    Args:
-      out: folder to write to; None: exported/ in the run folder.
-    """
-
-
-def compare_options(*, episodes: int = 1000, out: str = "comparison") -> None:
-    """Test runs on the same episodes; differences in pairs, with their intervals.
-
-    The first run is the one that the others are compared with. Runs on other tasks, and
-    transductive beside inductive ones, are refused.
-
-    Args:
-      episodes: test episodes.
-      out: folder to write comparison.json and comparison.html to.
-    """
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -117,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             warnings.showwarning = _show_warning
             return COMMANDS[words[0]](parts, files)
     except ConfigError as error:
-        if error.__cause__ is not None and _in_their_words(error.__cause__, files):
+        if error.__cause__ is not None and in_their_words(error.__cause__, files):
             return 1  # it is about what the user's own file raised
         return _fail(error, 2)
     except RunError as error:
@@ -129,30 +88,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
-        if not _in_their_words(error, files):
+        if not in_their_words(error, files):
             raise
         return 1
-
-
-def _in_their_words(error: BaseException, files: Files) -> bool:
-    """Shows an error of the user's own file as Python does, without our frames."""
-    kept = [
-        frame
-        for frame in traceback.extract_tb(error.__traceback__)
-        if frame.filename in files.paths
-    ]
-    own = isinstance(error, SyntaxError) and error.filename in files.paths
-    if not kept and not own:
-        return False
-    if kept:
-        print("Traceback (most recent call last):", file=sys.stderr)
-        print("".join(traceback.format_list(kept)), end="", file=sys.stderr)
-    notes = getattr(error, "__notes__", [])
-    if notes:  # JAX's, of the frames of its own that it has left out
-        error.__notes__ = [n for n in notes if "JAX_TRACEBACK_FILTERING" not in n]
-    said = traceback.format_exception_only(type(error), error)
-    print("".join(said), end="", file=sys.stderr)
-    return True
 
 
 def _train(words: Words, files: Files) -> int:
@@ -225,7 +163,13 @@ def _evaluate(words: Words, files: Files) -> int:
 
 def _adapt(words: Words, files: Files) -> int:
     if words.help:
-        return _help_of(adapt_options, "adapt RUN --support DIR --query DIR")
+        _help_of(adapt_options, "adapt RUN --support DIR --query DIR")
+        print()
+        return _help_of(
+            photograph_options, "adapt --backbone FILE --support DIR --query DIR"
+        )
+    if "backbone" in words.said:
+        return _adapt_photographs(words)
     from jaxmeta.runs.adapt import adapt
     from jaxmeta.runs.cache import enable_cache
 
@@ -239,6 +183,50 @@ def _adapt(words: Words, files: Files) -> int:
         run, _path(said["support"]), _path(said["query"]), said.get("invert"),
         as_json=said.get("json", False), say=_say, note=_note,
     )  # fmt: skip
+    return 0
+
+
+def _photographs(words: Words, function: Callable, command: str):
+    """The backbone that a command is given, and its other options with their defaults."""
+    from jaxmeta.runs.cache import enable_cache
+    from jaxmeta.runs.photographs import load_backbone
+
+    own = _options(function)
+    said = {name: o.default for name, o in own.items()} | read(words.said, own)
+    for name in (name for name, value in said.items() if value is REQUIRED):
+        raise ConfigError(name, "nothing", own[name].help)
+    if words.names:
+        wants = f"options alone: jaxmeta {command} --backbone FILE ..."
+        raise ConfigError(command, " ".join(words.names), wants)
+    enable_cache()
+    return load_backbone(_path(said.pop("backbone"))), said
+
+
+def _adapt_photographs(words: Words) -> int:
+    backbone, said = _photographs(words, photograph_options, "adapt")
+    from jaxmeta.data.photographs import bar
+    from jaxmeta.runs.photographs import adapt_photographs
+
+    folders = [_path(said.pop(name)) for name in ("support", "query")]
+    said["out"] = _path(said["out"])
+    text = not said.pop("json")
+    adapt_photographs(
+        backbone, *folders, **said, as_text=text, say=_say, note=_note, progress=bar
+    )
+    return 0
+
+
+def _embed(words: Words, files: Files) -> int:
+    if words.help:
+        return _help_of(
+            embed_options, "embed --backbone FILE --data DIR --out FILE.npz"
+        )
+    backbone, said = _photographs(words, embed_options, "embed")
+    from jaxmeta.data.photographs import bar
+    from jaxmeta.runs.photographs import embed_photographs
+
+    where = [_path(said.pop(name)) for name in ("data", "out")]
+    embed_photographs(backbone, *where, **said, note=_note, progress=bar)
     return 0
 
 
@@ -305,6 +293,7 @@ COMMANDS: dict[str, Callable[[Words, Files], int]] = {
     "train": _train,
     "evaluate": _evaluate,
     "adapt": _adapt,
+    "embed": _embed,
     "compare": _compare,
     "export": _export,
     "list": _list,

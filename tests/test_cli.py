@@ -162,7 +162,9 @@ def test_process_refuses(tmp_path):
     assert refused.stderr == "jaxmeta: ways: got 'x', wants an integer\n"
 
 
-COMMANDS = ("train", "evaluate", "adapt", "compare", "export", "list", "new")
+COMMANDS = (
+    "train", "evaluate", "adapt", "embed", "compare", "export", "list", "new"
+)  # fmt: skip
 
 
 def test_help(capsys):

@@ -14,10 +14,14 @@ from jaxmeta.data.cifar import fc100 as fc100
 from jaxmeta.data.download import download as download
 from jaxmeta.data.duplicates import Duplicate as Duplicate
 from jaxmeta.data.duplicates import find_duplicates as find_duplicates
+from jaxmeta.data.embedding import embed as embed
 from jaxmeta.data.errors import DataError as DataError
 from jaxmeta.data.folders import image_folder as image_folder
 from jaxmeta.data.folders import image_folder_splits as image_folder_splits
 from jaxmeta.data.folders import list_classes as list_classes
+from jaxmeta.data.grocery import Grocery as Grocery
+from jaxmeta.data.grocery import grocery as grocery
+from jaxmeta.data.grocery import grocery_splits as grocery_splits
 from jaxmeta.data.imagenet import cub as cub
 from jaxmeta.data.imagenet import mini_imagenet as mini_imagenet
 from jaxmeta.data.imagenet import tiered_imagenet as tiered_imagenet
@@ -25,6 +29,9 @@ from jaxmeta.data.images import load_images as load_images
 from jaxmeta.data.manifests import check_manifest as check_manifest
 from jaxmeta.data.manifests import manifest as manifest
 from jaxmeta.data.omniglot import omniglot as omniglot
+from jaxmeta.data.photographs import bar as bar
+from jaxmeta.data.photographs import load_photographs as load_photographs
+from jaxmeta.data.photographs import photographs as photographs
 from jaxmeta.data.reviews import Domain as Domain
 from jaxmeta.data.reviews import amazon_reviews as amazon_reviews
 from jaxmeta.data.reviews import svmlight as svmlight

@@ -1,12 +1,13 @@
 """Image files to uint8 arrays; every file is untrusted."""
 
 import io
+import math
 import struct
 import warnings
 import zlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
@@ -81,7 +82,7 @@ def decode_all(
     with warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         for i, (name, file) in enumerate(files):
-            image = _decode(name, file, (height, width), mode, formats)
+            image = decode(name, file, (height, width), mode, formats)
             out[i] = image.reshape(out.shape[1:])
     return np.invert(out, out=out) if invert else out
 
@@ -94,12 +95,25 @@ def check_size(size: int | tuple[int, int]) -> tuple[int, int]:
     return height, width
 
 
-def _decode(
+class Square(NamedTuple):
+    """What is cut out of a picture, and how it is resized; without one it is stretched.
+
+    Attributes:
+      share: of the shorter side that the square about the centre has.
+      resample: "bilinear", "bicubic" or "lanczos".
+    """
+
+    share: float
+    resample: str
+
+
+def decode(
     name: str,
     file: Path | bytes,
     size: tuple[int, int],
     mode: Mode,
-    formats: tuple[str, ...],
+    formats: tuple[str, ...] = FORMATS,
+    square: Square | None = None,
 ) -> np.ndarray:
     """Decodes one file, or raises a `DataError` which names it."""
     from PIL import Image
@@ -109,12 +123,12 @@ def _decode(
         with Image.open(source, formats=formats) as image:
             if image.format == "PNG":
                 _check_png(file)
-            elif image.width * image.height > MAX_PIXELS:
+            elif square or image.width * image.height > MAX_PIXELS:
                 # A large photograph: the decoder itself halves it, up to three times,
-                # and never holds the whole. Twice the size leaves Lanczos its work.
-                image.draft(image.mode, (2 * size[1], 2 * size[0]))
+                # and never holds the whole. Twice the size leaves the filter its work.
+                image.draft(image.mode, _enough(image.size, size, square))
             if image.width * image.height <= MAX_PIXELS:
-                return np.asarray(_convert(image, size, mode))
+                return np.asarray(_convert(image, size, mode, square))
             reason = f"has {image.width} x {image.height} pixels"
     except FileNotFoundError:
         reason = "is missing"
@@ -130,6 +144,16 @@ def _decode(
         f"image {name}: {reason}, "
         f"wants a whole {' or '.join(formats)} of at most {MAX_PIXELS} pixels"
     )
+
+
+def _enough(
+    whole: tuple[int, int], size: tuple[int, int], square: Square | None
+) -> tuple[int, int]:
+    """Width and height below which a decoder need not halve a picture."""
+    if square is None:
+        return 2 * size[1], 2 * size[0]
+    scale = 2 * max(size) / max(square.share * min(whole), 1)
+    return math.ceil(scale * whole[0]), math.ceil(scale * whole[1])
 
 
 def _check_png(file: Path | bytes) -> None:
@@ -149,7 +173,9 @@ def _check_png(file: Path | bytes) -> None:
                 raise ValueError(f"bad checksum in its {kind.decode('latin1')} chunk")
 
 
-def _convert(image: "Image.Image", size: tuple[int, int], mode: Mode) -> "Image.Image":
+def _convert(
+    image: "Image.Image", size: tuple[int, int], mode: Mode, square: Square | None
+) -> "Image.Image":
     """Turns upright, resizes, puts on white paper and converts, in this order."""
     from PIL import Image, ImageOps
 
@@ -161,8 +187,20 @@ def _convert(image: "Image.Image", size: tuple[int, int], mode: Mode) -> "Image.
         image = image.convert("RGBA")
     elif image.mode not in ("L", "RGB"):
         image = image.convert("L" if image.mode == "1" else "RGB")
-    image = image.resize((size[1], size[0]), Image.Resampling.LANCZOS)
+    if square is None:
+        box, how = None, Image.Resampling.LANCZOS
+    else:
+        box = _centre(image.size, square.share)
+        how = Image.Resampling[square.resample.upper()]
+    image = image.resize((size[1], size[0]), how, box)
     if image.mode == "RGBA":  # after the resize: the big picture is copied once less
         paper = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(paper, image)
     return image.convert(mode)
+
+
+def _centre(size: tuple[int, int], share: float) -> tuple[float, float, float, float]:
+    """Left, top, right and bottom of the square."""
+    half = share * min(size) / 2
+    x, y = size[0] / 2, size[1] / 2
+    return x - half, y - half, x + half, y + half

@@ -30,6 +30,7 @@ from jaxmeta.functional.kernels import median_bandwidth as median_bandwidth
 from jaxmeta.functional.kernels import mmd as mmd
 from jaxmeta.functional.kernels import rbf as rbf
 from jaxmeta.functional.logistic import Linear as Linear
+from jaxmeta.functional.logistic import bounded_logistic as bounded_logistic
 from jaxmeta.functional.logistic import fit_logistic as fit_logistic
 from jaxmeta.functional.memory import MemoryState as MemoryState
 from jaxmeta.functional.memory import access as access

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import optax
 from jax import lax
@@ -102,3 +103,81 @@ def fit_logistic(
     found = lax.while_loop(running, body, first)[0]
     kernel = found.kernel / stiff / spread[:, None]
     return lax.stop_gradient(Linear(kernel, found.bias - mean @ kernel))
+
+
+def bounded_logistic(
+    inputs: Array,
+    targets: Array,
+    weights: Array | None = None,
+    *,
+    l2: float | Array,
+    steps: int = 500,
+    tolerance: float = 1e-5,
+) -> Linear:
+    """The minimum of `fit_logistic` by steps of one matrix that bounds every Hessian.
+
+        V_{k+1} = Y_k - B^-1 grad(Y_k),   B = X^T diag(w) X / 2 + l2 I >= H,   sum w = 1
+
+    with Nesterov's momentum, which starts again where it leads uphill. B is factored
+    once and there is no line search, so that it compiles in a tenth of the time and maps
+    over many small problems; `fit_logistic` is for features of wide ranges. W lies in
+    the span of the inputs: where those are fewer than they are long, it is looked for
+    among their combinations.
+
+    Args:
+      inputs: as of `fit_logistic`.
+      targets: likewise.
+      weights: likewise.
+      l2: likewise, > 0.
+      steps: at most.
+      tolerance: stop where the gradient's norm is below it.
+
+    Returns:
+      A `Linear`, with no derivative.
+
+    References:
+      Böhning 1992, Multinomial logistic regression algorithm,
+      https://doi.org/10.1007/BF00048682; O'Donoghue and Candès 2015, Adaptive Restart
+      for Accelerated Gradient Schemes, arXiv:1204.3982.
+
+    >>> x = jnp.array([[-1.0], [1.0]])
+    >>> bounded_logistic(x, jnp.eye(2), l2=0.1)(x).argmax(-1).tolist()
+    [0, 1]
+    """
+    dtype = jnp.result_type(inputs, targets, float)
+    inputs, targets = (
+        lax.stop_gradient(real_only(jnp.asarray(x, dtype), weights))
+        for x in (inputs, targets)
+    )
+    basis = None
+    if inputs.shape[0] < inputs.shape[1]:
+        basis = jnp.linalg.qr(inputs.T)[0]
+        inputs = inputs @ basis
+    n, d = inputs.shape
+    w = jnp.ones(n, dtype) if weights is None else lax.stop_gradient(weights)
+    total = jnp.sum(w)
+    w = (w / jnp.where(total > 0, total, 1.0))[:, None]
+    x = jnp.concatenate([inputs, jnp.ones((n, 1), dtype)], 1)
+    # the bias is not penalised; without an example nothing else would hold it
+    penalty = jnp.full((d + 1, 1), l2, dtype).at[-1].set(jnp.where(total > 0, 0.0, 1.0))
+    bound = jax.scipy.linalg.cho_factor(x.T @ (w * x) / 2 + jnp.diag(penalty[:, 0]))
+
+    def slope(v):
+        return x.T @ (w * (jax.nn.softmax(x @ v) - targets)) + penalty * v
+
+    def body(carry):
+        v, y, k, _, t = carry
+        g = slope(y)
+        new = y - jax.scipy.linalg.cho_solve(bound, g)
+        k = jnp.where(jnp.sum(g * (new - v)) > 0, 0.0, k + 1)
+        return new, new + k / (k + 3) * (new - v), k, optax.tree.norm(g), t + 1
+
+    def running(carry):
+        return (carry[3] > tolerance) & (carry[4] < steps)
+
+    zero = jnp.zeros((d + 1, targets.shape[1]), dtype)
+    far = jnp.asarray(jnp.inf, dtype)
+    first = (zero, zero, jnp.zeros((), dtype), far, 0)
+    found = lax.while_loop(running, body, first)[0]
+    kernel = found[:-1] if basis is None else basis @ found[:-1]
+    return Linear(kernel, found[-1])

@@ -8,6 +8,9 @@ from jaxmeta.learners.bmaml import bmaml as bmaml
 from jaxmeta.learners.cavia import cavia as cavia
 from jaxmeta.learners.cnp import cnp as cnp
 from jaxmeta.learners.imaml import imaml as imaml
+from jaxmeta.learners.logistic_regression import (
+    logistic_regression as logistic_regression,
+)
 from jaxmeta.learners.lstm_meta_learner import lstm_meta_learner as lstm_meta_learner
 from jaxmeta.learners.maml import anil as anil
 from jaxmeta.learners.maml import boil as boil
@@ -34,6 +37,7 @@ from jaxmeta.learners.relation_network import relation_network as relation_netwo
 from jaxmeta.learners.reptile import reptile as reptile
 from jaxmeta.learners.simple_shot import simple_shot as simple_shot
 from jaxmeta.learners.snail import snail as snail
+from jaxmeta.learners.tip_adapter import tip_adapter as tip_adapter
 
 LEARNERS: dict[str, Callable[..., MetaLearner]] = {
     "maml": maml,
@@ -54,6 +58,8 @@ LEARNERS: dict[str, Callable[..., MetaLearner]] = {
     "metaoptnet": metaoptnet,
     "baseline_plus_plus": baseline_plus_plus,
     "simple_shot": simple_shot,
+    "logistic_regression": logistic_regression,
+    "tip_adapter": tip_adapter,
     "cnp": cnp,
     "mann": mann,
     "snail": snail,

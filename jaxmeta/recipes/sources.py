@@ -115,6 +115,17 @@ def cub(*, data: str | None = None, size: int = 84) -> Source:
     return _photographs("CUB", readers.cub, data, size, resize=True)
 
 
+def grocery(*, data: str | None = None, size: int = 144) -> Source:
+    """81 products photographed in shops, 45/15/21: --data FOLDER.
+
+    Args:
+      data: folder with train.zip, val.zip and test.zip of Grocery Store.
+      size: side of the images in pixels.
+    """
+    name, read = "Grocery Store", readers.grocery_splits
+    return _photographs(name, read, data, size, resize=True)
+
+
 def folder(
     *,
     data: str | None = None,
@@ -323,7 +334,16 @@ def existing(data: str | None, wants: str, *, file=False) -> Path:
 SOURCES = {
     f.__name__: f
     for f in (
-        *(glyphs, omniglot, cifar_fs, fc100, mini_imagenet, tiered_imagenet, cub),
+        *(
+            glyphs,
+            omniglot,
+            cifar_fs,
+            fc100,
+            mini_imagenet,
+            tiered_imagenet,
+            cub,
+            grocery,
+        ),
         *(own, folder, npz, tfds),
     )
 }

@@ -1,5 +1,7 @@
 """What was taken for what: in an episode, and class by class over the test."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from jaxmeta.report import page
@@ -38,14 +40,19 @@ def confused(task: Classified) -> str:
     )
     if len(shown) < len(task.present):
         text += f" The first {len(shown)} of {len(task.present)} classes."
-    heads = "".join(f"<th>{page.name(task.names[c])}</th>" for c in shown)
-    body = "".join(
-        f"<tr><th>{page.name(task.names[c])}</th>"
-        f"{''.join(_cell(n, counts.max()) for n in row)}</tr>"
-        for c, row in zip(shown, counts, strict=True)
-    )
-    table = f'<table class="mistakes"><tr><th></th>{heads}</tr>{body}</table>'
+    table = table_of([task.names[c] for c in shown], counts)
     return page.section("Mistakes", text, table)
+
+
+def table_of(names: Sequence[str], counts: np.ndarray) -> str:
+    """Counts of what was said as a table: a row is a class, a column what was said."""
+    heads = "".join(f"<th>{page.name(name)}</th>" for name in names)
+    body = "".join(
+        f"<tr><th>{page.name(name)}</th>"
+        f"{''.join(_cell(n, counts.max()) for n in row)}</tr>"
+        for name, row in zip(names, counts, strict=True)
+    )
+    return f'<table class="mistakes"><tr><th></th>{heads}</tr>{body}</table>'
 
 
 def _cell(count: int, most: int) -> str:

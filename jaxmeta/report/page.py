@@ -42,7 +42,7 @@ th { color: var(--soft) }
 .episode td, .episode th { border: 0; padding: .25rem 1.4rem .25rem 0;
   vertical-align: middle } .episode th { max-width: 11rem }
 .episode th:first-child, .mistakes th { min-width: 5.5rem; overflow-wrap: break-word }
-.episode td > div { display: flex; gap: .55rem }
+.episode td > div, .wrap { display: flex; gap: .55rem } .wrap { flex-wrap: wrap }
 figure { margin: 0; width: 4.4rem; flex: none; font-size: .74rem; line-height: 1.25 }
 figure img { width: 100%; border: 1px solid var(--line); border-radius: 4px }
 .sharp { image-rendering: pixelated } figcaption { margin-top: .15rem }

@@ -52,7 +52,7 @@ def _grid(task: Classified, ink: bool) -> str:
     for c in shown:
         mine, asked = np.flatnonzero(given == c), np.flatnonzero(task.true == c)
         cut |= len(mine) > MOST_SHOTS or len(asked) > MOST_QUERIES
-        left = "".join(_image(support[i], "") for i in mine[:MOST_SHOTS])
+        left = "".join(figure_of(support[i], "") for i in mine[:MOST_SHOTS])
         right = "".join(_asked(task, i, query[i]) for i in asked[:MOST_QUERIES])
         name = page.name(task.names[c])
         body.append(
@@ -72,13 +72,14 @@ def _asked(task: Classified, i: int, pixels: np.ndarray) -> str:
     said, true = task.said[i], task.true[i]
     sure = "" if task.sure is None else f" {100 * task.sure[i]:.0f}&nbsp;%"
     if said < 0:
-        return _image(pixels, "wrong", "✗ nan")
+        return figure_of(pixels, "wrong", "✗ nan")
     if said == true:
-        return _image(pixels, "right", f"✓{sure}")
-    return _image(pixels, "wrong", f"✗ {page.name(task.names[said])}{sure}")
+        return figure_of(pixels, "right", f"✓{sure}")
+    return figure_of(pixels, "wrong", f"✗ {page.name(task.names[said])}{sure}")
 
 
-def _image(pixels: np.ndarray, kind: str, caption: str = "") -> str:
+def figure_of(pixels: np.ndarray, kind: str, caption: str = "") -> str:
+    """A small picture with a frame, "right", "wrong" or none, and words below it."""
     sharp = ' class="sharp"' if max(pixels.shape[:2]) < 64 else ""
     image = f'<img{sharp} alt="" src="{page.inline(encoded(pixels))}">'
     caption = f"<figcaption>{caption}</figcaption>" if caption else ""

@@ -14,7 +14,6 @@ from jaxmeta.criteria import as_criterion
 from jaxmeta.data import DataError
 from jaxmeta.runs import keys
 from jaxmeta.runs.errors import ConfigError, RunError
-from jaxmeta.runs.reader import Reader
 from jaxmeta.runs.run import Run
 
 TOGETHER = 256  # queries predicted in one call, at most
@@ -76,9 +75,9 @@ def adapt(
             "has; with arrays, in Python: run.learner.adapt, run.learner.predict)"
         )
         raise ConfigError("run", run.path, wants)
-    classes = _classes("support", Path(support))
+    classes = classes_in("support", Path(support))
     _check_ways(run, classes)
-    asked = _queries(reader, Path(query), classes)
+    asked = asked_in(reader.suffixes, Path(query), classes)
     notes: list[str] = []
     examples = [p for paths in classes.values() for p in paths]
     try:
@@ -109,6 +108,21 @@ def adapt(
         raise RunError(f"{run.path}: predictions are NaN, its parameters are no use")
 
     names = list(classes)
+    found, accuracy = predictions(names, asked, outputs)
+    if as_json:
+        say(as_json_text({"run": str(run.path)}, names, found, accuracy, notes))
+        return found
+    for one in found:
+        say(f"{one.path}\t{one.label}\t{one.probability:.4f}")
+    if accuracy is not None:
+        note(f"accuracy {100 * accuracy:.2f} % of {len(found)} files")
+    return found
+
+
+def predictions(
+    names: list[str], asked: list[tuple[Path, str | None]], outputs: np.ndarray
+) -> tuple[list[Prediction], float | None]:
+    """Probabilities `[n, c]` as records, and the accuracy where the classes are known."""
     found = [
         Prediction(
             file,
@@ -118,21 +132,14 @@ def adapt(
         )
         for (file, _), row in zip(asked, outputs, strict=True)
     ]
-    truth = [name for _, name in asked]
-    right = sum(p.label == t for p, t in zip(found, truth, strict=True))
-    if as_json:
-        accuracy = None if truth[0] is None else right / len(found)
-        say(_as_json(run.path, names, found, accuracy, notes))
-        return found
-    for one in found:
-        say(f"{one.path}\t{one.label}\t{one.probability:.4f}")
-    if truth[0] is not None:
-        note(f"accuracy {100 * right / len(found):.2f} % of {len(found)} files")
-    return found
+    if asked[0][1] is None:
+        return found, None
+    right = [p.label == t for p, (_, t) in zip(found, asked, strict=True)]
+    return found, float(np.mean(right))
 
 
-def _as_json(
-    run: Path,
+def as_json_text(
+    facts: dict[str, object],
     names: list[str],
     found: list[Prediction],
     accuracy: float | None,
@@ -149,7 +156,7 @@ def _as_json(
         for one in found
     ]
     value = {
-        "run": str(run),
+        **facts,
         "classes": names,
         "notes": notes,
         "accuracy": accuracy,
@@ -158,7 +165,7 @@ def _as_json(
     return json.dumps(value, indent=2)
 
 
-def _classes(field: str, root: Path) -> dict[str, list[Path]]:
+def classes_in(field: str, root: Path) -> dict[str, list[Path]]:
     """Class -> files."""
     try:
         return data.list_classes(root)
@@ -188,8 +195,8 @@ def _check_together(run: Run, queries: int, note: Callable[[str], None]) -> None
     note(f"transductive: {why}; a prediction changes with the company it is in")
 
 
-def _queries(
-    reader: Reader, root: Path, classes: dict[str, list[Path]]
+def asked_in(
+    suffixes: tuple[str, ...], root: Path, classes: dict[str, list[Path]]
 ) -> list[tuple[Path, str | None]]:
     """The files to classify, with their class where a folder tells it."""
     if not root.is_dir():
@@ -197,13 +204,13 @@ def _queries(
     flat = sorted(
         p
         for p in root.iterdir()
-        if p.suffix.lower() in reader.suffixes and not p.name.startswith(".")
+        if p.suffix.lower() in suffixes and not p.name.startswith(".")
     )
     if flat:
         return [(p, None) for p in flat]
     if not any(p.is_dir() for p in root.iterdir()):
         raise ConfigError("query", f"{root} without a file", "*.png or <class>/*.png")
-    labelled = _classes("query", root)
+    labelled = classes_in("query", root)
     for name in labelled:
         if name not in classes:
             wants = f"the classes of support: {', '.join(classes)}"

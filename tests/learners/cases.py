@@ -117,6 +117,16 @@ CASES: dict[str, Case] = {
     "simple_shot": Case(
         lambda head, body: jm.simple_shot(body()), checks=dict(metric_learner=True)
     ),
+    "logistic_regression": Case(
+        # a minimum is as exact as where the search stops, and the solve behind it
+        lambda head, body: jm.logistic_regression(
+            body(), l2=0.1, tolerance=1e-12, solve=40
+        ),
+        checks=dict(metric_learner=True),
+    ),
+    "tip_adapter": Case(
+        lambda head, body: jm.tip_adapter(body()), checks=dict(metric_learner=True)
+    ),
     "cnp": Case(
         lambda head, body: jm.cnp(body(), head(2), min_std=0.01),
         task=jm.tasks.sinusoid(5, 5),

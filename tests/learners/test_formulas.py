@@ -69,6 +69,13 @@ FORMULAS = {  # a learner on raw inputs, and the same by hand
         jm.baseline_plus_plus(FLAT, steps=0, scale=4.0),
         lambda: 4.0 * unit(Q) @ unit(Y.T @ X / Y.sum(0)[:, None]).T,
     ),
+    "tip-adapter, alpha, beta and scale": (
+        jm.tip_adapter(FLAT, alpha=2.0, beta=3.0, scale=4.0),
+        lambda: (
+            4.0 * unit(Q) @ unit(Y.T @ unit(X)).T
+            + 2.0 * np.exp(-3.0 * (1 - unit(Q) @ unit(X).T)) @ Y
+        ),
+    ),
     "simple shot, T": (
         jm.simple_shot(FLAT, normalise="l2", temperature=0.2),
         lambda: (

@@ -67,6 +67,8 @@ DEFAULTS = [
     (jm.metaoptnet, dict(C=0.1, scale=1.0)),
     # Chen et al. 2019, appendix A4: 100 steps
     (jm.baseline_plus_plus, dict(steps=100, scale=10.0)),
+    # Zhang et al. 2022, the released configuration of ImageNet
+    (jm.tip_adapter, dict(alpha=1.0, beta=5.5)),
     # Wang et al. 2019, section 3
     (jm.simple_shot, dict(normalise="cl2n", momentum=0.99)),
 ]  # fmt: skip

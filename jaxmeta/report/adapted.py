@@ -1,0 +1,225 @@
+"""report.html of photographs that were classified without training: a page to look at."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jaxmeta.report import page
+from jaxmeta.report.classes import MOST_CLASSES, confusion, table_of
+from jaxmeta.report.figures import Draw, drawn, plain
+from jaxmeta.report.pictures import figure_of
+
+MOST_SHOWN, MOST_SHOTS, MOST_HARD = 20, 5, 24
+MOST_NAMED = 30
+"""Classes up to which the map names them."""
+
+
+class Adapted(NamedTuple):
+    """What was learned from, what was asked, and what was said.
+
+    Attributes:
+      names: of the classes.
+      support: uint8 `[n, h, w, 3]`.
+      labels: of the support, `[n]`.
+      query: uint8 `[m, h, w, 3]`.
+      paths: of the queries.
+      true: their classes, `[m]`, or `None` where nobody has said.
+      sure: probabilities `[m, c]`.
+      known: features of the support, as the head was given them, `[n, d]`.
+      asked: of the queries, `[m, d]`.
+      head: the one that was used.
+      tried: head -> leave-one-out accuracy, `None` where there is none.
+      left_out: support pictures that were left out in turn.
+      facts: for the foot of the page.
+    """
+
+    names: Sequence[str]
+    support: np.ndarray
+    labels: np.ndarray
+    query: np.ndarray
+    paths: Sequence[str]
+    true: np.ndarray | None
+    sure: np.ndarray
+    known: np.ndarray
+    asked: np.ndarray
+    head: str
+    tried: Mapping[str, float | None]
+    left_out: int
+    facts: Mapping[str, Any]
+
+
+def write_adapted(file: Path, found: Adapted) -> None:
+    """Writes the page.
+
+    Args:
+      file: report.html.
+      found: what was done.
+    """
+    parts = [_hero(found), _support(found), _hardest(found)]
+    if found.true is not None:
+        parts.append(_confused(found))
+    parts += [_map(found), _heads(found)]
+    about = "Also in result.json, with all probabilities."
+    parts.append(page.section("How", about, page.table(found.facts)))
+    page.write(file, page.page("photographs - jaxmeta", parts))
+
+
+def _hero(found: Adapted) -> str:
+    n, m, ways = len(found.support), len(found.query), len(found.names)
+    title = f"{m} photographs, by {n} of {ways} classes"
+    how = f"Features of {found.facts['backbone']}, head {found.head}; nothing was trained."
+    facts = {
+        "classes": ways,
+        "support": n,
+        "queries": m,
+        "chance": f"{100 / ways:.1f} %",
+    }
+    if found.true is None:
+        sure = 100 * found.sure.max(1).mean()
+        text = (
+            "mean probability of the class that was said: nobody has said the true ones"
+        )
+        return page.hero(title, how, f"{sure:.1f} %", "", text, facts, "")
+    right = found.sure.argmax(1) == found.true
+    half = 196 * np.sqrt(right.mean() * (1 - right.mean()) / m)
+    text = "of the queries are right; 95 % interval over the pictures"
+    value, interval = f"{100 * right.mean():.1f} %", f"± {half:.1f}"
+    return page.hero(title, how, value, interval, text, facts, "")
+
+
+def _support(found: Adapted) -> str:
+    """A row a class."""
+    body = []
+    for c, name in list(enumerate(found.names))[:MOST_SHOWN]:
+        mine = np.flatnonzero(found.labels == c)
+        images = "".join(figure_of(found.support[i], "") for i in mine[:MOST_SHOTS])
+        more = len(mine) - MOST_SHOTS
+        end = f"<td>and {more} more</td>" if more > 0 else "<td></td>"
+        body.append(
+            f"<tr><th>{page.name(name)}</th><td><div>{images}</div></td>{end}</tr>"
+        )
+    table = f'<table class="episode">{"".join(body)}</table>'
+    if len(found.names) > MOST_SHOWN:
+        table += page.note(f"The first {MOST_SHOWN} of {len(found.names)} classes.")
+    return page.section("Support", "What it was given, as the network sees it.", table)
+
+
+def hardest(found: Adapted) -> np.ndarray:
+    """Queries in order: the surest mistakes first, then the least sure of the rest."""
+    order = np.sort(found.sure, 1)
+    margin = order[:, -1] - order[:, -2]
+    if found.true is None:
+        return np.argsort(margin)
+    wrong = found.sure.argmax(1) != found.true
+    return np.argsort(np.where(wrong, -1 - margin, margin), kind="stable")
+
+
+def _hardest(found: Adapted) -> str:
+    shown = hardest(found)[:MOST_HARD]
+    images = []
+    for i in shown:
+        said = int(found.sure[i].argmax())
+        sure = f"{100 * found.sure[i, said]:.0f}&nbsp;%"
+        name = page.name(found.names[said])
+        if found.true is None:
+            kind, caption = "", f"{name} {sure}"
+        elif said == found.true[i]:
+            kind, caption = "right", f"✓ {name} {sure}"
+        else:
+            true = page.name(found.names[found.true[i]])
+            kind, caption = "wrong", f"✗ {name} {sure}, is {true}"
+        images.append(figure_of(found.query[i], kind, caption))
+    text = "Mistakes, the surest first; then those that were least sure."
+    if found.true is None:
+        text = "Those that were least sure."
+    if len(found.query) > len(shown):
+        text += f" {len(shown)} of {len(found.query)}."
+    body = f'<div class="wrap">{"".join(images)}</div>'
+    return page.section("Hardest queries", text, body)
+
+
+def _confused(found: Adapted) -> str:
+    counts = confusion(found.true, found.sure.argmax(1), len(found.names))
+    shown = np.arange(len(found.names))
+    text = "A row is a class, a column what was said."
+    if len(shown) > MOST_CLASSES:
+        wrong = counts.sum(1) + counts.sum(0) - 2 * np.diag(counts)
+        shown = np.sort(np.argsort(-wrong, kind="stable")[:MOST_CLASSES])
+        text += f" The {MOST_CLASSES} of {len(found.names)} classes with most mistakes."
+    table = table_of([found.names[c] for c in shown], counts[shown][:, shown])
+    return page.section("Confusion", text, table)
+
+
+def plane(known: np.ndarray, asked: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+    """Both on the two directions in which they vary most, and the share of it.
+
+    >>> points, others, share = plane(np.eye(3)[:2], np.eye(3)[2:])
+    >>> points.shape, others.shape, round(share, 3)
+    ((2, 2), (1, 2), 1.0)
+    """
+    both = np.concatenate([known, asked]).astype(float)
+    both -= both.mean(0)
+    u, s, _ = np.linalg.svd(both, full_matrices=False)
+    share = float((s[:2] ** 2).sum() / max((s**2).sum(), 1e-300))
+    at = u[:, :2] * s[:2]
+    return at[: len(known)], at[len(known) :], share
+
+
+def _map(found: Adapted) -> str:
+    at, others, share = plane(found.known, found.asked)
+    text = (
+        "Features of support (rings) and queries (dots) on their first two principal "
+        f"components, which hold {100 * share:.0f} % of the variance: what lies together "
+        "here may lie apart in the other directions."
+    )
+    said = found.sure.argmax(1)
+    labels = said if found.true is None else found.true
+    if found.true is not None:
+        text += " A cross is a query that was taken for another class."
+    draw = _draw(found, at, others, labels, labels != said)
+    return page.section(
+        "Map", text, drawn(draw, (9, 6.2), "features in two dimensions")
+    )
+
+
+def _draw(found: Adapted, at, others, labels, wrong) -> Draw:
+    def draw(figure, theme):
+        from matplotlib import colormaps
+
+        axis = figure.subplots()
+        ways = len(found.names)
+        colours = (
+            colormaps["tab20"] if ways <= 20 else colormaps["hsv"].resampled(ways + 1)
+        )
+        for c, name in enumerate(found.names):
+            colour, mine = colours(c), found.labels == c
+            look = {"facecolors": "none", "edgecolors": [colour], "linewidths": 1.8}
+            axis.scatter(*at[mine].T, s=70, **look)
+            asked = labels == c
+            axis.scatter(*others[asked & ~wrong].T, s=14, color=[colour], alpha=0.8)
+            axis.scatter(*others[asked & wrong].T, s=30, color=[colour], marker="x")
+            if ways <= MOST_NAMED:
+                x, y = at[mine].mean(0)
+                axis.text(x, y, plain(name), fontsize=8, ha="center", va="center")
+        axis.set(xlabel="first component", ylabel="second component")
+        axis.set(xticks=[], yticks=[])
+
+    return draw
+
+
+def _heads(found: Adapted) -> str:
+    rows = {
+        name + (" (used)" if name == found.head else ""): (
+            "not known" if accuracy is None else f"{100 * accuracy:.1f} %"
+        )
+        for name, accuracy in found.tried.items()
+    }
+    text = (
+        f"Right of {found.left_out} support pictures, each left out in turn. The best of "
+        "several is a little better here than on new pictures."
+    )
+    if not found.left_out:
+        text = "With one picture a class none can be left out."
+    return page.section("Heads", text, page.table(rows))

@@ -1,0 +1,112 @@
+"""The options of the commands but `train`, as signatures: what their help is made of.
+
+Nothing here is called. JAX is not imported, so that help is shown at once.
+"""
+
+from typing import Literal
+
+Head = Literal[
+    "auto", "protonet", "ridge", "logistic", "svm", "matching", "tip_adapter"
+]
+"""The names of `jaxmeta.runs.heads.heads()`, and "auto"."""
+
+
+def evaluate_options(*, episodes: int = 10_000) -> None:
+    """Test a trained run on more episodes, or on others: --ways 20 --shots 5.
+
+    The first episodes are those of the run's own test; all runs see the same ones. Any
+    option of the recipe may be another one, as long as the trained parameters fit.
+
+    Args:
+      episodes: test episodes; the interval narrows with the root of their number.
+    """
+
+
+def adapt_options(
+    *, support: str, query: str, invert: bool | None = None, json: bool = False
+) -> None:
+    """Classify images by a few examples of each class: adapt RUN, or adapt --backbone FILE.
+
+    Writes a line for each query image: path, class, probability, with tabs between. If
+    the query images lie in folders named like the classes, the accuracy follows on
+    stderr.
+
+    Args:
+      support: folder with the examples: <class>/*.png or .jpg.
+      query: folder with the images to classify: *.png, or <class>/*.png.
+      invert: turn dark on light into light on dark; None: as in training, or by looking.
+      json: write one JSON object with all probabilities.
+    """
+
+
+def export_options(*, out: str | None = None) -> None:
+    """Write a trained run as files that other programs can use.
+
+    parameters.safetensors, predict.stablehlo (adapt and predict, by jax.export) and
+    export.json, which says what the program takes.
+
+    Args:
+      out: folder to write to; None: exported/ in the run folder.
+    """
+
+
+def compare_options(*, episodes: int = 1000, out: str = "comparison") -> None:
+    """Test runs on the same episodes; differences in pairs, with their intervals.
+
+    The first run is the one that the others are compared with. Runs on other tasks, and
+    transductive beside inductive ones, are refused.
+
+    Args:
+      episodes: test episodes.
+      out: folder to write comparison.json and comparison.html to.
+    """
+
+
+def photograph_options(
+    *,
+    backbone: str,
+    support: str,
+    query: str,
+    head: Head = "auto",
+    views: int = 1,
+    skip_damaged: bool = False,
+    out: str = "adapted",
+    json: bool = False,
+) -> None:
+    """Classify photographs by a few of each class, with a trained network and no run.
+
+    Nothing is trained: every picture passes the network once, and a head learns from the
+    features of the support in closed form, or nearly. Writes a line for each query as
+    with a run, and a page to look at.
+
+    Args:
+      backbone: .safetensors file of timm, torchvision or the Hugging Face hub.
+      support: folder with the examples: <class>/*.png or .jpg.
+      query: folder with the pictures to classify: *.jpg, or <class>/*.jpg.
+      head: what learns from features; auto: the best when one picture is left out.
+      views: of each support picture, itself and some that are mirrored and moved.
+      skip_damaged: leave out pictures that cannot be decoded; each is named.
+      out: folder for report.html and result.json.
+      json: write one JSON object with all probabilities.
+    """
+
+
+def embed_options(
+    *,
+    backbone: str,
+    data: str,
+    out: str,
+    views: int = 1,
+    skip_damaged: bool = False,
+) -> None:
+    """Write the features that a trained network has of photographs.
+
+    inputs, labels and names, for NumPy and for `jaxmeta train --dataset npz --data FILE`.
+
+    Args:
+      backbone: .safetensors file of timm, torchvision or the Hugging Face hub.
+      data: folder with the pictures: <class>/*.png or .jpg.
+      out: FILE.npz to write.
+      views: of each picture, itself and some that are mirrored and moved.
+      skip_damaged: leave out pictures that cannot be decoded; each is named.
+    """
