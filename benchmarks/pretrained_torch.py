@@ -36,6 +36,11 @@ NETWORKS = {
     "torchvision-resnet18": (torchvision.models.resnet18, IMAGENET, 224),
     "torchvision-resnet34": (torchvision.models.resnet34, IMAGENET, 160),
     "timm-resnet50": (lambda: timm.create_model("resnet50"), IMAGENET, 224),
+    "timm-efficientnet-lite0": (
+        lambda: timm.create_model("tf_efficientnet_lite0"),
+        HALF,
+        224,
+    ),
     "hf-resnet50": (
         lambda: hf.ResNetForImageClassification(hf.ResNetConfig(num_labels=1000)),
         IMAGENET, 224,

@@ -1,7 +1,7 @@
 """Convolutional networks in files: what they are called by torchvision, timm and others."""
 
 from jaxmeta.core import Pictures
-from jaxmeta.models.efficientnet_lite0 import efficientnet_lite0
+from jaxmeta.models.efficientnet_lite0 import LITE0, efficientnet_lite0
 from jaxmeta.models.formats import (
     Known,
     Shapes,
@@ -38,6 +38,38 @@ def efficientnet(shapes: Shapes) -> Known | None:
         rows(shapes, "_fc.weight"),
         _LITE,
         lambda path: renamed(path, _LITE_NAMES),
+        counter,
+        transposed,
+    )
+
+
+_TIMM_LITE_NAMES = {
+    "stem": "conv_stem", "stem_norm": "bn1", "top": "conv_head", "top_norm": "bn2",
+    "head": "classifier", "expand": "conv_pw", "expand_norm": "bn1",
+    "depthwise": "conv_dw", "depthwise_norm": "bn2", "project": "conv_pwl",
+    "project_norm": "bn3",
+}  # fmt: skip
+# the first block does not expand, and its norms are counted from there
+_TIMM_FIRST = {"depthwise_norm": "bn1", "project": "conv_pw", "project_norm": "bn2"}
+_PLACES = [(i, j) for i, stage in enumerate(LITE0) for j in range(stage.blocks)]
+
+
+def timm_efficientnet(shapes: Shapes) -> Known | None:
+    """The names of timm, for its tf_efficientnet_lite0."""
+    if "conv_stem.weight" not in shapes or "blocks.0.0.conv_dw.weight" not in shapes:
+        return None
+
+    def rename(path):
+        at = {f"block{k}": f"blocks.{i}.{j}" for k, (i, j) in enumerate(_PLACES, 1)}
+        first = _TIMM_FIRST if path.startswith("block1/", path.index("/") + 1) else {}
+        return renamed(path, _TIMM_LITE_NAMES | at | first)
+
+    return Known(
+        "timm's tf_efficientnet_lite0",
+        lambda ways, pictures: efficientnet_lite0(ways, pictures=pictures),
+        rows(shapes, "classifier.weight"),
+        Pictures(224, (0.5,) * 3, (0.5,) * 3),
+        rename,
         counter,
         transposed,
     )

@@ -91,7 +91,8 @@ def timm(shapes: Shapes) -> Known | None:
         pictures=DINO if scaled else HALF,
         scaled=scaled,
         spare=("mask_token",),
-        smooth="mask_token" not in shapes,
+        # timm averages always, DINOv2's own release where it has registers
+        smooth="mask_token" not in shapes or "register_tokens" in shapes,
     )
 
 
@@ -128,6 +129,7 @@ def hugging_face(shapes: Shapes) -> Known | None:
         or count(shapes, f"{start}encoder.layer.{{}}.layernorm_before.weight"),
         pictures=pictures,
         scaled=names is _DINO,
+        smooth=f"{start}embeddings.register_tokens" in shapes,
         start=start,
         epsilon=epsilon,
         # a map that is trained with masks, or on the class token, and is used by nothing

@@ -14,12 +14,20 @@ from jaxmeta.models.formats_convolution import (
     efficientnet,
     hugging_face_resnets,
     resnets,
+    timm_efficientnet,
 )
 from jaxmeta.models.formats_vit import clip, hugging_face, timm, torchvision
 
 FORMATS: tuple[Callable[[Shapes], Known | None], ...] = (
-    efficientnet, resnets, hugging_face_resnets, timm, torchvision, hugging_face, clip,
-)  # fmt: skip
+    efficientnet,
+    timm_efficientnet,
+    resnets,
+    hugging_face_resnets,
+    timm,
+    torchvision,
+    hugging_face,
+    clip,
+)
 """Each looks at a file's names and shapes, and says whether they are its own."""
 
 
@@ -31,7 +39,8 @@ def load(
 ) -> tuple[Model, Meta]:
     """Reads a trained network of timm, torchvision or the Hugging Face hub.
 
-    Known are, by the names in their files: EfficientNet-Lite0 (its PyTorch release);
+    Known are, by the names in their files: EfficientNet-Lite0 (its PyTorch
+    release, and timm's tf_efficientnet_lite0);
     ResNets (torchvision, timm, microsoft/resnet-50); vision transformers (timm's ViT,
     DeiT and DINOv2, torchvision's, google/vit-base-patch16-224, facebook/dinov2-small,
     also with registers, and DINOv2's own release); the image tower of
@@ -39,8 +48,9 @@ def load(
     attention has a head for every 64 channels. Nothing in a file is ever executed: what
     is no `.safetensors` is refused.
 
-    Two things are in no name. DeiT and ViT are called alike: ViT's pictures are assumed,
-    and DeiT wants `pictures=IMAGENET`. A CLIP is taken for OpenAI's, with its own GELU.
+    Some things are in no name. DeiT and ViT are called alike: ViT's pictures are assumed,
+    and DeiT wants `pictures=IMAGENET`. A CLIP is taken for OpenAI's, with its own GELU;
+    timm's efficientnet_lite0, which pads and normalises otherwise, for tf_'s.
 
     Args:
       path: a `.safetensors` file.

@@ -204,8 +204,8 @@ def vit(
         "cls_mean".
       epsilon: what the norms add to a variance.
       patch_bias: whether the map of patches to tokens has a bias.
-      smooth: how positions come to a coarser grid: averaged, as timm does, or not, as
-        DINOv2 and transformers do.
+      smooth: how positions come to a coarser grid: averaged, as timm does, and DINOv2
+        with registers, or not, as ViT of transformers and DINOv2 without.
       drop_path: how often the last block is taken out, in training; earlier ones less.
       pictures: as of `efficientnet_lite0`.
 

@@ -7,7 +7,7 @@ import pytest
 from safetensors.numpy import save_file
 
 import jaxmeta as jm
-from jaxmeta.models import positions
+from jaxmeta.models import formats_convolution, positions
 
 KEY = jax.random.key(0)
 LITE = {
@@ -70,9 +70,10 @@ def test_pretrained_starts_from_what_is_known_by_path():
     body = jm.models.conv4(None, filters=2, blocks=1, norm="batch_running")
     old = body.init(KEY, x)
     old = old._replace(buffers=jax.tree.map(lambda b: b + 1, old.buffers))
-    whole = jm.models.with_head(body, jm.models.linear_head(3))
     pictures = jm.Pictures(4)
-    started = jm.models.pretrained(whole._replace(pictures=pictures), old)
+    seen = body._replace(pictures=pictures)
+    whole = jm.models.with_head(seen, jm.models.linear_head(3))
+    started = jm.models.pretrained(whole, old)
     new = started.init(jax.random.key(1), x)
     assert started.pictures is pictures
     jax.tree.map(
@@ -224,3 +225,16 @@ def test_positions_of_another_grid(size, smooth):
     two = positions.weights(4, 2, smooth=smooth) @ line
     sides = np.meshgrid(wanted, two, indexing="ij")
     np.testing.assert_allclose(new, np.stack(sides, -1).reshape(-1, 2), rtol=1e-4)
+
+
+def test_blocks_of_timms_efficientnet():
+    known = formats_convolution.timm_efficientnet(
+        {"conv_stem.weight": (), "blocks.0.0.conv_dw.weight": ()}
+    )
+    names = {
+        "block1/project/kernel": "blocks.0.0.conv_pw.weight",
+        "block2/project/kernel": "blocks.1.0.conv_pwl.weight",
+        "block5/expand_norm/scale": "blocks.2.1.bn1.weight",
+        "block16/depthwise_norm/bias": "blocks.6.0.bn2.bias",
+    }
+    assert {k: known.rename(f"params/{k}") for k in names} == names
