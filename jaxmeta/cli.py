@@ -176,7 +176,7 @@ def _adapt(words: Words, files: Files) -> int:
     said = read(words.said, _options(adapt_options))
     for field in ("support", "query"):
         if field not in said:
-            raise ConfigError(field, "nothing", "a folder with images")
+            raise ConfigError(field, "nothing", "a folder with images, or FILE.npz")
     enable_cache()
     run = _opened(words, files, "adapt", data=False)
     adapt(

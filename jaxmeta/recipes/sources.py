@@ -1,17 +1,14 @@
 """Data sets of the command line: `--dataset NAME`, each with options of its own."""
 
 import warnings
-import zipfile
-import zlib
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-
 from jaxmeta import data as readers
 from jaxmeta import report, tasks
+from jaxmeta.data.npz import MissingArray, check_finite, npz_arrays
 from jaxmeta.data.splitting import RULE
 from jaxmeta.recipes.parts import Source
 from jaxmeta.runs import reader
@@ -188,10 +185,10 @@ def npz(*, data: str | None = None) -> Source:
     """
 
     def read(file: Path) -> readers.Splits:
-        found = _arrays(file)
+        found = npz_arrays(file, ("inputs", "labels"), ("names",))
         names = [str(n) for n in found["names"]] if "names" in found else None
         whole = readers.from_labels(found["inputs"], found["labels"], names)
-        _check_finite(found["inputs"])  # numbered as they are in the file
+        check_finite(found["inputs"])  # numbered as they are in the file
         return readers.split_classes(whole)
 
     wants = "a file FILE.npz with the arrays inputs and labels"
@@ -272,42 +269,6 @@ def _photographs(
     )
 
 
-def _arrays(file: Path) -> dict[str, np.ndarray]:
-    """The arrays of an .npz; of a broken one NumPy says that it might be a pickle."""
-    if not zipfile.is_zipfile(file):
-        raise readers.DataError(f"{file.name}: is cut, or no file of numpy.savez")
-    name, found = file.name, {}
-    try:
-        with np.load(file, allow_pickle=False) as arrays:
-            for name in ("inputs", "labels"):
-                if name not in arrays:
-                    has = ", ".join(arrays) or "none"
-                    wants = f"arrays inputs and labels; it has {has}"
-                    raise ConfigError("data", f"{file} without {name}", wants)
-            for name in {"inputs", "labels", "names"} & set(arrays):
-                found[name] = arrays[name]
-    except ConfigError:
-        raise
-    except ValueError as error:  # an array of Python objects
-        wants = "numbers, or names as text; objects are not read from files"
-        raise readers.DataError(f"{name}: got {error}, wants {wants}") from error
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-        raise readers.DataError(f"{file.name}: is damaged ({error})") from error
-    return found
-
-
-def _check_finite(inputs: np.ndarray) -> None:
-    """Or training would end with a loss of NaN, and nothing would say why."""
-    if inputs.dtype.kind != "f" or inputs.ndim == 0:
-        return
-    bad = np.flatnonzero([not np.isfinite(row).all() for row in inputs])
-    if len(bad):
-        raise readers.DataError(
-            f"inputs: got NaN or infinity in {len(bad)} of {len(inputs)} examples "
-            f"(the first: row {bad[0]}), wants finite numbers"
-        )
-
-
 def _read(read, data: str | None, wants: str, *, file=False) -> readers.Splits | None:
     """What a reader finds at a path; what it objects to is about `data`."""
     if unread():
@@ -317,6 +278,8 @@ def _read(read, data: str | None, wants: str, *, file=False) -> readers.Splits |
         return read(root)
     except ConfigError:
         raise
+    except MissingArray as error:
+        raise ConfigError("data", f"{data} without {error.name}", str(error)) from error
     except (readers.DataError, OSError, ValueError) as error:
         raise ConfigError("data", data, f"a readable data set: {error}") from error
 

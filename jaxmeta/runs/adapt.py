@@ -1,4 +1,4 @@
-"""Someone's own files, classified by a few examples of each class."""
+"""Someone's own files or arrays, classified by a few examples of each class."""
 
 import json
 from collections.abc import Callable
@@ -8,12 +8,10 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from jaxmeta import data
-from jaxmeta.core import Batch
 from jaxmeta.criteria import as_criterion
-from jaxmeta.data import DataError
 from jaxmeta.runs import keys
 from jaxmeta.runs.errors import ConfigError, RunError
+from jaxmeta.runs.given import of_arrays, of_files
 from jaxmeta.runs.run import Run
 
 TOGETHER = 256  # queries predicted in one call, at most
@@ -23,7 +21,7 @@ class Prediction(NamedTuple):
     """What was said about one file.
 
     Attributes:
-      path: the file.
+      path: the file; of an array FILE.npz[row].
       label: the likeliest class.
       probability: of that class.
       probabilities: of all classes, by name.
@@ -48,12 +46,14 @@ def adapt(
     """Adapts a trained run to the classes in `support` and classifies `query`.
 
     Files go the way of the run's training examples, by the experiment's `reader`: for
-    images, grey or colour, the same size, the same scale.
+    images, grey or colour, the same size, the same scale. Arrays in .npz are taken as they
+    are.
 
     Args:
       run: from `load`; the data it was trained on are not needed.
-      support: a folder with `<class>/*.png`.
-      query: a folder with `*.png`, or `<class>/*.png`, which also gives an accuracy.
+      support: a folder with `<class>/*.png`; or an .npz with inputs, labels, maybe names.
+      query: a folder with `*.png`, or `<class>/*.png`, which also gives an accuracy; or an
+        .npz with inputs, which gives one if it has labels.
       invert: whether to turn dark on light into light on dark; `None`: as in training,
         or by looking, where the network knows light ink on dark ground.
       as_json: `say` one JSON object with everything, and `note` nothing.
@@ -68,35 +68,21 @@ def adapt(
         learner cannot take; an experiment without a reader.
       RunError: a run without a whole checkpoint.
     """
-    reader = run.experiment.reader
-    if reader is None:
-        wants = (
-            "a run whose experiment has a reader: how files become inputs (one of images "
-            "has; with arrays, in Python: run.learner.adapt, run.learner.predict)"
-        )
-        raise ConfigError("run", run.path, wants)
-    classes = classes_in("support", Path(support))
-    _check_ways(run, classes)
-    asked = asked_in(reader.suffixes, Path(query), classes)
-    notes: list[str] = []
-    examples = [p for paths in classes.values() for p in paths]
-    try:
-        read = reader.read(examples, [p for p, _ in asked], invert)
-    except (DataError, OSError) as error:
-        raise ConfigError("support or query", "an unusable file", str(error)) from error
-    x, y = read.support, read.query
-    notes.append(f"{len(classes)} classes, {len(x)} support and {len(y)} query files")
-    notes += read.notes
+    support, query = Path(support), Path(query)
+    if ".npz" in (support.suffix, query.suffix):
+        given = of_arrays(run, support, query)
+    else:
+        given = of_files(run, support, query, invert)
+    notes = given.notes
     if not as_json:
         notes = [note(line) or line for line in notes]
-    _check_together(run, len(y), note)
+    _check_together(run, len(given.query), note)
 
     learner, meta = run.learner, run.meta
-    labels = np.repeat(np.arange(len(classes)), [len(p) for p in classes.values()])
-    seen = Batch.of_labels(x, labels, len(classes))
+    seen = given.support
     fast = jax.jit(learner.adapt)(meta, seen, keys.drawing())
     # Nearly equal parts: statistics over a batch, where there are any, are of many.
-    parts = np.array_split(y, -(-len(y) // TOGETHER))
+    parts = np.array_split(given.query, -(-len(given.query) // TOGETHER))
 
     @jax.jit
     def predict(part):
@@ -107,8 +93,8 @@ def adapt(
     if np.isnan(outputs).any():
         raise RunError(f"{run.path}: predictions are NaN, its parameters are no use")
 
-    names = list(classes)
-    found, accuracy = predictions(names, asked, outputs)
+    names = given.names
+    found, accuracy = predictions(names, given.asked, outputs)
     if as_json:
         say(as_json_text({"run": str(run.path)}, names, found, accuracy, notes))
         return found
@@ -165,24 +151,6 @@ def as_json_text(
     return json.dumps(value, indent=2)
 
 
-def classes_in(field: str, root: Path) -> dict[str, list[Path]]:
-    """Class -> files."""
-    try:
-        return data.list_classes(root)
-    except (DataError, OSError) as error:
-        raise ConfigError(field, root, f"<class>/*.png in it: {error}") from error
-
-
-def _check_ways(run: Run, classes: dict[str, list[Path]]) -> None:
-    """Refuses one class, and another number than training's where a head fixes it."""
-    ways, trained = len(classes), run.experiment.facts.get("ways")
-    if ways < 2:
-        raise ConfigError("support", f"{ways} class folder", "2 or more")
-    if run.experiment.head and ways != trained:
-        wants = f"{trained}: the head of this learner is fixed by its training"
-        raise ConfigError("support", f"{ways} class folders", wants)
-
-
 def _check_together(run: Run, queries: int, note: Callable[[str], None]) -> None:
     """Says that queries are predicted together; refuses one that comes alone."""
     result = run.result
@@ -191,28 +159,5 @@ def _check_together(run: Run, queries: int, note: Callable[[str], None]) -> None
     why = "this run normalises by the statistics of all query examples together"
     if queries == 1:
         wants = f"several, of all classes, or a run of --norm batch_running: {why}"
-        raise ConfigError("query", "1 file", wants)
+        raise ConfigError("query", "1 example", wants)
     note(f"transductive: {why}; a prediction changes with the company it is in")
-
-
-def asked_in(
-    suffixes: tuple[str, ...], root: Path, classes: dict[str, list[Path]]
-) -> list[tuple[Path, str | None]]:
-    """The files to classify, with their class where a folder tells it."""
-    if not root.is_dir():
-        raise ConfigError("query", f"{root}, which is no folder", "a folder of files")
-    flat = sorted(
-        p
-        for p in root.iterdir()
-        if p.suffix.lower() in suffixes and not p.name.startswith(".")
-    )
-    if flat:
-        return [(p, None) for p in flat]
-    if not any(p.is_dir() for p in root.iterdir()):
-        raise ConfigError("query", f"{root} without a file", "*.png or <class>/*.png")
-    labelled = classes_in("query", root)
-    for name in labelled:
-        if name not in classes:
-            wants = f"the classes of support: {', '.join(classes)}"
-            raise ConfigError("query", f"class {name!r}", wants)
-    return [(p, name) for name, paths in labelled.items() for p in paths]

@@ -18,15 +18,10 @@ from jaxmeta.data.photographs import Progress
 from jaxmeta.functional import augment
 from jaxmeta.report.adapted import Adapted, write_adapted
 from jaxmeta.runs import heads
-from jaxmeta.runs.adapt import (
-    Prediction,
-    as_json_text,
-    asked_in,
-    classes_in,
-    predictions,
-)
+from jaxmeta.runs.adapt import Prediction, as_json_text, predictions
 from jaxmeta.runs.errors import ConfigError
 from jaxmeta.runs.files import write_atomic
+from jaxmeta.runs.given import asked_in, classes_in
 
 BATCH = 16  # pictures at a time: one program, whatever their number
 SUFFIXES = (".png", ".jpg", ".jpeg")

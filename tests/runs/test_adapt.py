@@ -82,6 +82,60 @@ def test_pixels_have_the_scale_of_the_training_images(run, drawings):
             assert 0 <= x.min() < 0.5 < x.max() <= 1
 
 
+def test_arrays_are_taken_as_they_are(run, tmp_path):
+    """Two .npz: the same as in Python; labels are names where the file has names."""
+    episode = jax.jit(tasks.glyphs(3, 2, 4, size=12))(jax.random.key(5))
+    support, query = (jax.tree.map(np.asarray, batch) for batch in episode)
+    labels = support.targets.argmax(-1) + 1  # from any number on
+    files = tmp_path / "support.npz", tmp_path / "query.npz"
+    names = ["-", "a", "b", "c"]
+    np.savez(files[0], inputs=support.inputs, labels=labels, names=names)
+    np.savez(files[1], inputs=query.inputs, labels=query.targets.argmax(-1) + 1)
+    lines, notes = [], []
+    found = adapt(run, *files, say=lines.append, note=notes.append)
+    assert notes[0] == "3 classes, 6 support and 12 query rows"
+    assert "accuracy" in notes[-1] and lines[3].startswith(f"{files[1]}[3]\t")
+    fast = run.learner.adapt(run.meta, episode.support, jax.random.key(0))
+    outputs = run.learner.predict(run.meta, fast, episode.query.inputs)
+    assert [p.label for p in found] == [names[i + 1] for i in outputs.argmax(-1)]
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"inputs": np.zeros((2, 12, 12, 1))}, "support: got .* without labels, wants"),
+        (
+            {"inputs": np.zeros((2, 9, 9, 1)), "labels": [0, 1]},
+            r"support: got .*9, 9, 1",
+        ),
+        (
+            {"inputs": np.zeros((2, 12, 12, 1)), "labels": [0.5, 1]},
+            "support: got .*labels",
+        ),
+        (
+            {"inputs": np.full((2, 12, 12, 1), np.nan), "labels": [0, 1]},
+            "support: .*NaN",
+        ),
+        (
+            {"inputs": np.zeros((2, 12, 12, 1)), "labels": [0, 0]},
+            "support: got 1 class",
+        ),
+        (
+            {"inputs": np.zeros((2, 12, 12, 1)), "labels": [0, 2]},
+            "query: got class '1'",
+        ),
+    ],
+)
+def test_bad_arrays_are_named(run, tmp_path, arrays, message):
+    np.savez(tmp_path / "support.npz", **arrays)
+    query = {"inputs": np.zeros((1, 12, 12, 1)), "labels": [1]}
+    if "1 class" in message:
+        query = {"inputs": query["inputs"]}
+    np.savez(tmp_path / "query.npz", **query)
+    with pytest.raises(ConfigError, match=message):
+        adapt(run, tmp_path / "support.npz", tmp_path / "query.npz")
+
+
 def test_flat_query_has_no_accuracy(run, drawings):
     notes = []
     flat = drawings / "query/a"
@@ -149,7 +203,7 @@ def test_bad_folders_are_named(run, drawings, tmp_path):
     cases = [
         (tmp_path / "nowhere", query, "support: got"),
         (tmp_path / "empty", query, "support: got"),
-        (tmp_path / "one", query, "support: got 1 class folder, wants 2 or more"),
+        (tmp_path / "one", query, "support: got 1 class, wants 2 or more"),
         (tmp_path / "broken", query / "a", "got an unusable file"),
         (support, tmp_path / "nowhere", "query: got"),
         (support, tmp_path / "empty", "query: got .* without a file"),
@@ -166,7 +220,7 @@ def test_a_fixed_head_wants_its_number_of_classes(drawings, tmp_path):
         tmp_path / "run", learner="maml", inner_steps=1, ways=4, train_ways=4, steps=1,
         settings={"validate_every": 0, "episodes": 2},
     )  # fmt: skip
-    with pytest.raises(ConfigError, match="support: got 3 class folders, wants 4"):
+    with pytest.raises(ConfigError, match="support: got 3 classes, wants 4"):
         adapt(load(out, data=False), drawings / "support", drawings / "query")
 
 

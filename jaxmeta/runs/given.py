@@ -1,0 +1,171 @@
+"""What `adapt` is given: examples of some classes, and what is asked about."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from jaxmeta import data
+from jaxmeta.core import Batch
+from jaxmeta.data import DataError
+from jaxmeta.data.arrays import unit_range
+from jaxmeta.data.npz import MissingArray, check_finite, npz_arrays
+from jaxmeta.runs.errors import ConfigError
+from jaxmeta.runs.experiment import tested
+from jaxmeta.runs.run import Run
+
+
+class Given(NamedTuple):
+    """Examples, read.
+
+    Attributes:
+      names: the classes.
+      support: the examples of them, class by class.
+      query: inputs of what is asked about.
+      asked: where each of those is from, and its class where that is known.
+      notes: lines about what was done to them.
+    """
+
+    names: list[str]
+    support: Batch
+    query: np.ndarray
+    asked: list[tuple[Path, str | None]]
+    notes: list[str]
+
+
+def of_arrays(run: Run, support: Path, query: Path) -> Given:
+    """Arrays in two .npz, as they were trained on: inputs, labels, maybe names.
+
+    Raises:
+      ConfigError: files that cannot be read, or inputs of another shape.
+    """
+    found = _arrays("support", support, ("inputs", "labels"), ("names",))
+    wanted = _arrays("query", query, ("inputs",), ("labels", "names"))
+    known = _grouped("support", support, found)
+    x, y = known.inputs, wanted["inputs"]
+    shape = _trained_on(run)
+    for field, inputs in (("support", x), ("query", y)):
+        if shape is not None and inputs.shape[1:] != shape:
+            wants = f"{list(shape)}, as in training"
+            raise ConfigError(
+                field, f"inputs [n, ...] of {list(inputs.shape[1:])}", wants
+            )
+    names = list(known.names)
+    _check_ways(run, len(names))
+    rows = [Path(f"{query}[{i}]") for i in range(len(y))]
+    truth: list[str | None] = [None] * len(y)
+    if "labels" in wanted:
+        _grouped("query", query, wanted)  # labels that are no labels are refused
+        said = wanted.get("names", found.get("names"))
+        truth = [str(k if said is None else said[k]) for k in wanted["labels"]]
+        _check_known(names, truth)
+    labels = np.repeat(np.arange(len(names)), known.counts)
+    seen = Batch.of_labels(unit_range(x), labels, len(names))
+    note = f"{len(names)} classes, {len(x)} support and {len(y)} query rows"
+    asked = list(zip(rows, truth, strict=True))
+    return Given(names, seen, unit_range(y), asked, [note])
+
+
+def _arrays(field: str, file: Path, wanted, also) -> dict[str, np.ndarray]:
+    try:
+        found = npz_arrays(file, wanted, also)
+        check_finite(found["inputs"])
+    except MissingArray as error:
+        raise ConfigError(field, f"{file} without {error.name}", str(error)) from error
+    except (DataError, OSError) as error:
+        raise ConfigError(field, file, f"a readable file: {error}") from error
+    if found["inputs"].ndim == 0 or not len(found["inputs"]):
+        raise ConfigError(field, f"{file} without an example", "inputs [n, ...]")
+    return found
+
+
+def _grouped(field: str, file: Path, found: dict[str, np.ndarray]) -> data.Dataset:
+    names = [str(n) for n in found["names"]] if "names" in found else None
+    try:
+        return data.from_labels(found["inputs"], found["labels"], names)
+    except DataError as error:
+        raise ConfigError(field, file, f"labels [n]: {error}") from error
+
+
+def _trained_on(run: Run) -> tuple[int, ...] | None:
+    """The shape of an example, where tasks say it."""
+    task = tested(run.experiment.tasks)
+    if not callable(task):
+        return None
+    inputs = jax.eval_shape(task, jax.random.key(0)).support.inputs
+    return inputs.shape[1:] if hasattr(inputs, "shape") else None
+
+
+def of_files(run: Run, support: Path, query: Path, invert: bool | None) -> Given:
+    """Files in folders, by the reader of the experiment.
+
+    Raises:
+      ConfigError: no classes, files that cannot be read, an experiment without a reader.
+    """
+    reader = run.experiment.reader
+    if reader is None:
+        wants = (
+            "a run whose experiment has a reader: how files become inputs (one of images "
+            "has; arrays are given as two files, --support A.npz --query B.npz)"
+        )
+        raise ConfigError("run", run.path, wants)
+    classes = classes_in("support", support)
+    _check_ways(run, len(classes))
+    asked = asked_in(reader.suffixes, query, classes)
+    examples = [p for paths in classes.values() for p in paths]
+    try:
+        read = reader.read(examples, [p for p, _ in asked], invert)
+    except (DataError, OSError) as error:
+        raise ConfigError("support or query", "an unusable file", str(error)) from error
+    labels = np.repeat(np.arange(len(classes)), [len(p) for p in classes.values()])
+    seen = Batch.of_labels(read.support, labels, len(classes))
+    counts = f"{len(read.support)} support and {len(read.query)} query files"
+    notes = [f"{len(classes)} classes, {counts}", *read.notes]
+    return Given(list(classes), seen, read.query, asked, notes)
+
+
+def classes_in(field: str, root: Path) -> dict[str, list[Path]]:
+    """Class -> files."""
+    try:
+        return data.listclasses_in(root)
+    except (DataError, OSError) as error:
+        raise ConfigError(field, root, f"<class>/*.png in it: {error}") from error
+
+
+def asked_in(
+    suffixes: tuple[str, ...], root: Path, classes: dict[str, list[Path]]
+) -> list[tuple[Path, str | None]]:
+    """The files to classify, with their class where a folder tells it."""
+    if not root.is_dir():
+        raise ConfigError("query", f"{root}, which is no folder", "a folder of files")
+    flat = sorted(
+        p
+        for p in root.iterdir()
+        if p.suffix.lower() in suffixes and not p.name.startswith(".")
+    )
+    if flat:
+        return [(p, None) for p in flat]
+    if not any(p.is_dir() for p in root.iterdir()):
+        raise ConfigError("query", f"{root} without a file", "*.png or <class>/*.png")
+    labelled = classes_in("query", root)
+    _check_known(list(classes), list(labelled))
+    return [(p, name) for name, paths in labelled.items() for p in paths]
+
+
+def _check_ways(run: Run, ways: int) -> None:
+    """Refuses one class, and another number than training's where a head fixes it."""
+    trained = run.experiment.facts.get("ways")
+    if ways < 2:
+        raise ConfigError("support", f"{ways} class", "2 or more")
+    if run.experiment.head and ways != trained:
+        wants = f"{trained}: the head of this learner is fixed by its training"
+        raise ConfigError("support", f"{ways} classes", wants)
+
+
+def _check_known(names: Sequence[str], truth: Sequence[str | None]) -> None:
+    for name in truth:
+        if name not in names:
+            wants = f"the classes of support: {', '.join(names)}"
+            raise ConfigError("query", f"class {name!r}", wants)
