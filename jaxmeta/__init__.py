@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from jaxmeta import convolution as convolution
     from jaxmeta import criteria as criteria
     from jaxmeta import data as data
+    from jaxmeta import estimators as estimators
     from jaxmeta import functional as functional
     from jaxmeta import gradients as gradients
     from jaxmeta import learners as learners
@@ -61,6 +62,7 @@ if TYPE_CHECKING:
     from jaxmeta.learners import oml as oml
     from jaxmeta.learners import online_maml as online_maml
     from jaxmeta.learners import platipus as platipus
+    from jaxmeta.learners import prior_fitted_network as prior_fitted_network
     from jaxmeta.learners import proto_maml as proto_maml
     from jaxmeta.learners import protonet as protonet
     from jaxmeta.learners import r2d2 as r2d2

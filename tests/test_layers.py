@@ -20,7 +20,7 @@ LEVELS = {
     "learners": 3, "transfer": 3, "rl": 3,
     "train": 4,
     "runs": 5, "report": 5,
-    "recipes": 6, "testing": 6,
+    "recipes": 6, "testing": 6, "estimators": 6,
     "cli": 7, "__main__": 7,
 }  # fmt: skip
 # Rooms of one level that may look into a neighbour, one way only.
@@ -37,6 +37,7 @@ NEIGHBOURS = {
     ("transfer", "learners"),
     ("rl", "learners"),
     ("runs", "report"),
+    ("estimators", "recipes"),
     ("__main__", "cli"),
 }
 

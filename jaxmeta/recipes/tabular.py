@@ -1,6 +1,7 @@
 """A prior-fitted network for tables, trained on tables that are drawn."""
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import jax
 
@@ -25,9 +26,25 @@ def prior(
       columns: the most columns.
       classes: the most classes; `None`: real targets.
     """
-    sizes = dict(support=support, queries=queries, columns=(1, columns))
+    sizes = dict(support=support, queries=queries, columns=(min(2, columns), columns))
     made = (tasks.structural_causal, tasks.bayesian_network, tasks.tree_ensemble)
     return tasks.mixture([one(**sizes, classes=classes) for one in made], [2, 1, 1])
+
+
+def bars_of(sizes: Mapping[str, Any]) -> tuple[float, ...]:
+    """The borders of the bars for a prior of such sizes: always the same ones.
+
+    Args:
+      sizes: options of `tabular_pfn`.
+    """
+    task = prior(
+        support=(sizes["fewest"], sizes["support"]),
+        queries=sizes["queries"],
+        columns=sizes["columns"],
+        classes=None,
+    )
+    found = tasks.target_quantiles(task, jax.random.key(0), bars=sizes["bars"])
+    return tuple(float(x) for x in found)
 
 
 @recipe("tabular-pfn")
@@ -80,12 +97,16 @@ def tabular_pfn(
     if not 2 <= fewest <= support:
         raise ConfigError("fewest", fewest, f"an integer from 2 to support, {support}")
     real = target == "values"
-    sizes = dict(support=(fewest, support), queries=queries, columns=columns)
-    task = prior(**sizes, classes=None if real else classes)
-    borders = None
-    if real:
-        # always the same ones: a run that goes on has the bars that it began with
-        borders = tuple(tasks.target_quantiles(task, jax.random.key(0), bars=bars))
+    sizes = dict(
+        support=support, fewest=fewest, queries=queries, columns=columns, bars=bars
+    )
+    task = prior(
+        support=(fewest, support),
+        queries=queries,
+        columns=columns,
+        classes=None if real else classes,
+    )
+    borders = bars_of(sizes) if real else None
     learner = learners.prior_fitted_network(
         classes=classes,
         borders=borders,

@@ -25,7 +25,7 @@ def evaluate_options(*, episodes: int = 10_000) -> None:
 def adapt_options(
     *, support: str, query: str, invert: bool | None = None, json: bool = False
 ) -> None:
-    """Classify images, or arrays, by a few examples of each class: adapt RUN, or adapt --backbone FILE.
+    """Classify images, or arrays, by a few examples of each class: RUN, or --backbone FILE.
 
     Writes a line for each query image: path, class, probability, with tabs between. If
     the query images lie in folders named like the classes, or the arrays have labels,

@@ -69,24 +69,24 @@ class _Network:
 
     def _made(self, dice: Dice) -> Episode:
         shape = self.shape
-        x = inputs(dice, shape.rows, shape.most)
-        used = dice.uniform(shape.most) < 0.8
+        x, count = inputs(dice, shape.rows, shape.most), shape.count(dice)
+        there = jnp.arange(shape.most) < count
+        used = there & (dice.uniform(shape.most) < 0.8)
         into = dice.normal(shape.most, WIDTH) * used[:, None]
         nodes, _ = layered(dice, x @ into, LAYERS)
         width = 1 if shape.classes is None else shape.classes
-        return episode_of(
-            dice, shape, x, standardised(nodes[-1]) @ dice.normal(WIDTH, width)
-        )
+        y = standardised(nodes[-1]) @ dice.normal(WIDTH, width)
+        return episode_of(dice, shape, x, count, y)
 
 
-def episode_of(dice: Dice, shape: Shape, x: Array, y: Array) -> Episode:
-    """Of outputs `[n, width]`: intervals of the first, or the largest of all."""
+def episode_of(dice: Dice, shape: Shape, x: Array, count: Array, y: Array) -> Episode:
+    """Of the first columns and outputs `[n, width]`: intervals of one, or the largest."""
     u = dice.uniform(2)
     error = logarithmic(u[0], 1e-3, 0.6) * dice.normal(*y.shape)
     y = standardised(standardised(y) + error)
     if shape.classes is not None:
         y = classes_of(dice, shape.classes, y[:, 0], y, u[1] < 0.5)
-    return finish(dice, shape, x, jnp.ones(shape.most, bool), y)
+    return finish(dice, shape, x, jnp.arange(shape.most), count, y)
 
 
 def inputs(dice: Dice, n: int, columns: int) -> Array:

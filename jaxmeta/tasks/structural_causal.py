@@ -80,27 +80,29 @@ class _Causal:
         root, member, clusters = causes(dice, n)
         nodes, alive = layered(dice, root, LAYERS)
         flat = jnp.moveaxis(nodes, 1, 0).reshape(n, -1)
-        u = dice.uniform(2)
+        u, v = dice.uniform(4), dice.uniform(2, flat.shape[1])
         # the target: one of the last layer as often as any
-        last = jnp.arange(LAYERS + 1) == jnp.max(
-            jnp.where(alive.any(-1), jnp.arange(LAYERS + 1), 0)
-        )
+        layer = jnp.arange(LAYERS + 1)
+        last = layer == jnp.max(jnp.where(alive.any(-1), layer, 0))
         fit = (alive & ((u[0] < 0.5) | last[:, None])).ravel()
-        v = dice.uniform(2, fit.size)
         chosen = jnp.argmax(jnp.where(fit, v[0], -1))
-        free = alive.ravel() & (jnp.arange(fit.size) != chosen)
-        used = jnp.argsort(jnp.where(free, v[1], 2))[: shape.most]
-        target = flat[:, chosen]
+        z, target = standardised(flat), flat[:, chosen]
+        near = jnp.abs(z.T @ standardised(target)) / n
         if shape.classes is None:
             targets = standardised(target)[:, None]
         else:
-            ways = shape.classes
-            mix = dice.normal(WIDTH, ways)
-            scores = standardised(standardised(nodes[-1]) @ mix)
+            ways, cut = shape.classes, u[1] < 0.5
+            scores = standardised(standardised(nodes[-1]) @ dice.normal(WIDTH, ways))
             own = 9.0 * jax.nn.one_hot(member % ways, ways)
             scores = jnp.where(clusters & (u[1] > 0.7), own, scores)
-            targets = classes_of(dice, ways, target, scores, u[1] < 0.5)
-        return finish(dice, shape, flat[:, used], free[used], targets)
+            targets = classes_of(dice, ways, target, scores, cut)
+            of_scores = jnp.abs(z.T @ standardised(scores)).max(-1) / n
+            near = jnp.where(cut, near, of_scores)
+        free = alive.ravel() & (jnp.arange(fit.size) != chosen)
+        # people write down what has to do with what they ask
+        first = jnp.where(free, v[1] - 1.5 * u[2] * near, 2)
+        count = jnp.minimum(shape.count(dice), jnp.maximum(free.sum(), 1))
+        return finish(dice, shape, flat, first, count, targets)
 
 
 def causes(dice: Dice, n: int, width: int = WIDTH) -> tuple[Array, Array, Array]:
@@ -135,7 +137,7 @@ def layered(dice: Dice, root: Array, layers: int) -> tuple[Array, Array]:
     depth = 1 + (u[0] * layers).astype("int32")
     sizes = logarithmic(dice.uniform(layers + 1), 3.0, WIDTH + 1).astype("int32")
     alive = jnp.arange(WIDTH) < sizes[:, None]
-    keep, noise = 0.2 + 0.8 * u[1], logarithmic(u[2], 1e-3, 0.5)
+    keep, noise = 0.2 + 0.8 * u[1], logarithmic(u[2], 1e-3, 0.3)
     palette = (6 * u[3:]).astype("int32")
     edges = dice.normal(layers, WIDTH, WIDTH)
     kept = dice.uniform(layers, WIDTH, WIDTH) < keep

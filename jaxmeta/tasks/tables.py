@@ -31,6 +31,11 @@ class Shape:
     def most(self) -> int:
         return self.columns[1]
 
+    def count(self, dice: "Dice") -> Array:
+        """How many columns there are, as often few as many."""
+        few, many = self.columns
+        return few + (dice.uniform() * (many + 1 - few)).astype("int32")
+
 
 def shape_of(support, queries, columns, classes) -> Shape:
     """A `Shape` of a builder's options: numbers, or `(low, high)`.
@@ -101,7 +106,12 @@ def standardised(x: Array) -> Array:
 
 
 def finish(
-    dice: Dice, shape: Shape, features: Array, informative: Array, targets: Array
+    dice: Dice,
+    shape: Shape,
+    features: Array,
+    first: Array,
+    count: Array,
+    targets: Array,
 ) -> Episode:
     """An episode of drawn columns: worn as columns of real tables are, and cut in two.
 
@@ -109,22 +119,20 @@ def finish(
       dice: for everything that is drawn here.
       shape: the sizes.
       features: `[n, f]`.
-      informative: boolean `[f]`: others are not there.
+      first: `[f]`: which columns come first, by their lowest numbers.
+      count: how many there are.
       targets: `[n, c]`.
     """
-    (low, high), (few, many) = shape.support, shape.columns
-    sizes = dice.uniform(2)
-    most = jnp.maximum(informative.sum(), 1)
-    # small tables as often as wide ones
-    wanted = logarithmic(sizes[0], few, many + 1).astype("int32").clip(few, many)
-    first = dice.uniform(shape.most)
-    order = jnp.argsort(jnp.where(informative, first, 2))
-    there = jnp.arange(shape.most) < jnp.minimum(wanted, most)
+    low, high = shape.support
+    there = jnp.arange(shape.most) < count
+    # whichever were chosen, their order says nothing
+    chosen = jnp.argsort(jnp.argsort(first)) < count
+    order = jnp.argsort(jnp.where(chosen, dice.uniform(first.size), 2))[: shape.most]
     values, categorical = worn(dice, features[:, order])
     values = jnp.where(there, values, jnp.nan)
     table = Table(values, jnp.broadcast_to(1.0 * (categorical & there), values.shape))
-    count = low + (sizes[1] * (high + 1 - low)).astype("int32")
-    weights = jnp.where(jnp.arange(high) < count, 1.0, 0.0)
+    rows = low + (dice.uniform() * (high + 1 - low)).astype("int32")
+    weights = jnp.where(jnp.arange(high) < rows, 1.0, 0.0)
 
     def part(cut):
         return Table(*(x[cut] for x in table)), targets[cut]
@@ -165,7 +173,7 @@ def classes_of(dice: Dice, ways: int, value: Array, scores: Array, cut: Array) -
     borders = jnp.sort(value)[(levels * n).astype("int32").clip(0, n - 1)]
     interval = jnp.sum(value[:, None] >= borders, -1).clip(0, pieces - 1) % k
     labels = jnp.where(cut, interval, best)
-    rate = jnp.where(u[4] < 0.3, logarithmic(u[4] / 0.3, 0.01, 0.3), 0)
+    rate = jnp.where(u[4] < 0.2, logarithmic(u[4] / 0.2, 0.01, 0.2), 0)
     w = dice.uniform(2, n)
     labels = jnp.where(w[0] < rate, (w[1] * k).astype(labels.dtype), labels)
     names = jnp.argsort(jnp.where(real, v, 2))
@@ -192,7 +200,7 @@ def worn(dice: Dice, x: Array) -> tuple[Array, Array]:
         u[0] < 0.15, skewed, jnp.where(u[0] > 0.85, jnp.sinh(strength * x), x)
     )
     # uninformative columns: values of other rows
-    lost = u[3] < jnp.where(t[0] < 0.4, 0.7 * t[1], 0)
+    lost = u[3] < jnp.where(t[0] < 0.3, 0.7 * t[1], 0)
     other = (n * dice.uniform(n, f)).astype("int32").clip(0, n - 1)
     x = jnp.where(lost, jnp.take_along_axis(x, other, 0), x)
     # levels: of a rounded measurement, or of a category whose numbers mean nothing

@@ -62,9 +62,10 @@ class _Trees:
 
     def _made(self, dice: Dice) -> Episode:
         shape, n = self.shape, self.shape.rows
-        x = inputs(dice, n, shape.most)
+        x, shown = inputs(dice, n, shape.most), shape.count(dice)
         u = dice.uniform(4, TREES, DEPTH)
-        odds = jax.nn.softmax(1.5 * dice.normal(shape.most))
+        liked = jnp.where(jnp.arange(shape.most) < shown, dice.normal(shape.most), -1e9)
+        odds = jax.nn.softmax(1.5 * liked)
         split = jnp.sum(u[0, ..., None] > jnp.cumsum(odds), -1).clip(0, shape.most - 1)
         row = (u[1] * n).astype("int32")
         bits = x[:, split] > x[row, split]
@@ -76,4 +77,4 @@ class _Trees:
         count = 1 + (u[3, 0, 0] * TREES).astype("int32")
         leaves = leaves * (jnp.arange(TREES) < count)[:, None, None]
         y = leaves[jnp.arange(TREES), leaf].sum(1)
-        return episode_of(dice, shape, x, y)
+        return episode_of(dice, shape, x, shown, y)

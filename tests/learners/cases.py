@@ -149,6 +149,13 @@ CASES: dict[str, Case] = {
         task=jm.tasks.sinusoid(5, 5),
         checks=dict(classification=False),
     ),
+    "prior_fitted_network": Case(
+        lambda head, body: jm.prior_fitted_network(
+            classes=4, width=16, depth=1, heads=2, expansion=1
+        ),
+        # columns are told apart by signatures, which one block has to learn to use
+        checks=dict(train_steps=150),
+    ),
     "mann": Case(
         lambda head, body: jm.mann(
             jm.models.flat(), hidden=16, slots=12, width=8, heads=1
@@ -211,6 +218,8 @@ NOISY: dict[str, Case] = {
     ),
 }
 """The same learners, to be built with `nets(drop)`."""
+
+del NOISY["prior_fitted_network"]  # its network is its own, and has neither
 
 CANNOT_FAIL = {
     "no_second_compilation": "metric learners without a head of their own: no state of "
