@@ -374,7 +374,7 @@ def log_prob(belief: Gaussian | Averaged, targets: Array) -> Array:
     -0.9189
     """
     if isinstance(belief, Gaussian):
-        return norm.logpdf(targets, *belief)
+        return norm.logpdf(targets, belief.mean, belief.std)
     each = norm.logpdf(targets, belief.mean, belief.std)
     return jax.nn.logsumexp(each + belief.log_weights[:, None, None], 0)
 

@@ -22,8 +22,8 @@ from jaxmeta.functional.predictive import Predictive
 from jaxmeta.functional.rows import clean_rows, joined, parted, weights_of
 from jaxmeta.learners.embedding import judged
 from jaxmeta.learners.padded import learner_of
+from jaxmeta.learners.probabilistic import Probabilistic
 from jaxmeta.learners.processes import (
-    NeuralProcess,
     check_decoder,
     check_min_std,
     gaussian_of,
@@ -64,7 +64,7 @@ def latent_process(
     predict_support: bool = True,
     min_std: float = 0.1,
     criterion: Criterion | Callable = criteria.regression,
-) -> NeuralProcess:
+) -> Probabilistic:
     """`np`, with its predictive distribution beside the learner.
 
     Args:
@@ -72,7 +72,7 @@ def latent_process(
       decoder: likewise.
 
     Returns:
-      A `NeuralProcess` whose `predictive` gives a `Predictive`, a member for each draw.
+      A `Probabilistic`; its prediction has a member for each draw.
 
     >>> import jaxmeta as jm
     >>> body, head = jm.models.mlp(None, hidden=(8,)), jm.models.mlp(2, hidden=(8,))
@@ -177,7 +177,7 @@ def latent_process(
         return value, Aux(report, gathered)
 
     learner = learner_of(init, adapt, predict, loss, criterion)
-    return NeuralProcess(learner, predictive)
+    return Probabilistic(learner, predictive)
 
 
 def _spread(belief: Gaussian, shape) -> Gaussian:

@@ -8,7 +8,6 @@ import jax.numpy as jnp
 
 from jaxmeta.core import Array, Meta, MetaLearner, Model, PyTree
 from jaxmeta.functional.gaussian import Gaussian
-from jaxmeta.functional.predictive import Predictive
 from jaxmeta.models.call import call
 
 
@@ -18,11 +17,11 @@ class NeuralProcess(NamedTuple):
     Attributes:
       learner: the `MetaLearner`; its `predict` returns means.
       predictive: `(meta, fast, inputs, weights=None) -> Gaussian`, mean and standard
-        deviation `[n, c]`; of a latent process a `Predictive`, members `[s, n, c]`.
+        deviation `[n, c]`.
     """
 
     learner: MetaLearner
-    predictive: Callable[[Meta, PyTree, PyTree], Gaussian | Predictive]
+    predictive: Callable[..., Gaussian]
 
 
 Run = Callable[..., Array]

@@ -101,14 +101,13 @@ def np(room: Room, *, min_std: float = 0.01, **more) -> Method:
     _only_regression(room, "np")
 
     def make(side: Side, steps: int) -> Probabilistic:
-        process = latent_process(
+        return latent_process(
             room.network(None),
             room.network(2 * side.outputs),
             min_std=min_std,
             criterion=room.criterion,
             **more,
         )
-        return Probabilistic(process.learner, process.predictive)
 
     return built(room, make, head=True)
 
