@@ -65,8 +65,7 @@ def meta_gan(
     return built(
         room,
         make,
-        inner_steps=None if relates else inner_steps,
-        eval_inner_steps=eval_inner_steps,
+        steps=None if relates else (inner_steps, eval_inner_steps),
         head=not relates,
         outer=split,
     )

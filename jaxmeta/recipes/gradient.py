@@ -46,13 +46,7 @@ def maml_plus_plus(
             **more,
         )
 
-    return built(
-        room,
-        make,
-        inner_steps=inner_steps,
-        eval_inner_steps=eval_inner_steps,
-        head=True,
-    )
+    return built(room, make, steps=(inner_steps, eval_inner_steps), head=True)
 
 
 @method(learners.imaml)
@@ -74,11 +68,7 @@ def imaml(
         return learners.imaml(net, tx, steps=steps, criterion=room.criterion, **more)
 
     return built(
-        room,
-        make,
-        inner_steps=at_least_one(inner_steps),
-        eval_inner_steps=eval_inner_steps,
-        head=True,
+        room, make, steps=(at_least_one(inner_steps), eval_inner_steps), head=True
     )
 
 
@@ -117,11 +107,7 @@ def reptile(
         )
 
     return built(
-        room,
-        make,
-        inner_steps=at_least_one(inner_steps),
-        eval_inner_steps=eval_inner_steps,
-        head=True,
+        room, make, steps=(at_least_one(inner_steps), eval_inner_steps), head=True
     )
 
 
@@ -155,13 +141,7 @@ def meta_transfer(
             **more,
         )
 
-    return built(
-        room,
-        make,
-        inner_steps=inner_steps,
-        eval_inner_steps=eval_inner_steps,
-        head=True,
-    )
+    return built(room, make, steps=(inner_steps, eval_inner_steps), head=True)
 
 
 def _pretrained(path: str, net: Model, room: Room) -> Meta:

@@ -96,11 +96,5 @@ def lstm_meta_learner(
         )
 
     # what it has learned is good for its own number of steps: there is no curve
-    return built(
-        room,
-        make,
-        inner_steps=inner_steps,
-        eval_inner_steps=eval_inner_steps,
-        head=True,
-        at_steps=None,
-    )
+    steps = (inner_steps, eval_inner_steps)
+    return built(room, make, steps=steps, head=True, at_steps=None)

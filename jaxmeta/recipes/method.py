@@ -96,8 +96,7 @@ def built(
     room: Room,
     make: Make,
     *,
-    inner_steps: int | None = None,
-    eval_inner_steps: int | None = None,
+    steps: tuple[int, int | None] | None = None,
     head: bool,
     **more: Any,
 ) -> Method:
@@ -106,22 +105,22 @@ def built(
     Args:
       room: what it is built in.
       make: builds the learner; it ignores its second argument where there are no steps.
-      inner_steps: on a training task; `None`: the learner has none.
-      eval_inner_steps: on a task of the test; `None`: as in training.
+      steps: inner steps on a training task, and on one of the test, `None` there: as in
+        training; `None`: the learner has none.
       head: whether the number of classes is fixed by training.
       **more: fields of `Method`.
     """
-    steps = inner_steps or 0
-    later = steps if eval_inner_steps is None else eval_inner_steps
-    with _called("inner_steps" if eval_inner_steps is None else "eval_inner_steps"):
+    first, other = steps or (0, None)
+    later = first if other is None else other
+    with _called("inner_steps" if other is None else "eval_inner_steps"):
         made = make(room.test, later)
     with _called("inner_steps"):
-        learner = _learner(make(room.train, steps))
+        learner = _learner(make(room.train, first))
     tester, believed = made if isinstance(made, Probabilistic) else (made, _of(made))
     fields: dict[str, Any] = {"predictive": believed, "head": head}
-    if inner_steps is not None:
+    if steps is not None:
         fields["at_steps"] = lambda k: _learner(make(room.test, k))
-        fields["inner_steps"] = (steps, later)
+        fields["inner_steps"] = (first, later)
     return Method(learner, tester, **{**fields, **more})
 
 

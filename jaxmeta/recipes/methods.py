@@ -43,7 +43,7 @@ def of(name: str, builder: Callable[..., MetaLearner]) -> Callable[..., Method]:
     """A method from the signature of a learner."""
     parameters = inspect.signature(builder, eval_str=True).parameters
     first = next(iter(parameters.values()))
-    head = not _is_features(first.annotation)
+    head = not takes_features(first.annotation)
     inner = parameters.get("inner")
     takes_inner = inner is not None and inner.default is inspect.Parameter.empty
     # a fit of a head to frozen features has steps, too, but no inner loop
@@ -51,8 +51,11 @@ def of(name: str, builder: Callable[..., MetaLearner]) -> Callable[..., Method]:
     criterion = head and "criterion" in parameters
 
     def run(room: Room, **given: Any) -> Method:
-        first_steps = given.pop("inner_steps", None)
-        later = given.pop("eval_inner_steps", None)
+        steps = (
+            (given.pop("inner_steps"), given.pop("eval_inner_steps"))
+            if adapts
+            else None
+        )
         tx = ()
         if takes_inner:
             tx = (make_inner(given.pop("inner"), given.pop("inner_rate")),)
@@ -65,9 +68,7 @@ def of(name: str, builder: Callable[..., MetaLearner]) -> Callable[..., Method]:
                 more["criterion"] = room.criterion
             return builder(room.network(side.outputs if head else None), *tx, **more)
 
-        return built(
-            room, make, inner_steps=first_steps, eval_inner_steps=later, head=head
-        )
+        return built(room, make, steps=steps, head=head)
 
     def keyword(name: str, kind: Any, default: Any) -> inspect.Parameter:
         how = inspect.Parameter.KEYWORD_ONLY
@@ -87,7 +88,8 @@ def of(name: str, builder: Callable[..., MetaLearner]) -> Callable[..., Method]:
     return completed(run, builder)
 
 
-def _is_features(kind: Any) -> bool:
+def takes_features(kind: Any) -> bool:
+    """Whether a builder's first argument is a network without a head."""
     if kind == Features:
         return True
     return any(arg == Features for arg in typing.get_args(kind))

@@ -1,5 +1,10 @@
 """Methods of the learners that say how sure they are, and what they say."""
 
+from collections.abc import Callable
+from typing import Any
+
+import optax
+
 from jaxmeta import criteria, learners, models
 from jaxmeta.functional.predictive import of_gaussian
 from jaxmeta.learners.bmaml import bmaml_process
@@ -143,23 +148,8 @@ def platipus(
       noise: where it starts to learn the noise of real-valued targets.
     """
 
-    def make(side: Side, steps: int) -> Probabilistic:
-        return platipus_process(
-            room.network(side.outputs),
-            make_inner(inner, inner_rate),
-            steps=steps,
-            noise=_noise(room, noise),
-            criterion=room.criterion,
-            **more,
-        )
-
-    return built(
-        room,
-        make,
-        inner_steps=inner_steps,
-        eval_inner_steps=eval_inner_steps,
-        head=True,
-    )
+    own = make_inner(inner, inner_rate), noise, (inner_steps, eval_inner_steps)
+    return _drawn(platipus_process, room, *own, more)
 
 
 @method(learners.bmaml)
@@ -179,23 +169,31 @@ def bmaml(
       noise: where it starts to learn the noise of real-valued targets.
     """
 
+    own = make_inner(inner, inner_rate), noise, (inner_steps, eval_inner_steps)
+    return _drawn(bmaml_process, room, *own, more)
+
+
+def _drawn(
+    process: Callable[..., Probabilistic],
+    room: Room,
+    inner: optax.GradientTransformation,
+    noise: float,
+    steps: tuple[int, int | None],
+    more: dict[str, Any],
+) -> Method:
+    """A learner whose parameters of a task are several, drawn or apart."""
+
     def make(side: Side, steps: int) -> Probabilistic:
-        return bmaml_process(
+        return process(
             room.network(side.outputs),
-            make_inner(inner, inner_rate),
+            inner,
             steps=steps,
             noise=_noise(room, noise),
             criterion=room.criterion,
             **more,
         )
 
-    return built(
-        room,
-        make,
-        inner_steps=inner_steps,
-        eval_inner_steps=eval_inner_steps,
-        head=True,
-    )
+    return built(room, make, steps=steps, head=True)
 
 
 def _noise(room: Room, noise: float) -> float | None:

@@ -1,5 +1,7 @@
 """Data sets of the command line: `--dataset NAME`, each with options of its own."""
 
+import inspect
+import textwrap
 import warnings
 from collections.abc import Callable
 from functools import partial
@@ -15,6 +17,14 @@ from jaxmeta.runs import reader
 from jaxmeta.runs.errors import ConfigError
 from jaxmeta.runs.making import unread
 from jaxmeta.runs.options import OneOf
+
+
+def _says_rule(function: Callable[..., Source]) -> Callable[..., Source]:
+    """Puts the rule of the split into the help of a source that has none of its own."""
+    text = textwrap.fill(f"Classes without a split are split by name: {RULE}.", 84)
+    doc = inspect.cleandoc(function.__doc__ or "")
+    function.__doc__ = doc.replace("\n\nArgs:", f"\n\n{text}\n\nArgs:", 1)
+    return function
 
 
 def glyphs(*, size: int = 28) -> Source:
@@ -124,6 +134,7 @@ def grocery(*, data: str | None = None, size: int = 144) -> Source:
     return _photographs(name, read, data, size, resize=True)
 
 
+@_says_rule
 def folder(
     *,
     data: str | None = None,
@@ -132,10 +143,6 @@ def folder(
     invert: bool = False,
 ) -> Source:
     """Your own images: --data FOLDER with <class>/*.png, or train, val, test of them.
-
-    Classes without a split are split by name. In alphabetical order, of 25 or more three
-    of five are trained on, one is chosen by and one is tested on; of fewer every other
-    one is trained on and chosen by, the others are tested on.
 
     Args:
       data: folder with <class>/*.png or .jpg, or train, val and test of them.
@@ -173,12 +180,9 @@ def folder(
     )
 
 
+@_says_rule
 def npz(*, data: str | None = None) -> Source:
     """Your own arrays: --data FILE.npz with inputs [n, ...], labels [n], maybe names.
-
-    Classes without a split are split by name. In alphabetical order, of 25 or more three
-    of five are trained on, one is chosen by and one is tested on; of fewer every other
-    one is trained on and chosen by, the others are tested on.
 
     Args:
       data: file with the arrays inputs [n, ...] and labels [n]; names [classes] too.
@@ -195,6 +199,7 @@ def npz(*, data: str | None = None) -> Source:
     return Source("own arrays", _read(read, data, wants, file=True), rule=RULE)
 
 
+@_says_rule
 def tfds(
     *,
     data: str | None = None,
@@ -202,10 +207,6 @@ def tfds(
     size: int = 28,
 ) -> Source:
     """Any prepared set of TensorFlow Datasets: --data tfds:NAME.
-
-    Classes without a split are split by name. In alphabetical order, of 25 or more three
-    of five are trained on, one is chosen by and one is tested on; of fewer every other
-    one is trained on and chosen by, the others are tested on.
 
     Args:
       data: tfds:NAME, or NAME: omniglot, cifar100, emnist/letters.
@@ -226,6 +227,7 @@ def tfds(
     return Source(name, splits, shape=shape, rule=RULE, pictures=pictures)
 
 
+@_says_rule
 def own(
     *,
     data: str | None = None,
@@ -234,10 +236,6 @@ def own(
     invert: bool = False,
 ) -> Source:
     """Your own data: a folder of images, arrays in a FILE.npz, or tfds:NAME.
-
-    Classes without a split are split by name. In alphabetical order, of 25 or more three
-    of five are trained on, one is chosen by and one is tested on; of fewer every other
-    one is trained on and chosen by, the others are tested on.
 
     Args:
       data: folder with <class>/*.png, FILE.npz, or tfds:NAME.

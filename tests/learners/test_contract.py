@@ -5,14 +5,26 @@ import jax.numpy as jnp
 import pytest
 
 import jaxmeta as jm
+from jaxmeta.core import Features
 from jaxmeta.learners import LEARNERS
 from jaxmeta.models import call
 from jaxmeta.testing import LawBroken, check_learner, probe
-from tests.learners.cases import CASES, NOISY, body, head, nets
+from tests.learners.cases import CASES, NOISY, OWN, body, head, nets, usual
 
 
 def test_every_learner_has_a_case():
-    assert set(CASES) == set(LEARNERS)
+    assert set(CASES) == set(LEARNERS) and set(OWN) < set(LEARNERS)
+
+
+def test_a_new_learner_needs_no_row_of_its_own():
+    """A file and a row in LEARNERS: its case comes of its signature."""
+
+    def sharp(model: Features, *, sharpness: float = 2.0) -> jm.MetaLearner:
+        return jm.protonet(model, temperature=1 / sharpness)
+
+    case = usual(sharp)
+    laws = ["outputs_have_target_shape", "support_order_is_irrelevant"]
+    check_learner(case.build(head, body), case.task, laws=laws, **case.checks)
 
 
 @pytest.mark.parametrize("name", CASES)
