@@ -1,7 +1,7 @@
 """Networks read from files against torchvision, timm and transformers, weight for weight.
 
     python benchmarks/pretrained_torch.py /tmp/parity      # where PyTorch is
-    python benchmarks/pretrained_parity.py /tmp/parity     # where jaxmeta is
+    python benchmarks/pretrained_parity.py /tmp/parity [NAME ...]   # where jaxmeta is
 
 Relative differences, of the norm of all entries: features and logits in float32, gradients
 of a random projection of the features, by the picture and by the first kernel, in float64.
@@ -61,16 +61,18 @@ def compared(path):
     return found
 
 
-def main(folder):
-    files = sorted(Path(folder).glob("*.safetensors"))
-    results = {}
-    for path in files:
+def main(folder, *names):
+    known = json.loads(RESULT.read_text())["networks"] if names else {}
+    results = dict(known)  # some anew, the others as they are
+    for path in sorted(Path(folder).glob("*.safetensors")):
+        if names and path.stem not in names:
+            continue
         results[path.stem] = found = compared(path)
         bad = [k for k, most in LIMITS.items() if found.get(k, 0) > most]
         print(path.stem, found, "TOO FAR: " + ", ".join(bad) if bad else "", flush=True)
-        kept = {"limits": LIMITS, "networks": results}
+        kept = {"limits": LIMITS, "networks": dict(sorted(results.items()))}
         RESULT.write_text(json.dumps(kept, indent=1) + "\n")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])
