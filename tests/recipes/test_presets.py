@@ -20,6 +20,15 @@ def pictures(root):
     return {"source": str(root / "source"), "target": str(root / "target"), "size": 16}
 
 
+def needed(name, root):
+    """Options of recipes that cannot do without."""
+    if name == "domains":
+        return pictures(root)
+    if name == "folder-fine_tune":
+        return {"data": pictures(root)["source"], "size": 16, "queries": 1}
+    return {"network": "conv4"} if name.startswith("folder-pmf") else {}
+
+
 FEW_SHOT = "jaxmeta.recipes.few_shot:few_shot"
 
 
@@ -27,7 +36,7 @@ FEW_SHOT = "jaxmeta.recipes.few_shot:few_shot"
 def test_every_recipe_builds(name, tmp_path):
     """Shapes fit from the data to the outer step and the test; nothing is compiled."""
     with without_data():
-        made = make(known()[name], pictures(tmp_path) if name == "domains" else {})
+        made = make(known()[name], needed(name, tmp_path))
         job = build(made, Settings())
     assert job.experiment.title and made.recipe.summary
     assert not set(made.experiment.facts) & {"accuracy", "mse"}
