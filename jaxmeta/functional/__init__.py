@@ -1,8 +1,8 @@
 """The maths of one task: pure functions of arrays, to build learners of.
 
 `augment`, `gaussian_process`, `predictive` and `svgd` are used by their module's name:
-`augment.flip`. Where
-a function is called like its module, as `unroll` is, the name here is the function.
+`augment.flip`. Where a function is called like its module, as `unroll` is, the name here
+is the function.
 """
 
 from jaxmeta.functional import augment as augment
