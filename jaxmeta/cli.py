@@ -1,4 +1,4 @@
-"""The command line: `jaxmeta train | evaluate | adapt | compare | export | list | new`.
+"""The command line: `jaxmeta train | evaluate | adapt | fit | compare | export | list | new`.
 
 Whatever is wrong with the input ends in exit status 2 and one line on stderr: which
 field, what it got, what it wants. What is wrong in the user's own file is shown as Python
@@ -11,6 +11,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Literal
 
 from jaxmeta.runs.errors import ConfigError, RunError, did_you_mean, one_line
 from jaxmeta.runs.options import Option, own_options
@@ -26,6 +27,7 @@ jaxmeta: learn from many tasks, so that a new one needs a handful of examples.
   jaxmeta train --fork RUN [--option value ...] another run that starts where RUN is
   jaxmeta evaluate RUN [--episodes 10000] [--ways 20 --shots 5]
   jaxmeta adapt RUN --support DIR --query DIR   classify your own images
+  jaxmeta fit TABLE.csv --target COLUMN         a table: predictions and a report
   jaxmeta compare RUN RUN ...                   the same episodes, in pairs; a page
   jaxmeta export RUN [--out DIR]                parameters and program, for elsewhere
   jaxmeta list                                  recipes, learners, data sets
@@ -62,6 +64,28 @@ def adapt_options(
       query: folder with the images to classify: *.png, or <class>/*.png.
       invert: turn dark on light into light on dark; None: as in training, or by looking.
       json: write one JSON object with all probabilities.
+    """
+
+
+def fit_options(
+    *,
+    target: str,
+    predict: str | None = None,
+    kind: Literal["classes", "values"] = "classes",
+    out: str = "fitted",
+    seed: int = 0,
+) -> None:
+    """Read a table whole and say what it knows of a column; predict rows of another.
+
+    Writes report.html with scores, calibration and which columns matter, on rows that
+    were held out, and predictions.csv. Nothing is trained. Wants jaxmeta[tables].
+
+    Args:
+      target: the column that is asked about.
+      predict: a CSV file with the same columns, whose rows are predicted.
+      kind: whether the target names classes, or is a real value.
+      out: folder to write to.
+      seed: decides which rows are held out for the report.
     """
 
 
@@ -242,6 +266,29 @@ def _adapt(words: Words, files: Files) -> int:
     return 0
 
 
+def _fit(words: Words, files: Files) -> int:
+    if words.help:
+        return _help_of(
+            fit_options, "fit TABLE.csv --target COLUMN [--predict OTHER.csv]"
+        )
+    said = read(words.said, _options(fit_options))
+    if len(words.names) != 1:
+        raise ConfigError("table", " ".join(words.names) or "nothing", "a CSV file")
+    if "target" not in said:
+        raise ConfigError("target", "nothing", "the column that is asked about")
+    from jaxmeta.runs.cache import enable_cache
+
+    try:
+        from jaxmeta.estimators import library  # noqa: F401
+        from jaxmeta.estimators.fitting import fit_table
+    except ImportError as error:
+        raise RunError(str(error)) from error
+    enable_cache()
+    paths = {k: _path(said.pop(k)) for k in ("predict", "out") if said.get(k)}
+    fit_table(_path(words.names[0]), **said, **paths, say=_say)
+    return 0
+
+
 def _export(words: Words, files: Files) -> int:
     if words.help:
         return _help_of(export_options, "export RUN [--out DIR]")
@@ -305,6 +352,7 @@ COMMANDS: dict[str, Callable[[Words, Files], int]] = {
     "train": _train,
     "evaluate": _evaluate,
     "adapt": _adapt,
+    "fit": _fit,
     "compare": _compare,
     "export": _export,
     "list": _list,
