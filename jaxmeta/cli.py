@@ -1,4 +1,4 @@
-"""The command line: `jaxmeta train | evaluate | adapt | embed | compare | export | ...`.
+"""The command line: `jaxmeta train | evaluate | adapt | embed | fit | compare | ...`.
 
 Whatever is wrong with the input ends in exit status 2 and one line on stderr: which
 field, what it got, what it wants. What is wrong in the user's own file is shown as Python
@@ -21,6 +21,7 @@ from jaxmeta.runs.usage import (
     embed_options,
     evaluate_options,
     export_options,
+    fit_options,
     photograph_options,
 )
 from jaxmeta.runs.words import Words, read, show, split
@@ -36,6 +37,7 @@ jaxmeta: learn from many tasks, so that a new one needs a handful of examples.
   jaxmeta adapt RUN --support DIR --query DIR   classify your own images
   jaxmeta adapt --backbone FILE --support DIR --query DIR   photographs, no training
   jaxmeta embed --backbone FILE --data DIR --out FILE.npz   their features
+  jaxmeta fit TABLE.csv --target COLUMN         a table: predictions and a report
   jaxmeta compare RUN RUN ...                   the same episodes, in pairs; a page
   jaxmeta export RUN [--out DIR]                parameters and program, for elsewhere
   jaxmeta list                                  recipes, learners, data sets
@@ -230,6 +232,29 @@ def _embed(words: Words, files: Files) -> int:
     return 0
 
 
+def _fit(words: Words, files: Files) -> int:
+    if words.help:
+        return _help_of(
+            fit_options, "fit TABLE.csv --target COLUMN [--predict OTHER.csv]"
+        )
+    said = read(words.said, _options(fit_options))
+    if len(words.names) != 1:
+        raise ConfigError("table", " ".join(words.names) or "nothing", "a CSV file")
+    if "target" not in said:
+        raise ConfigError("target", "nothing", "the column that is asked about")
+    from jaxmeta.runs.cache import enable_cache
+
+    try:
+        from jaxmeta.estimators import library  # noqa: F401
+        from jaxmeta.estimators.fitting import fit_table
+    except ImportError as error:
+        raise RunError(str(error)) from error
+    enable_cache()
+    paths = {k: _path(said.pop(k)) for k in ("predict", "out") if said.get(k)}
+    fit_table(_path(words.names[0]), **said, **paths, say=_say)
+    return 0
+
+
 def _export(words: Words, files: Files) -> int:
     if words.help:
         return _help_of(export_options, "export RUN [--out DIR]")
@@ -294,6 +319,7 @@ COMMANDS: dict[str, Callable[[Words, Files], int]] = {
     "evaluate": _evaluate,
     "adapt": _adapt,
     "embed": _embed,
+    "fit": _fit,
     "compare": _compare,
     "export": _export,
     "list": _list,

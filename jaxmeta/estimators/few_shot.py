@@ -80,8 +80,9 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
     def predict_proba(self, X: Any) -> np.ndarray:
         """Probabilities `[n, classes]`, in the order of `classes_`."""
         check_is_fitted(self)
+        numbers = check_array(X, dtype="numeric", allow_nd=True)
         validate_data(self, X, reset=False, skip_check_array=True)
-        X = check_array(X, dtype="numeric", allow_nd=True)
+        X = numbers
         learner, meta = self._made()
         ask, found = _ask(learner), []
         for start in range(0, len(X), 64):
@@ -94,7 +95,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
 
     def predict(self, X: Any) -> np.ndarray:
         """The most probable class of each example."""
-        return self.classes_[self.predict_proba(X).argmax(-1)]
+        best = self.predict_proba(X).argmax(-1)
+        return self.classes_[best]
 
     def _made(self) -> tuple[MetaLearner, Meta]:
         if self.learner is None:

@@ -31,24 +31,21 @@ class _Tabular(BaseEstimator):
     def _checked(self, X: Any, y: Any, *, real: bool) -> tuple[np.ndarray, np.ndarray]:
         """Learns the columns; gives numbers `[n, f]` and targets `[n]`."""
         validate_data(self, X, y, skip_check_array=True)
-        if _mixed(X):
-            self._columns = Columns(self.categorical_features or ()).fit(X)
-            X = self._columns.transform(X)
-        else:
-            X = check_array(X, dtype="float64", ensure_all_finite="allow-nan")
-            self._columns = Columns(self.categorical_features or ()).fit(X)
-            X = self._columns.transform(X)
+        X = _two_axes(X)
+        self._columns = Columns(self.categorical_features or ()).fit(X)
+        X = self._columns.transform(X)
         return check_X_y(
             X, y, dtype="float64", ensure_all_finite="allow-nan", y_numeric=real
         )
 
     def _numbers(self, X: Any) -> np.ndarray:
         check_is_fitted(self)
+        shown = _two_axes(X)
         validate_data(self, X, reset=False, skip_check_array=True)
-        if not _mixed(X):
-            X = check_array(X, dtype="float64", ensure_all_finite="allow-nan")
         return check_array(
-            self._columns.transform(X), dtype="float64", ensure_all_finite="allow-nan"
+            self._columns.transform(shown),
+            dtype="float64",
+            ensure_all_finite="allow-nan",
         )
 
     def _show(self, X: np.ndarray, targets: np.ndarray, labels, classes: int) -> None:
@@ -171,7 +168,8 @@ class TabularClassifier(ClassifierMixin, _Tabular):
 
     def predict(self, X: Any) -> np.ndarray:
         """The most probable class of each row."""
-        return self.classes_[self.predict_proba(X).argmax(-1)]
+        best = self.predict_proba(X).argmax(-1)
+        return self.classes_[best]
 
 
 class TabularRegressor(RegressorMixin, _Tabular):
@@ -261,8 +259,10 @@ class TabularRegressor(RegressorMixin, _Tabular):
         return np.mean(found, 0)
 
 
-def _mixed(X: Any) -> bool:
-    """Whether a table may hold more than numbers."""
-    return (
-        hasattr(X, "iloc") or getattr(getattr(X, "dtype", None), "kind", "f") in "OUSb"
-    )
+def _two_axes(X: Any) -> Any:
+    """A DataFrame as it is; of arrays and lists numbers, or objects that may be text."""
+    if hasattr(X, "iloc"):
+        return X
+    mixed = getattr(getattr(X, "dtype", None), "kind", "f") in "OUSb"
+    kind = "object" if mixed else "float64"
+    return check_array(X, dtype=kind, ensure_all_finite="allow-nan")

@@ -39,6 +39,28 @@ def adapt_options(
     """
 
 
+def fit_options(
+    *,
+    target: str,
+    predict: str | None = None,
+    kind: Literal["classes", "values"] = "classes",
+    out: str = "fitted",
+    seed: int = 0,
+) -> None:
+    """Read a table whole and say what it knows of a column; predict rows of another.
+
+    Writes report.html with scores, calibration and which columns matter, on rows that
+    were held out, and predictions.csv. Nothing is trained. Wants jaxmeta[tables].
+
+    Args:
+      target: the column that is asked about.
+      predict: a CSV file with the same columns, whose rows are predicted.
+      kind: whether the target names classes, or is a real value.
+      out: folder to write to.
+      seed: decides which rows are held out for the report.
+    """
+
+
 def export_options(*, out: str | None = None) -> None:
     """Write a trained run as files that other programs can use.
 
