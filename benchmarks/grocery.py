@@ -261,7 +261,9 @@ def table(result: dict) -> str:
         lines.append(f"| {head} | {' | '.join(cells)} |")
     lines += [
         "",
-        f"{result['episodes']} episodes; in brackets the difference in pairs.",
+        f"{result['episodes']} episodes ({max(result['episodes'] // 25, 2)} of 81 ways, "
+        f"with all products in each), {QUERIES} queries a class; in brackets the "
+        "difference to the first row, in pairs.",
     ]
     if "new_products" in result:
         lines += ["", "| new products, 5-way | features | trained map | difference |"]
