@@ -38,18 +38,29 @@ PAPERS = {
     "simple_shot": "[Wang 2019](https://arxiv.org/abs/1911.04623), a control",
     "cnp": "[Garnelo 2018](https://arxiv.org/abs/1807.01613), "
     "[Kim 2019](https://arxiv.org/abs/1901.05761)",
+    "np": "[Garnelo 2018b](https://arxiv.org/abs/1807.01622)",
+    "conv_cnp": "[Gordon 2020](https://arxiv.org/abs/1910.13556)",
+    "tnp": "[Nguyen 2022](https://arxiv.org/abs/2207.04179)",
     "mann": "[Santoro 2016](https://arxiv.org/abs/1605.06065)",
     "snail": "[Mishra 2018](https://arxiv.org/abs/1707.03141)",
     "lstm_meta_learner": "[Ravi 2017](https://openreview.net/forum?id=rJY0-Kcll)",
     "platipus": "[Finn 2018](https://arxiv.org/abs/1806.02817)",
     "bmaml": "[Yoon 2018](https://arxiv.org/abs/1806.03836)",
     "meta_gan": "[Zhang 2018](https://papers.nips.cc/paper/7504)",
+    "logistic_regression": "a control, and a head on pretrained features",
+    "tip_adapter": "[Zhang 2022](https://arxiv.org/abs/2111.03930), a head on pretrained features",
+    "prior_fitted_network": "[Müller 2022](https://arxiv.org/abs/2112.10510), "
+    "[Hollmann 2025](https://doi.org/10.1038/s41586-024-08328-6): tables",
     "oml": "[Javed 2019](https://arxiv.org/abs/1905.12588)",
     "anml": "[Beaulieu 2020](https://arxiv.org/abs/2002.09571)",
     "online_maml": "[Sun 2024](https://arxiv.org/abs/2407.04620), test-time training",
 }
 
+CURVES_ALONE = {"cnp", "np", "conv_cnp", "tnp"}
 NO_REGRESSION = {
+    "logistic_regression",
+    "tip_adapter",
+    "prior_fitted_network",
     "proto_maml",
     "protonet",
     "matching_network",
@@ -114,9 +125,7 @@ def table() -> str:
     for learner, paper in PAPERS.items():
         row = []
         for title, (data, _) in columns.items():
-            cannot = (data, learner) == ("Omniglot", "cnp") or (
-                data == "sinusoid" and learner in NO_REGRESSION
-            )
+            cannot = learner in (CURVES_ALONE if data == "Omniglot" else NO_REGRESSION)
             nothing = "-" if cannot or (learner, data) in done else "not measured"
             row.append("<br>".join(cells.get((learner, title), [])) or nothing)
         lines.append(f"| `{learner}` | {paper} | {' | '.join(row)} |")
