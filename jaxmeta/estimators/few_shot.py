@@ -64,7 +64,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         self.classes_, labels = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
             raise ValueError(
-                f"y: got one class, {self.classes_[0]!r}, wants two or more classes"
+                f"y: got one class, {self.classes_.tolist()[0]!r}, wants two or more classes"
             )
         learner, meta = self._made()
         size = bucket(len(X), 16)

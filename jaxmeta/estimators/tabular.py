@@ -141,14 +141,15 @@ class TabularClassifier(ClassifierMixin, _Tabular):
         self.classes_, labels = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
             raise ValueError(
-                f"y: got one class, {self.classes_[0]!r}, wants two or more classes"
+                f"y: got one class, {self.classes_.tolist()[0]!r}, wants two or more classes"
             )
         self._show(X, labels, labels, len(self.classes_))
         return self
 
     def _given(self, member) -> np.ndarray:
-        groups = int(member.groups.max()) + 1
-        return np.eye(groups)[member.groups[self._targets[member.rows]]]
+        # as wide as the network knows: one program, however many classes there are
+        width = trained(self.weights).about["limits"]["classes"]
+        return np.eye(width)[member.groups[self._targets[member.rows]]]
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Probabilities `[n, classes]`, in the order of `classes_`."""
@@ -156,6 +157,7 @@ class TabularClassifier(ClassifierMixin, _Tabular):
         k = len(self.classes_)
         total, grouped = np.zeros((len(X), k)), False
         for member, logits, _, _ in self._answers(X):
+            logits = logits[:, : member.groups.max() + 1]
             p = np.exp(logits - logits.max(-1, keepdims=True))
             p = p / p.sum(-1, keepdims=True)
             grouped = p.shape[1] < k

@@ -22,7 +22,9 @@ from jaxmeta.tree import path_name
 
 HERE = Path(__file__).parent / "weights"
 
-HASHES: dict[str, str] = {}
+HASHES: dict[str, str] = {
+    "classes": "97b5657fed4a305c980fb7a8d5e78be50dafca41c9c62695b57cc268dc900197",
+}
 """SHA-256 of the parameters that come with the package, by name."""
 
 BUILT = ("classes", "borders", "width", "depth", "heads", "expansion")

@@ -1,0 +1,111 @@
+"""Estimators for tables: scikit-learn's checks, and tables as people have them."""
+
+import numpy as np
+import pytest
+from sklearn.utils.estimator_checks import check_estimator
+
+from jaxmeta.estimators import FewShotClassifier, TabularClassifier, weights
+from jaxmeta.estimators.members import members
+from jaxmeta.runs import RunError
+
+pd = pytest.importorskip("pandas")
+RNG = np.random.default_rng(0)
+Y = np.array(["no", "yes"])[(RNG.normal(size=60) > 0).astype(int)]
+X = RNG.normal(size=(60, 4)) + 1.5 * (Y == "yes")[:, None]
+
+
+@pytest.mark.parametrize(
+    "made", [FewShotClassifier(), TabularClassifier(members=1)], ids=["few", "table"]
+)
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.DataConversionWarning")
+def test_scikit_learn_finds_nothing_wrong(made):
+    found = check_estimator(made, on_fail=None, on_skip=None)
+    wrong = [
+        (r["check_name"], r["exception"]) for r in found if r["status"] == "failed"
+    ]
+    assert not wrong
+    assert len(found) > 40
+
+
+def test_it_works_at_once():
+    model = TabularClassifier().fit(X[:40], Y[:40])
+    p = model.predict_proba(X[40:])
+    assert list(model.classes_) == ["no", "yes"] and p.shape == (20, 2)
+    assert model.score(X[40:], Y[40:]) >= 0.75
+
+
+def test_shuffled_labels_are_not_believed():
+    """Out of the prior or in it: what cannot be known is answered with doubt."""
+    rng = np.random.default_rng(1)
+    model = TabularClassifier().fit(X, rng.permutation(Y))
+    sure = model.predict_proba(rng.normal(size=(40, 4))).max(1)
+    assert sure.mean() < 0.75
+    known = TabularClassifier().fit(X, Y).predict_proba(X).max(1)
+    assert known.mean() > sure.mean()
+
+
+def test_constant_and_duplicated_columns_change_little():
+    plain = TabularClassifier().fit(X[:40], Y[:40])
+    want = plain.score(X[40:], Y[40:])
+    more = np.column_stack([X, X[:, :2], np.full(60, 7.0), np.full(60, np.nan)])
+    model = TabularClassifier().fit(more[:40], Y[:40])
+    p = model.predict_proba(more[40:])
+    assert (
+        np.isfinite(p).all()
+        and (model.classes_[p.argmax(1)] == Y[40:]).mean() >= want - 0.15
+    )
+
+
+def test_one_class_is_an_error_in_words():
+    with pytest.raises(ValueError, match="y: got one class, 'a', wants two"):
+        TabularClassifier().fit(X, np.full(60, "a"))
+
+
+def test_a_frame_of_everything():
+    """Text, booleans, missing cells, categories that `fit` did not see."""
+    colour = np.where(Y == "yes", "red", "blue").astype(object)
+    colour[::9] = None
+    frame = pd.DataFrame(
+        {
+            "size": np.where(np.arange(60) % 7, X[:, 0], np.nan),
+            "colour": colour,
+            "old": RNG.normal(size=60) > 0,
+        }
+    )
+    model = TabularClassifier().fit(frame[:40], Y[:40])
+    assert model._columns.categorical.tolist() == [False, True, True]
+    assert model.score(frame[40:], Y[40:]) > 0.7
+    new = frame[40:].assign(colour="green")
+    assert np.isfinite(model.predict_proba(new)).all()
+
+
+def test_more_than_the_network_knows_is_shared_out():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 23, 300)
+    labels[:23] = np.arange(23)
+    most = {"rows": 100, "columns": 6, "classes": 10}
+    found = members(rng, labels, 300, 20, 23, count=2, most=most)
+    assert len(found) >= 18  # as many as it takes to tell 23 classes apart
+    assert set(np.concatenate([m.columns for m in found])) == set(range(20))
+    codes = {tuple(m.groups[c] for m in found) for c in range(23)}
+    assert len(codes) == 23
+    for m in found:
+        assert len(m.rows) == 100 and len(set(m.columns)) == len(m.columns) <= 6
+        assert set(labels[m.rows]) == set(range(23)) and m.groups.max() == 9
+
+
+def test_many_classes_have_probabilities():
+    x = np.repeat(np.arange(12.0), 6)[:, None] + 0.01 * RNG.normal(size=(72, 1))
+    y = np.repeat(np.arange(12), 6)
+    p = TabularClassifier(members=1).fit(x, y).predict_proba(x)
+    np.testing.assert_allclose(p.sum(1), 1)
+    assert (p.argmax(1) == y).mean() > 3 / 12
+
+
+def test_weights_that_were_changed_are_refused(monkeypatch, tmp_path):
+    monkeypatch.setitem(weights.HASHES, "classes", "0" * 64)
+    with pytest.raises(RunError, match="not the published file"):
+        weights.trained.__wrapped__("classes")
+    with pytest.raises(RunError, match="no network at"):
+        weights.trained.__wrapped__(str(tmp_path / "none"))
