@@ -75,7 +75,7 @@ def prior_fitted(
     Returns:
       A `PriorFitted`.
 
-    >>> import jaxmeta as jm
+    >>> import jax, jaxmeta as jm
     >>> fitted, episode = prior_fitted(width=8), jm.testing.probe()(jax.random.key(0))
     >>> meta = fitted.learner.init(jax.random.key(1), episode)
     >>> fast = fitted.learner.adapt(meta, episode.support, jax.random.key(2))

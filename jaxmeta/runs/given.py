@@ -129,7 +129,7 @@ def of_files(run: Run, support: Path, query: Path, invert: bool | None) -> Given
 def classes_in(field: str, root: Path) -> dict[str, list[Path]]:
     """Class -> files."""
     try:
-        return data.listclasses_in(root)
+        return data.list_classes(root)
     except (DataError, OSError) as error:
         raise ConfigError(field, root, f"<class>/*.png in it: {error}") from error
 

@@ -51,6 +51,7 @@ def bayesian_network(
     Raises:
       ValueError: for sizes that are none.
 
+    >>> import jax
     >>> task = bayesian_network(16, 4, columns=3, classes=None)
     >>> task(jax.random.key(0)).query.targets.shape
     (4, 1)

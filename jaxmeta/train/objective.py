@@ -111,7 +111,9 @@ def episodic(
         count = jax.tree.leaves(episodes)[0].shape[0]
         tasks = episodes, jax.random.split(key, count)
         (value, aux), grads = over_tasks(meta, tasks)
-        if aux.buffers is not None:
+        none = functools.partial(jax.tree.structure, is_leaf=lambda x: x is None)
+        # buffers of another tree are a mistake, which whoever takes the step will name
+        if aux.buffers is not None and none(aux.buffers) == none(meta.buffers):
             aux = aux._replace(buffers=tree.combine(aux.buffers, meta.buffers))
         return (value, aux), grads
 

@@ -22,11 +22,16 @@ SMALL = {
     "batch": 2, "size": 8, "ways": 2, "train_ways": None, "shots": 1, "train_shots": None,
     "queries": 1, "train_queries": None, "inner_steps": 1, "eval_inner_steps": None,
     "hidden": (4,), "words": 22, "plays": 2, "horizon": 3, "pulls": 3, "generator": (4, 2),
-    "learner_hidden": 8, "particles": 2, "samples": 2, "steps": 2,
+    "learner_hidden": 8, "depth": 1, "particles": 2, "samples": 2, "steps": 2,
 }  # fmt: skip
 
 
-COSTLY = {"platipus", "snail"}  # to compile; other tests train the learners themselves
+COSTLY = {
+    "platipus",
+    "snail",
+    "tnp",
+    "conv_cnp",
+}  # to compile; other tests train the learners themselves
 
 
 def small(recipe: Recipe, tmp_path) -> dict:

@@ -64,6 +64,9 @@ BUILDERS = {
     "semi_supervised": lambda d: tasks.semi_supervised(plain(d), 1, 2)(KEY),
     "ambiguous": lambda d: tasks.ambiguous(plain(d, ways=4))(KEY),
     "padded": lambda d: tasks.padded(plain(d), support=9)(KEY),
+    "within_groups": lambda d: tasks.within_groups(
+        data(d), 2, 1, 2, groups=("same", "same")
+    )(KEY),
     "varying": lambda d: tasks.varying(plain(d), query=(2, 4))(KEY),
 }
 
@@ -97,7 +100,9 @@ def test_tokens_and_floats_are_what_their_owner_gave(name, dtype):
 def test_every_builder_of_the_room_is_in_the_table():
     """Those without data of their own have no scale to lose."""
     drawn = {"glyphs", "sinusoid", "sine_or_line", "gaussian_process"}
+    drawn |= {"bayesian_network", "structural_causal", "tree_ensemble"}
     others = {"class_names", "episode_classes", "prior_of", "hyper_of"}
+    others |= {"target_quantiles"}
     public = {n for n in dir(tasks) if n.islower() and callable(getattr(tasks, n))}
     assert public - drawn - others <= set(BUILDERS)
 
