@@ -23,7 +23,7 @@ from jaxmeta.tree import path_name
 HERE = Path(__file__).parent / "weights"
 
 HASHES: dict[str, str] = {
-    "classes": "97b5657fed4a305c980fb7a8d5e78be50dafca41c9c62695b57cc268dc900197",
+    "classes": "ce433da361ba15ad4ba98a44cc8eb7e2c0411459b1ef78457cc3663a716b8cbc",
 }
 """SHA-256 of the parameters that come with the package, by name."""
 
