@@ -177,8 +177,10 @@ class TabularClassifier(ClassifierMixin, _Tabular):
 class TabularRegressor(RegressorMixin, _Tabular):
     """Real values of a table's rows, by a network that was trained on drawn tables.
 
-    As `TabularClassifier`. The network gives a distribution, as bars: `predict` is its
-    mean, `predict_quantiles` says how sure it is.
+    As `TabularClassifier`, but no network of this kind comes with the package yet: train
+    one, `jaxmeta train tabular-pfn --target values`, and `pack` it. The
+    network gives a distribution, as bars: `predict` is its mean, `predict_quantiles` says
+    how sure it is.
 
     Args:
       members: how many; more where there are many columns.

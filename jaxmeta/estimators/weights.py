@@ -23,7 +23,7 @@ from jaxmeta.tree import path_name
 HERE = Path(__file__).parent / "weights"
 
 HASHES: dict[str, str] = {
-    "classes": "ce433da361ba15ad4ba98a44cc8eb7e2c0411459b1ef78457cc3663a716b8cbc",
+    "classes": "1abe3736d9c7ab7c4716f37faf75a88f4988cc4c7dfa3cf46a61e0310a771136",
 }
 """SHA-256 of the parameters that come with the package, by name."""
 
@@ -63,7 +63,8 @@ def trained(name: str) -> Trained:
         about = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
         data = path.with_suffix(".safetensors").read_bytes()
     except (OSError, ValueError) as error:
-        raise RunError(f"weights: no network at {path}: {error}") from error
+        how = "jaxmeta train tabular-pfn and estimators.pack make one"
+        raise RunError(f"weights: no network at {path}; {how}: {error}") from error
     if path.parent == HERE and hashlib.sha256(data).hexdigest() != HASHES.get(name):
         raise RunError(f"weights: {path}.safetensors is not the published file")
     if about["sha256"] != hashlib.sha256(data).hexdigest():
