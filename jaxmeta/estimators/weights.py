@@ -23,7 +23,7 @@ from jaxmeta.tree import path_name
 HERE = Path(__file__).parent / "weights"
 
 HASHES: dict[str, str] = {
-    "classes": "1abe3736d9c7ab7c4716f37faf75a88f4988cc4c7dfa3cf46a61e0310a771136",
+    "classes": "1cba2f1c2edc31b0c446a404742a5cfb9b5229dace4bfb1b84e71b7b8f9fbf34",
 }
 """SHA-256 of the parameters that come with the package, by name."""
 
