@@ -168,12 +168,11 @@ def table(folder: Path) -> str:
 def _cells(kept: dict | None, column: str) -> list[str]:
     if kept is None:
         return ["", "not measured", "", "", ""]
-    found = kept["columns"].get(column)
-    if kept["result"] is None or found is None:
-        taken = f"{kept['step']:,} x {kept['batch']}"
-        return ["", state(kept), "", taken, ""] if kept["result"] is None else [
-            "", "not measured", "", "", ""]  # fmt: skip
-    result = kept["result"]
+    found, result = kept["columns"].get(column), kept["result"]
+    if result is None:
+        return ["", state(kept), "", f"{kept['step']:,} x {kept['batch']}", ""]
+    if found is None:
+        return ["", "not measured", "", "", ""]
     return [
         "yes" if found["transductive"] else "no",
         f"{100 * found['accuracy']:.2f} ± {100 * found['ci95']:.2f} %",

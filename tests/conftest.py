@@ -12,8 +12,8 @@ import pytest
 # compiled with little optimisation, and each of them once, whichever worker or child
 # process asks. JAX and the children read these variables, so they come before JAX.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
-# XLA's older code for fusions compiles in a third of the time, and small programs in one
-# part in four fifths of that. Its reductions would go to YNNPACK, whose largest number of
+# XLA's older code for fusions compiles much faster, and small programs in one part faster
+# still. Its reductions would go to YNNPACK, whose largest number of
 # NaN and others is a number. A process has one way for all of its programs, so
 # `-m nightly`, which compiles as users do, leaves it as it is; the process that starts the
 # workers decides for them.

@@ -5,10 +5,10 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 
 import numpy as np
+from tqdm import tqdm
 
 from jaxmeta.core import Pictures
 from jaxmeta.data.arrays import Dataset, from_counts
@@ -136,9 +136,7 @@ def load_photographs(
 
 
 def bar(what: str) -> Progress:
-    """A line on stderr that shows how far something is, drawn anew in its place.
-
-        embedding [##########..........] 1,024 of 2,048
+    """A bar on stderr that shows how far something is.
 
     Where stderr is no terminal, a line at the start of each quarter.
 
@@ -150,23 +148,19 @@ def bar(what: str) -> Progress:
 
     >>> progress = bar("embedding")
     """
-    return partial(_draw, what, {"last": -1})
+    shown, quarter = None, -1
 
+    def progress(done: int, total: int) -> None:
+        nonlocal shown, quarter
+        if not sys.stderr.isatty():
+            now = 4 * done // max(total, 1)
+            if now > quarter:
+                print(f"{what}: {done:,} of {total:,}", file=sys.stderr, flush=True)
+            quarter = now
+            return
+        shown = tqdm(total=total, desc=what) if shown is None else shown
+        shown.update(done - shown.n)
+        if done >= total:
+            shown.close()
 
-def _draw(what: str, state: dict[str, int], done: int, total: int) -> None:
-    parts = 20 if sys.stderr.isatty() else 4
-    part = parts * done // max(total, 1)
-    if part == state["last"] and done < total:
-        return
-    state["last"] = part
-    if parts == 4:
-        print(f"{what}: {done:,} of {total:,}", file=sys.stderr, flush=True)
-        return
-    drawn = "#" * part + "." * (parts - part)
-    end = "\n" if done >= total else ""
-    print(
-        f"\r{what} [{drawn}] {done:,} of {total:,}",
-        end=end,
-        file=sys.stderr,
-        flush=True,
-    )
+    return progress

@@ -1,5 +1,6 @@
 """Any learner or run, with scikit-learn's interface."""
 
+import functools
 from typing import Any
 
 import jax
@@ -12,9 +13,10 @@ from sklearn.utils import check_X_y, check_array  # isort: skip
 from sklearn.utils.multiclass import check_classification_targets  # isort: skip
 from sklearn.utils.validation import check_is_fitted, validate_data  # isort: skip
 
-from jaxmeta import alike
+from jaxmeta.alike import Shared
 from jaxmeta.core import Batch, Meta, MetaLearner
 from jaxmeta.criteria import as_criterion
+from jaxmeta.data.arrays import unit_range
 from jaxmeta.estimators.reading import bucket
 from jaxmeta.learners.protonet import protonet
 from jaxmeta.models.flat import flat
@@ -72,7 +74,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         targets[np.arange(len(X)), labels] = 1
         weights = (np.arange(size) < len(X)).astype("float32")
         support = Batch(_filled(X, size), targets, weights)
-        fast = _adapt(learner)(meta, support, jax.random.key(self.seed))
+        fast = _programs(learner).adapt(meta, support, jax.random.key(self.seed))
         self._fast = jax.tree.map(np.asarray, fast)
         self._support = Batch(None, targets, weights)  # type: ignore[arg-type]
         return self
@@ -84,7 +86,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         validate_data(self, X, reset=False, skip_check_array=True)
         X = numbers
         learner, meta = self._made()
-        ask, found = _ask(learner), []
+        ask, found = _programs(learner).ask, []
         for start in range(0, len(X), 64):
             part = X[start : start + 64]
             out = ask(meta, self._fast, _filled(part, 64), self._support)
@@ -100,7 +102,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
 
     def _made(self) -> tuple[MetaLearner, Meta]:
         if self.learner is None:
-            return protonet(flat()), Meta({}, {})
+            return _nearest_mean(), Meta({}, {})
         if isinstance(self.learner, MetaLearner):
             if self.meta is None:
                 raise ValueError("meta: got None, wants the learner's parameters")
@@ -110,31 +112,31 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
 
 def _filled(x: np.ndarray, size: int) -> np.ndarray:
     """`[size, ...]`: the last rows are zeros, and weigh nothing."""
-    x = x / np.float32(255) if x.dtype == np.uint8 else x
-    return np.pad(x.astype("float32"), ((0, size - len(x)), *((0, 0),) * (x.ndim - 1)))
+    x = unit_range(x).astype("float32")
+    return np.pad(x, ((0, size - len(x)), *((0, 0),) * (x.ndim - 1)))
 
 
-_known: dict[Any, Any] = {}
+@functools.cache
+def _nearest_mean() -> MetaLearner:
+    """One learner for all estimators that were given none."""
+    return protonet(flat())
 
 
-def _once(kind: str, learner: MetaLearner, make: Any) -> Any:
-    """A compiled function for learners that are built alike."""
-    key = (kind, alike.form(learner))
-    if key not in _known:
-        if len(_known) >= 16:
-            _known.clear()
-        _known[key] = jax.jit(make)
-    return _known[key]
+class _Programs:
+    """What is compiled for learners that are built alike."""
+
+    def __init__(self, learner: MetaLearner):
+        criterion = as_criterion(learner.criterion)
+
+        def ask(meta, fast, inputs, support):
+            return criterion.prepare(learner.predict(meta, fast, inputs), support)
+
+        self.adapt, self.ask = jax.jit(learner.adapt), jax.jit(ask)
 
 
-def _adapt(learner: MetaLearner):
-    return _once("adapt", learner, learner.adapt)
+_shared = Shared()
 
 
-def _ask(learner: MetaLearner):
-    criterion = as_criterion(learner.criterion)
-
-    def ask(meta, fast, inputs, support):
-        return criterion.prepare(learner.predict(meta, fast, inputs), support)
-
-    return _once("ask", learner, ask)
+def _programs(learner: MetaLearner) -> _Programs:
+    more = learner.predict, learner.criterion
+    return _shared.of(learner.adapt, more, functools.partial(_Programs, learner))

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from jaxmeta.metrics import calibration_bins, calibration_error
 from jaxmeta.report import page
 from jaxmeta.runs.errors import ConfigError, did_you_mean
 from jaxmeta.runs.files import write_json
@@ -181,25 +182,18 @@ def examined(
 
 def _classes(model: Any, x: Any, y: np.ndarray):
     p = model.predict_proba(x)
-    best, sure = model.classes_[p.argmax(1)], p.max(1)
-    hit = best == y
+    hit = model.classes_[p.argmax(1)] == y
     at = {c: i for i, c in enumerate(model.classes_)}
     known = np.array([p[i, at[c]] if c in at else 0.0 for i, c in enumerate(y)])
-    bins = np.minimum((sure * BINS).astype(int), BINS - 1)
-    rows = [
-        (
-            float(sure[bins == b].mean()),
-            float(hit[bins == b].mean()),
-            int((bins == b).sum()),
-        )
-        for b in range(BINS)
-        if (bins == b).any()
-    ]
-    error = sum(n * abs(a - c) for c, a, n in rows) / len(y)
+    # a class that was not seen in fitting is a column of its own, and never right
+    rest = np.zeros((len(y), 1))
+    truth = np.eye(len(at) + 1)[[at.get(c, len(at)) for c in y]]
+    table = calibration_bins(np.hstack([p, rest]), truth, BINS)
+    rows = [(float(s / n), float(r / n), int(n)) for n, s, r in np.asarray(table) if n]
     scores = {
         "accuracy": float(hit.mean()),
         "log_loss": float(-np.log(known.clip(1e-9)).mean()),
-        "calibration_error": float(error),
+        "calibration_error": float(calibration_error(table)),
     }
     return scores, rows
 

@@ -1,6 +1,7 @@
 """Tables, with scikit-learn's interface: a network reads the table, nothing is trained."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,29 @@ from jaxmeta.functional.bars import bar_moments, bar_quantile
 
 class _Tabular(BaseEstimator):
     """What both have in common: reading a table, and an ensemble of ways to show it."""
+
+    _usual: str
+    """The network of the package."""
+
+    def __init__(
+        self,
+        *,
+        members: int = 4,
+        max_rows: int | None = None,
+        max_columns: int | None = None,
+        categorical_features: Sequence[int | str] | None = None,
+        weights: str | Path | None = None,
+        random_state: Any = 0,
+    ):
+        self.members = members
+        self.max_rows = max_rows
+        self.max_columns = max_columns
+        self.categorical_features = categorical_features
+        self.weights = weights
+        self.random_state = random_state
+
+    def _name(self) -> str:
+        return self._usual if self.weights is None else str(self.weights)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -52,7 +76,7 @@ class _Tabular(BaseEstimator):
         """Decides what each member sees."""
         if self.members < 1:
             raise ValueError(f"members: got {self.members}, wants an integer >= 1")
-        most = dict(trained(self.weights).about["limits"])
+        most = dict(trained(self._name()).about["limits"])
         for name, given in (("rows", self.max_rows), ("columns", self.max_columns)):
             most[name] = most[name] if given is None else given
         seed = check_random_state(self.random_state).randint(2**31 - 1)
@@ -73,7 +97,7 @@ class _Tabular(BaseEstimator):
                 seen = known
             own = member.columns
             targets = self._given(member)
-            ask = read(self.weights, seen[:, own], kinds[own], targets)
+            ask = read(self._name(), seen[:, own], kinds[own], targets)
             yield member, *ask(asked[:, own])
 
 
@@ -97,7 +121,7 @@ class TabularClassifier(ClassifierMixin, _Tabular):
       max_columns: likewise.
       categorical_features: numbers or names of columns that are categories though they
         hold numbers.
-      weights: "classes", the network of the package, or what `pack` wrote.
+      weights: what `pack` wrote; None: the network of the package.
       random_state: decides orders and subsets.
 
     Attributes:
@@ -109,22 +133,7 @@ class TabularClassifier(ClassifierMixin, _Tabular):
       model, https://doi.org/10.1038/s41586-024-08328-6.
     """
 
-    def __init__(
-        self,
-        *,
-        members: int = 4,
-        max_rows: int | None = None,
-        max_columns: int | None = None,
-        categorical_features: Sequence[int | str] | None = None,
-        weights: str = "classes",
-        random_state: Any = 0,
-    ):
-        self.members = members
-        self.max_rows = max_rows
-        self.max_columns = max_columns
-        self.categorical_features = categorical_features
-        self.weights = weights
-        self.random_state = random_state
+    _usual = "classes"
 
     def fit(self, X: Any, y: Any) -> "TabularClassifier":
         """Keeps the table.
@@ -148,7 +157,7 @@ class TabularClassifier(ClassifierMixin, _Tabular):
 
     def _given(self, member) -> np.ndarray:
         # as wide as the network knows: one program, however many classes there are
-        width = trained(self.weights).about["limits"]["classes"]
+        width = trained(self._name()).about["limits"]["classes"]
         return np.eye(width)[member.groups[self._targets[member.rows]]]
 
     def predict_proba(self, X: Any) -> np.ndarray:
@@ -188,29 +197,14 @@ class TabularRegressor(RegressorMixin, _Tabular):
       max_columns: likewise.
       categorical_features: numbers or names of columns that are categories though they
         hold numbers.
-      weights: "values", the network of the package, or what `pack` wrote.
+      weights: what `pack` wrote; None: the network of the package, once there is one.
       random_state: decides orders and subsets.
 
     Attributes:
       n_features_in_: the number of columns.
     """
 
-    def __init__(
-        self,
-        *,
-        members: int = 4,
-        max_rows: int | None = None,
-        max_columns: int | None = None,
-        categorical_features: Sequence[int | str] | None = None,
-        weights: str = "values",
-        random_state: Any = 0,
-    ):
-        self.members = members
-        self.max_rows = max_rows
-        self.max_columns = max_columns
-        self.categorical_features = categorical_features
-        self.weights = weights
-        self.random_state = random_state
+    _usual = "values"
 
     def fit(self, X: Any, y: Any) -> "TabularRegressor":
         """Keeps the table.
@@ -233,7 +227,7 @@ class TabularRegressor(RegressorMixin, _Tabular):
         return self._targets[member.rows, None]
 
     def _bars(self, X: Any):
-        borders = trained(self.weights).fitted.borders
+        borders = trained(self._name()).fitted.borders
         for _, logits, mean, std in self._answers(self._numbers(X)):
             yield (
                 logits.astype("float32"),

@@ -111,9 +111,7 @@ def pack(run: Any, path: str | Path) -> Path:
 
 
 def _borders(said: Mapping[str, Any]) -> list[float]:
-    from jaxmeta.recipes.tabular import (
-        bars_of,  # of the room above; used by makers alone
-    )
+    from jaxmeta.recipes.tabular import bars_of  # heavy, and used by makers alone
 
     return list(bars_of(said))
 

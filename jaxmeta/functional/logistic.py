@@ -119,7 +119,7 @@ def bounded_logistic(
         V_{k+1} = Y_k - B^-1 grad(Y_k),   B = X^T diag(w) X / 2 + l2 I >= H,   sum w = 1
 
     with Nesterov's momentum, which starts again where it leads uphill. B is factored
-    once and there is no line search, so that it compiles in a tenth of the time and maps
+    once and there is no line search, so that it compiles much faster and maps
     over many small problems; `fit_logistic` is for features of wide ranges. W lies in
     the span of the inputs: where those are fewer than they are long, it is looked for
     among their combinations.

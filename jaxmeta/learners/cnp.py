@@ -15,9 +15,8 @@ from jaxmeta import criteria
 from jaxmeta.checks import one_of
 from jaxmeta.core import Array, Aux, Criterion, MetaLearner, Model
 from jaxmeta.functional.causal import attention_weights
-from jaxmeta.functional.gaussian import Gaussian, coverage, gaussian_nll
+from jaxmeta.functional.gaussian import Gaussian, gaussian_nll
 from jaxmeta.functional.rows import clean_rows, joined, parted
-from jaxmeta.learners.embedding import judged
 from jaxmeta.learners.padded import learner_of
 from jaxmeta.learners.processes import (
     NeuralProcess,
@@ -27,6 +26,7 @@ from jaxmeta.learners.processes import (
     pairs_of,
     parts,
     passes,
+    reported,
     rows_of,
     width_of,
 )
@@ -167,12 +167,7 @@ def neural_process(
         fast = encode(run, support, None if looks is None else parted(looks, n)[0])
         belief = believe(run, fast, x, looks, both.weights)
         asked = jax.tree.map(lambda a: parted(a, n)[1], belief)
-        nll = gaussian_nll(asked, query.targets, query.weights)
-        report = {
-            **judged(criterion, asked.mean, support, query)[1],
-            "nll": nll,
-            "coverage": coverage(asked, query.targets, query.weights),
-        }
+        nll, report = reported(criterion, asked, support, query)
         value = nll
         if predict_support:
             value = gaussian_nll(belief, both.targets, both.weights)

@@ -14,9 +14,8 @@ import jax.numpy as jnp
 from jaxmeta import criteria
 from jaxmeta.checks import positive
 from jaxmeta.core import Array, Aux, Criterion, Meta, MetaLearner, Model
-from jaxmeta.functional.gaussian import Gaussian, coverage, gaussian_nll
+from jaxmeta.functional.gaussian import Gaussian
 from jaxmeta.functional.rows import clean_rows, weights_of
-from jaxmeta.learners.embedding import judged
 from jaxmeta.learners.padded import learner_of
 from jaxmeta.learners.processes import (
     NeuralProcess,
@@ -25,6 +24,7 @@ from jaxmeta.learners.processes import (
     gaussian_of,
     parts,
     passes,
+    reported,
     rows_of,
     width_of,
 )
@@ -146,12 +146,7 @@ def convolutional_process(
         lengths = meta.params["lengths"]
         fast = spread(run, lengths, support)
         belief = believe(run, lengths, fast, query.inputs, query.weights)
-        nll = gaussian_nll(belief, query.targets, query.weights)
-        report = {
-            **judged(criterion, belief.mean, support, query)[1],
-            "nll": nll,
-            "coverage": coverage(belief, query.targets, query.weights),
-        }
+        nll, report = reported(criterion, belief, support, query)
         return nll, Aux(report, gathered)
 
     learner = learner_of(init, adapt, predict, loss, criterion)

@@ -6,8 +6,18 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxmeta.core import Array, Meta, MetaLearner, Model, PyTree
-from jaxmeta.functional.gaussian import Gaussian
+from jaxmeta.core import (
+    Array,
+    Batch,
+    Criterion,
+    Meta,
+    MetaLearner,
+    Model,
+    PyTree,
+    Scalar,
+)
+from jaxmeta.functional.gaussian import Gaussian, coverage, gaussian_nll
+from jaxmeta.learners.embedding import judged
 from jaxmeta.models.call import call
 
 
@@ -88,6 +98,18 @@ def gaussian_of(decoded: Array, min_std: float) -> Gaussian:
     """Mean and standard deviation from what a decoder says, `[n, 2 c]`."""
     mean, raw = jnp.split(decoded, 2, -1)
     return Gaussian(mean, min_std + (1 - min_std) * jax.nn.softplus(raw))
+
+
+def reported(
+    criterion: Criterion, belief: Gaussian, support: Batch, query: Batch
+) -> tuple[Scalar, dict[str, Array]]:
+    """The negative log-likelihood of the queries, and it with what else is measured."""
+    nll = gaussian_nll(belief, query.targets, query.weights)
+    return nll, {
+        **judged(criterion, belief.mean, support, query)[1],
+        "nll": nll,
+        "coverage": coverage(belief, query.targets, query.weights),
+    }
 
 
 def rows_of(inputs: Array) -> Array:

@@ -12,9 +12,8 @@ import jax.numpy as jnp
 
 from jaxmeta import criteria
 from jaxmeta.core import Array, Aux, Criterion, MetaLearner, Model
-from jaxmeta.functional.gaussian import Gaussian, coverage, gaussian_nll
+from jaxmeta.functional.gaussian import Gaussian
 from jaxmeta.functional.rows import clean_rows, joined_weights, parted
-from jaxmeta.learners.embedding import judged
 from jaxmeta.learners.padded import learner_of
 from jaxmeta.learners.processes import (
     NeuralProcess,
@@ -24,6 +23,7 @@ from jaxmeta.learners.processes import (
     pairs_of,
     parts,
     passes,
+    reported,
     rows_of,
     width_of,
 )
@@ -126,12 +126,7 @@ def transformer_process(
         tokens = run("encoder", both, joined_weights(support, query))
         context, queries = parted(tokens, len(given))
         belief = believe(run, context, queries, support.weights, query.weights)
-        nll = gaussian_nll(belief, query.targets, query.weights)
-        report = {
-            **judged(criterion, belief.mean, support, query)[1],
-            "nll": nll,
-            "coverage": coverage(belief, query.targets, query.weights),
-        }
+        nll, report = reported(criterion, belief, support, query)
         return nll, Aux(report, gathered)
 
     learner = learner_of(init, adapt, predict, loss, criterion)

@@ -4,18 +4,16 @@ Müller et al. 2022, Transformers Can Do Bayesian Inference,
 https://arxiv.org/abs/2112.10510, section 6: the prior over Bayesian neural networks.
 """
 
-from dataclasses import dataclass
-
 import jax.numpy as jnp
 from jax.tree_util import Partial
 
-from jaxmeta.core import Array, Episode, Key
+from jaxmeta.core import Array, Episode
 from jaxmeta.tasks.structural_causal import WIDTH, causes, layered
 from jaxmeta.tasks.tables import (
     Dice,
+    Drawn,
     Shape,
     classes_of,
-    drawn,
     finish,
     logarithmic,
     shape_of,
@@ -56,28 +54,18 @@ def bayesian_network(
     >>> task(jax.random.key(0)).query.targets.shape
     (4, 1)
     """
-    return Partial(_Network(shape_of(support, queries, columns, classes)))
+    return Partial(Drawn(shape_of(support, queries, columns, classes), _network))
 
 
-@dataclass(frozen=True)
-class _Network:
-    """The static half of a task, compared by value: an equal task is compiled once."""
-
-    shape: Shape
-
-    def __call__(self, key: Key) -> Episode:
-        return drawn(key, self._made)
-
-    def _made(self, dice: Dice) -> Episode:
-        shape = self.shape
-        x, count = inputs(dice, shape.rows, shape.most), shape.count(dice)
-        there = jnp.arange(shape.most) < count
-        used = there & (dice.uniform(shape.most) < 0.8)
-        into = dice.normal(shape.most, WIDTH) * used[:, None]
-        nodes, _ = layered(dice, x @ into, LAYERS)
-        width = 1 if shape.classes is None else shape.classes
-        y = standardised(nodes[-1]) @ dice.normal(WIDTH, width)
-        return episode_of(dice, shape, x, count, y)
+def _network(shape: Shape, dice: Dice) -> Episode:
+    x, count = inputs(dice, shape.rows, shape.most), shape.count(dice)
+    there = jnp.arange(shape.most) < count
+    used = there & (dice.uniform(shape.most) < 0.8)
+    into = dice.normal(shape.most, WIDTH) * used[:, None]
+    nodes, _ = layered(dice, x @ into, LAYERS)
+    width = 1 if shape.classes is None else shape.classes
+    y = standardised(nodes[-1]) @ dice.normal(WIDTH, width)
+    return episode_of(dice, shape, x, count, y)
 
 
 def episode_of(dice: Dice, shape: Shape, x: Array, count: Array, y: Array) -> Episode:

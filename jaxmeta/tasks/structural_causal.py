@@ -4,18 +4,16 @@ Hollmann et al. 2023, TabPFN, https://arxiv.org/abs/2207.01848, section 4; the l
 networks with dropped edges of its prior.
 """
 
-from dataclasses import dataclass
-
 import jax
 import jax.numpy as jnp
 from jax.tree_util import Partial
 
-from jaxmeta.core import Array, Episode, Key
+from jaxmeta.core import Array, Episode
 from jaxmeta.tasks.tables import (
     Dice,
+    Drawn,
     Shape,
     classes_of,
-    drawn,
     finish,
     logarithmic,
     shape_of,
@@ -63,46 +61,37 @@ def structural_causal(
     >>> episode.support.inputs.values.shape, episode.query.targets.shape
     ((16, 5), (4, 3))
     """
-    return Partial(_Causal(shape_of(support, queries, columns, classes)))
+    return Partial(Drawn(shape_of(support, queries, columns, classes), _causal))
 
 
-@dataclass(frozen=True)
-class _Causal:
-    """The static half of a task, compared by value: an equal task is compiled once."""
-
-    shape: Shape
-
-    def __call__(self, key: Key) -> Episode:
-        return drawn(key, self._made)
-
-    def _made(self, dice: Dice) -> Episode:
-        shape, n = self.shape, self.shape.rows
-        root, member, clusters = causes(dice, n)
-        nodes, alive = layered(dice, root, LAYERS)
-        flat = jnp.moveaxis(nodes, 1, 0).reshape(n, -1)
-        u, v = dice.uniform(4), dice.uniform(2, flat.shape[1])
-        # the target: one of the last layer as often as any
-        layer = jnp.arange(LAYERS + 1)
-        last = layer == jnp.max(jnp.where(alive.any(-1), layer, 0))
-        fit = (alive & ((u[0] < 0.5) | last[:, None])).ravel()
-        chosen = jnp.argmax(jnp.where(fit, v[0], -1))
-        z, target = standardised(flat), flat[:, chosen]
-        near = jnp.abs(z.T @ standardised(target)) / n
-        if shape.classes is None:
-            targets = standardised(target)[:, None]
-        else:
-            ways, cut = shape.classes, u[1] < 0.5
-            scores = standardised(standardised(nodes[-1]) @ dice.normal(WIDTH, ways))
-            own = 9.0 * jax.nn.one_hot(member % ways, ways)
-            scores = jnp.where(clusters & (u[1] > 0.7), own, scores)
-            targets = classes_of(dice, ways, target, scores, cut)
-            of_scores = jnp.abs(z.T @ standardised(scores)).max(-1) / n
-            near = jnp.where(cut, near, of_scores)
-        free = alive.ravel() & (jnp.arange(fit.size) != chosen)
-        # people write down what has to do with what they ask
-        first = jnp.where(free, v[1] - 1.5 * u[2] * near, 2)
-        count = jnp.minimum(shape.count(dice), jnp.maximum(free.sum(), 1))
-        return finish(dice, shape, flat, first, count, targets)
+def _causal(shape: Shape, dice: Dice) -> Episode:
+    n = shape.rows
+    root, member, clusters = causes(dice, n)
+    nodes, alive = layered(dice, root, LAYERS)
+    flat = jnp.moveaxis(nodes, 1, 0).reshape(n, -1)
+    u, v = dice.uniform(4), dice.uniform(2, flat.shape[1])
+    # the target: one of the last layer as often as any
+    layer = jnp.arange(LAYERS + 1)
+    last = layer == jnp.max(jnp.where(alive.any(-1), layer, 0))
+    fit = (alive & ((u[0] < 0.5) | last[:, None])).ravel()
+    chosen = jnp.argmax(jnp.where(fit, v[0], -1))
+    z, target = standardised(flat), flat[:, chosen]
+    near = jnp.abs(z.T @ standardised(target)) / n
+    if shape.classes is None:
+        targets = standardised(target)[:, None]
+    else:
+        ways, cut = shape.classes, u[1] < 0.5
+        scores = standardised(standardised(nodes[-1]) @ dice.normal(WIDTH, ways))
+        own = 9.0 * jax.nn.one_hot(member % ways, ways)
+        scores = jnp.where(clusters & (u[1] > 0.7), own, scores)
+        targets = classes_of(dice, ways, target, scores, cut)
+        of_scores = jnp.abs(z.T @ standardised(scores)).max(-1) / n
+        near = jnp.where(cut, near, of_scores)
+    free = alive.ravel() & (jnp.arange(fit.size) != chosen)
+    # people write down what has to do with what they ask
+    first = jnp.where(free, v[1] - 1.5 * u[2] * near, 2)
+    count = jnp.minimum(shape.count(dice), jnp.maximum(free.sum(), 1))
+    return finish(dice, shape, flat, first, count, targets)
 
 
 def causes(dice: Dice, n: int, width: int = WIDTH) -> tuple[Array, Array, Array]:

@@ -84,18 +84,28 @@ class Dice:
         return self.pools[kind][start : start + size].reshape(shape)
 
 
-def drawn(key: Key, make: Callable[[Dice], Episode]) -> Episode:
-    """What `make` makes of random numbers; it must ask for the same ones each time."""
-    count = Dice()
-    jax.eval_shape(lambda: make(count))
-    u, v = jax.random.split(key)
-    sizes = count.taken
-    return make(
-        Dice(
+@dataclass(frozen=True)
+class Drawn:
+    """The static half of a task, compared by value: an equal task is compiled once.
+
+    Attributes:
+      shape: the sizes.
+      make: `(shape, dice) -> Episode`; it must ask for the same numbers each time.
+    """
+
+    shape: Shape
+    make: Callable[[Shape, Dice], Episode]
+
+    def __call__(self, key: Key) -> Episode:
+        count = Dice()
+        jax.eval_shape(lambda: self.make(self.shape, count))
+        u, v = jax.random.split(key)
+        sizes = count.taken
+        dice = Dice(
             uniform=jax.random.uniform(u, (sizes["uniform"],), "float32", minval=1e-6),
             normal=jax.random.normal(v, (sizes["normal"],), "float32"),
         )
-    )
+        return self.make(self.shape, dice)
 
 
 def standardised(x: Array) -> Array:

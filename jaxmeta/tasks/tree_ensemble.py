@@ -4,15 +4,13 @@ Den Breejen et al. 2024, Fine-tuned In-Context Learning Transformers are Excelle
 Data Classifiers, https://arxiv.org/abs/2405.13396: trees as a prior.
 """
 
-from dataclasses import dataclass
-
 import jax
 import jax.numpy as jnp
 from jax.tree_util import Partial
 
-from jaxmeta.core import Episode, Key
+from jaxmeta.core import Episode
 from jaxmeta.tasks.bayesian_network import episode_of, inputs
-from jaxmeta.tasks.tables import Dice, Shape, drawn, shape_of
+from jaxmeta.tasks.tables import Dice, Drawn, Shape, shape_of
 
 TREES = 6  # most trees
 DEPTH = 4  # most splits from root to leaf
@@ -48,33 +46,24 @@ def tree_ensemble(
     >>> task(jax.random.key(0)).query.targets.sum().item()
     4.0
     """
-    return Partial(_Trees(shape_of(support, queries, columns, classes)))
+    return Partial(Drawn(shape_of(support, queries, columns, classes), _trees))
 
 
-@dataclass(frozen=True)
-class _Trees:
-    """The static half of a task, compared by value: an equal task is compiled once."""
-
-    shape: Shape
-
-    def __call__(self, key: Key) -> Episode:
-        return drawn(key, self._made)
-
-    def _made(self, dice: Dice) -> Episode:
-        shape, n = self.shape, self.shape.rows
-        x, shown = inputs(dice, n, shape.most), shape.count(dice)
-        u = dice.uniform(4, TREES, DEPTH)
-        liked = jnp.where(jnp.arange(shape.most) < shown, dice.normal(shape.most), -1e9)
-        odds = jax.nn.softmax(1.5 * liked)
-        split = jnp.sum(u[0, ..., None] > jnp.cumsum(odds), -1).clip(0, shape.most - 1)
-        row = (u[1] * n).astype("int32")
-        bits = x[:, split] > x[row, split]
-        depth = 1 + (u[2, :, :1] * DEPTH).astype("int32")
-        bits = bits & (jnp.arange(DEPTH) < depth)
-        leaf = (bits * 2 ** jnp.arange(DEPTH)).sum(-1)  # [n, trees]
-        width = 1 if shape.classes is None else shape.classes
-        leaves = dice.normal(TREES, 2**DEPTH, width)
-        count = 1 + (u[3, 0, 0] * TREES).astype("int32")
-        leaves = leaves * (jnp.arange(TREES) < count)[:, None, None]
-        y = leaves[jnp.arange(TREES), leaf].sum(1)
-        return episode_of(dice, shape, x, shown, y)
+def _trees(shape: Shape, dice: Dice) -> Episode:
+    n = shape.rows
+    x, shown = inputs(dice, n, shape.most), shape.count(dice)
+    u = dice.uniform(4, TREES, DEPTH)
+    liked = jnp.where(jnp.arange(shape.most) < shown, dice.normal(shape.most), -1e9)
+    odds = jax.nn.softmax(1.5 * liked)
+    split = jnp.sum(u[0, ..., None] > jnp.cumsum(odds), -1).clip(0, shape.most - 1)
+    row = (u[1] * n).astype("int32")
+    bits = x[:, split] > x[row, split]
+    depth = 1 + (u[2, :, :1] * DEPTH).astype("int32")
+    bits = bits & (jnp.arange(DEPTH) < depth)
+    leaf = (bits * 2 ** jnp.arange(DEPTH)).sum(-1)  # [n, trees]
+    width = 1 if shape.classes is None else shape.classes
+    leaves = dice.normal(TREES, 2**DEPTH, width)
+    count = 1 + (u[3, 0, 0] * TREES).astype("int32")
+    leaves = leaves * (jnp.arange(TREES) < count)[:, None, None]
+    y = leaves[jnp.arange(TREES), leaf].sum(1)
+    return episode_of(dice, shape, x, shown, y)

@@ -8,11 +8,10 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import scipy.stats
 
 from jaxmeta import train
-from jaxmeta.core import Batch, Episode, Meta
+from jaxmeta.core import Batch, Episode, Meta, Objective
 from jaxmeta.testing.subject import (
     TASKS,
     Subject,
@@ -217,20 +216,16 @@ def it_learns(s: Subject) -> str:
         0, len(pool.query.targets), (steps, TASKS)
     )
 
-    @jax.jit
-    def update(meta, state, aux, grads):
-        grads = jax.tree.map(lambda x: x.mean(0), grads)
-        updates, state = tx.update(grads, state, meta.params)
-        meta = meta._replace(params=optax.apply_updates(meta.params, updates))
-        if aux.buffers is not None:
-            meta = meta._replace(buffers=jax.tree.map(lambda x: x.mean(0), aux.buffers))
-        return meta, state
+    def value_and_grad(meta, episodes, keys):
+        found = s.many(meta, episodes, keys)
+        value, aux, grads = jax.tree.map(lambda x: x.mean(0), found)
+        return (value, aux), grads
 
-    meta, state = s.meta, tx.init(s.meta.params)
+    step = train.make_trainer(Objective(s.learner.init, value_and_grad), tx).step
+    state = train.TrainState(s.meta, tx.init(s.meta.params), jnp.zeros((), "int32"))
     for rows, key in zip(chosen, keys, strict=True):
-        _, aux, grads = s.many(meta, nth(pool, rows), key)
-        meta, state = update(meta, state, aux, grads)
-    before, after = (_scores(s, m, s.episodes) for m in (s.meta, meta))
+        state, _ = step(state, nth(pool, rows), key)
+    before, after = (_scores(s, m, s.episodes) for m in (s.meta, state.meta))
     gain, half = train.interval(better * (after - before))
     text = f"{before.mean():.3f} -> {after.mean():.3f}, paired gain {gain:.3f} ± {half:.3f}"
     need(gain > half, f"learning: no gain on the probe task: {text}")

@@ -4,8 +4,6 @@ Hu, Li, Stuehmer, Kim, Hospedales 2022, Pushing the Limits of Simple Pipelines f
 Learning: External Data and Fine-Tuning Make a Difference, https://arxiv.org/abs/2204.07305.
 """
 
-from functools import partial
-
 import jax
 import jax.numpy as jnp
 import optax
@@ -16,9 +14,7 @@ from jaxmeta.core import Batch, Episode, Meta, MetaLearner
 from jaxmeta.functional import augment as views
 from jaxmeta.functional.augment import Augment
 
-VIEWS = views.chain(
-    views.flip, partial(views.crop, padding=4), partial(views.colour_jitter)
-)
+VIEWS = views.chain(views.flip, views.crop, views.colour_jitter)
 """Mirrored, moved by up to 4 pixels, in other colours."""
 
 

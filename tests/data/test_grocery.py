@@ -1,18 +1,13 @@
 """Grocery Store: the real files where they are, and damage."""
 
-import os
 import shutil
 import zipfile
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from jaxmeta.data import DataError, Grocery, from_counts, grocery
 from jaxmeta.data.grocery import split_products
-
-PLACES = (os.environ.get("JAXMETA_DATA"), Path(__file__).parents[3] / "shared/data")
-ROOT = next((Path(p) / "grocery" for p in PLACES if p and Path(p).is_dir()), None)
 
 
 def small(counts):
@@ -35,14 +30,14 @@ def test_products_are_split_evenly_and_wholly():
     assert {test[i : i + 27].sum() for i in range(54)} == {7}
 
 
-@pytest.mark.skipif(ROOT is None, reason="no JAXMETA_DATA and no ../shared/data")
-def test_the_published_set(tmp_path):
-    parts = grocery(ROOT, 4, cache=False)
+def test_the_published_set(real_data, tmp_path):
+    root = real_data / "grocery"
+    parts = grocery(root, 4, cache=False)
     assert [len(p.inputs) for p in parts] == [2640, 296, 2485]
     assert len({p.names for p in parts}) == 1 and len(parts.train.names) == 81
     assert (parts.val.counts == 0).sum() == 21
     for name in ("train", "val", "test"):
-        shutil.copy(ROOT / f"{name}.zip", tmp_path / f"{name}.zip")
+        shutil.copy(root / f"{name}.zip", tmp_path / f"{name}.zip")
     content = bytearray((tmp_path / "val.zip").read_bytes())
     content[5000:5400] = bytes(400)
     (tmp_path / "val.zip").write_bytes(content)
