@@ -190,8 +190,8 @@ def _adapt(words: Words, files: Files) -> int:
 
 def _photographs(words: Words, function: Callable, command: str):
     """The backbone that a command is given, and its other options with their defaults."""
+    from jaxmeta.runs.backbone import load_backbone
     from jaxmeta.runs.cache import enable_cache
-    from jaxmeta.runs.photographs import load_backbone
 
     own = _options(function)
     said = {name: o.default for name, o in own.items()} | read(words.said, own)

@@ -1,11 +1,12 @@
 """The maths of one task: pure functions of arrays, to build learners of.
 
-`augment`, `gaussian_process`, `predictive` and `svgd` are used by their module's name:
-`augment.flip`. Where a function is called like its module, as `unroll` is, the name here
-is the function.
+`augment`, `gaussian_prior`, `gaussian_process`, `predictive` and `svgd` are used by their
+module's name: `augment.flip`. Where a function is called like its module, as `unroll`
+is, the name here is the function.
 """
 
 from jaxmeta.functional import augment as augment
+from jaxmeta.functional import gaussian_prior as gaussian_prior
 from jaxmeta.functional import gaussian_process as gaussian_process
 from jaxmeta.functional import predictive as predictive
 from jaxmeta.functional import svgd as svgd

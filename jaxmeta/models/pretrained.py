@@ -4,7 +4,8 @@ import jax.numpy as jnp
 
 from jaxmeta.core import Array, Meta, Model, Pictures
 from jaxmeta.models.call import check_model
-from jaxmeta.models.scale_shift import by_path, graft
+from jaxmeta.models.moved import by_path
+from jaxmeta.models.scale_shift import graft
 
 IMAGENET = Pictures(224, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 """What networks of torchvision and most of timm are trained with."""

@@ -17,6 +17,7 @@ from jaxmeta.recipes.methods import name_of
 from jaxmeta.recipes.outer import Optimiser, Schedule, outer
 from jaxmeta.recipes.parts import Network
 from jaxmeta.recipes.tuning import METHODS, Bench, Plan
+from jaxmeta.runs.backbone import load_backbone
 from jaxmeta.runs.errors import ConfigError
 from jaxmeta.runs.experiment import Experiment, Tasks
 from jaxmeta.runs.options import OneOf, use
@@ -124,7 +125,7 @@ def fine_tune(
     """
     if backbone is not None and pretrained is not None:
         raise ConfigError("pretrained", pretrained, "nothing: there is a backbone")
-    body = network(None) if backbone is None else networks.loaded("backbone", backbone)
+    body = network(None) if backbone is None else load_backbone(backbone).model
     found = labelled.wanted(dataset, body.pictures)
     parts = found.parts or labelled.thirds(found.data)
     draw = transfer.examples(parts.train)

@@ -1,11 +1,11 @@
 """Networks of the command line: `--network NAME`, each with options of its own."""
 
 import functools
-from pathlib import Path
 from typing import Literal
 
 from jaxmeta import models, transfer
 from jaxmeta.core import Model
+from jaxmeta.runs.backbone import load_backbone
 from jaxmeta.runs.errors import ConfigError
 from jaxmeta.runs.options import OneOf
 
@@ -203,7 +203,7 @@ def backbone(
     """
     if file is None:
         raise ConfigError("file", "nothing", "a trained network, FILE.safetensors")
-    body = loaded("file", file)
+    body = load_backbone(file, "file").model
     if tune == "full":
         body = transfer.inference_mode(body)
     elif tune == "scale_shift":
@@ -214,27 +214,6 @@ def backbone(
         body if outputs is None else models.with_head(body, models.linear_head(outputs))
     )
     return precise(net, precision)
-
-
-def loaded(field: str, file: str) -> Model:
-    """The network of a file without its head; what is wrong is about the option `field`."""
-    path = Path(file).expanduser()
-    if not path.is_file():
-        wants = (
-            "a file FILE.safetensors: a trained network of timm, torchvision, the Hub"
-        )
-        raise ConfigError(field, f"{file}, which is no file", wants)
-    try:
-        return _load(path.resolve(), path.stat().st_mtime_ns)
-    except ValueError as error:
-        wants = f"a trained network that is known: {error}"
-        raise ConfigError(field, file, wants) from error
-
-
-@functools.lru_cache(maxsize=4)
-def _load(path: Path, changed: int) -> Model:
-    """One network for all who ask: of two that are alike each is compiled."""
-    return models.load(path)[0]
 
 
 def precise(model: Model, precision: Precision) -> Model:

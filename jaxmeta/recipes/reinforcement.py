@@ -4,34 +4,22 @@ Finn et al. 2017, https://arxiv.org/abs/1703.03400; Duan et al. 2016, RL^2,
 https://arxiv.org/abs/1611.02779.
 """
 
-import math
 from collections.abc import Callable, Sequence
 from functools import partial, wraps
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
-from jax import lax
 
-from jaxmeta import models, report, rl, train
-from jaxmeta.core import Key, Meta, Objective
+from jaxmeta import models, rl
+from jaxmeta.core import Objective
 from jaxmeta.recipes.methods import make_inner
+from jaxmeta.recipes.returns import curves, judge, numbers, picture
 from jaxmeta.recipes.worlds import WORLDS, World
-from jaxmeta.report.finished import Finished
-from jaxmeta.rl.evaluate import all_real
 from jaxmeta.runs.errors import ConfigError
-from jaxmeta.runs.experiment import Experiment, Judge, Tasks
+from jaxmeta.runs.experiment import Experiment, Tasks
 from jaxmeta.runs.options import OneOf, use
 from jaxmeta.runs.registry import recipe
-from jaxmeta.runs.results import number
-from jaxmeta.train import Evaluation
-
-CURVE_TASKS = 200
-"""Test tasks that the adaptation curve is over, at most."""
-_AT_ONCE = 50  # tasks side by side
-
 
 Outer = tuple[Objective, optax.GradientTransformation]
 """An outer step: an objective, and what applies its gradient."""
@@ -203,15 +191,15 @@ def _experiment(
     """What both recipes have in common: how they are judged; `steps` are of adapting."""
     if plays < 1:
         raise ConfigError("plays", plays, "an integer >= 1")
-    tasks, curve = world.env.tasks, _curves(at, counts, plays)
+    tasks, curve = world.env.tasks, curves(at, counts, plays)
     return Experiment(
         None,
         Tasks(tasks, tasks, tasks),
         outer[1],
         objective=outer[0],
         judge=judge(at(used), plays),
-        pictures=(partial(_picture, curve=curve, used=used, steps=steps),),
-        measures=(partial(_numbers, curve=curve),),
+        pictures=(partial(picture, curve=curve, used=used, steps=steps),),
+        measures=(partial(numbers, curve=curve),),
         facts={
             "learner": name,
             "env": world.name,
@@ -221,87 +209,6 @@ def _experiment(
         },
         title=f"{name} on {world.name}",
     )
-
-
-def judge(agent: rl.MetaAgent, plays: int) -> Judge:
-    """The mean return in a task after adapting to it, over tasks.
-
-    Args:
-      agent: adapts and plays.
-      plays: episodes played in each task afterwards.
-
-    Returns:
-      A `Judge`; parameters that are NaN score NaN, whatever actions come of them.
-    """
-
-    @partial(jax.jit, static_argnames=("tasks", "count"))
-    def scores(meta: Meta, key: Key, tasks: Any, count: int):
-        def one(t):
-            keys = jax.random.split(jax.random.fold_in(key, t), 3)
-            drawing, adapting, playing = keys
-            task = tasks(drawing)
-            fast = agent.adapt(meta, task, adapting)
-            found = agent.play(meta, fast, task, playing, plays).returns.mean()
-            return jnp.where(all_real((meta, fast)), found, jnp.nan)
-
-        return lax.map(one, jnp.arange(count), batch_size=min(_AT_ONCE, count))
-
-    def judged(meta: Meta, tasks: Any, key: Key, episodes: int) -> Evaluation:
-        found = np.asarray(scores(meta, key, tasks, episodes), np.float64)
-        return Evaluation(*train.interval(found), found, "return", episodes, False)
-
-    return judged
-
-
-def _curves(at: Callable[[int], rl.MetaAgent], counts: Sequence[int], plays: int):
-    """`run -> Curve`: the return after more and more adapting, on the same test tasks.
-
-    The numbers and the picture are of one run, which is asked once.
-    """
-    kept: list[tuple[Finished, rl.Curve]] = []
-
-    def curve(run: Finished) -> rl.Curve:
-        if not kept or kept[0][0] is not run:
-            count = min(run.episodes, CURVE_TASKS)
-            found = rl.adaptation_curve(
-                at,
-                run.meta,
-                run.test,
-                run.key,
-                steps=counts,
-                count=count,
-                episodes=plays,
-                chunk=math.gcd(count, _AT_ONCE),
-            )
-            kept[:] = [(run, found)]
-        return kept[0][1]
-
-    return curve
-
-
-def _numbers(run: Finished, *, curve: Callable[[Finished], rl.Curve]) -> dict[str, Any]:
-    found = curve(run)
-    return {
-        "adaptation": {
-            "after": list(found.steps),
-            "return": [number(float(x)) for x in found.mean],
-            "ci95": [number(float(x)) for x in found.ci95],
-        }
-    }
-
-
-def _picture(
-    run: Finished, *, curve: Callable[[Finished], rl.Curve], used: int, steps: str
-) -> str:
-    found = curve(run)
-    text = (
-        f"Mean return in {found.scores.shape[1]} test tasks after more and more {steps}, "
-        "the same tasks each time; the band is a 95 % interval over them."
-    )
-    return report.line(
-        "Adaptation", text, found.steps, found.mean, found.ci95, xlabel=steps,
-        ylabel="return", mark=(used, "as it was tested"),
-    )  # fmt: skip
 
 
 def _adam(rate: float, max_norm: float, steps: int) -> optax.GradientTransformation:

@@ -5,13 +5,12 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 import jax
 import numpy as np
 
-from jaxmeta import data, models
-from jaxmeta.core import Array, Key, Meta, Model
+from jaxmeta import data
+from jaxmeta.core import Array, Key, Model
 from jaxmeta.data import DataError
 from jaxmeta.data.cache import Cache
 from jaxmeta.data.photographs import Progress
@@ -19,6 +18,7 @@ from jaxmeta.functional import augment
 from jaxmeta.report.adapted import Adapted, write_adapted
 from jaxmeta.runs import heads
 from jaxmeta.runs.adapt import Prediction, as_json_text, predictions
+from jaxmeta.runs.backbone import Backbone
 from jaxmeta.runs.errors import ConfigError
 from jaxmeta.runs.files import write_atomic
 from jaxmeta.runs.given import asked_in, classes_in
@@ -26,38 +26,6 @@ from jaxmeta.runs.given import asked_in, classes_in
 BATCH = 16  # pictures at a time: one program, whatever their number
 SUFFIXES = (".png", ".jpg", ".jpeg")
 Say = Callable[[str], None]
-
-
-class Backbone(NamedTuple):
-    """A trained network.
-
-    Attributes:
-      name: for people.
-      model: without a head, with `pictures`.
-      meta: its parameters.
-    """
-
-    name: str
-    model: Model
-    meta: Meta
-
-
-def load_backbone(file: str | Path) -> Backbone:
-    """Reads a `.safetensors` file by `models.load`.
-
-    Raises:
-      ConfigError: what cannot be read, or is no network that is known.
-    """
-    if not Path(file).is_file():
-        wants = "a .safetensors file of a trained network"
-        raise ConfigError("backbone", f"{file}, which is no file", wants)
-    try:
-        model, meta = models.load(file)
-    except (ValueError, OSError) as error:
-        raise ConfigError(
-            "backbone", file, f"a network that is known: {error}"
-        ) from error
-    return Backbone(Path(file).stem, model, meta)
 
 
 def adapt_photographs(

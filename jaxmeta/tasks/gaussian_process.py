@@ -14,8 +14,8 @@ from jax.tree_util import Partial
 
 from jaxmeta.checks import at_least, refusal
 from jaxmeta.core import Batch, Episode, Key, Task
-from jaxmeta.functional import gaussian_process as gp
-from jaxmeta.functional.gaussian_process import Hyper, Prior, Range
+from jaxmeta.functional import gaussian_prior
+from jaxmeta.functional.gaussian_prior import Hyper, Prior, Range
 from jaxmeta.tasks.names import as_partial
 from jaxmeta.tasks.padded import check_bounds
 
@@ -37,7 +37,7 @@ def gaussian_process(
         f ~ GP(0, sum_k s_k^2 k_k),   y = f(x) + e,   e ~ N(0, noise^2),   x ~ U[bounds]
 
     Kernels, and ranges of their hyper-parameters, are those of
-    `functional.gaussian_process.Prior`; each episode draws its own. With `(low, high)`
+    `functional.gaussian_prior.Prior`; each episode draws its own. With `(low, high)`
     shots, the first so many rows of the support set count and the rest have weight 0:
     contexts of all sizes share one compiled shape.
 
@@ -126,7 +126,7 @@ class _GaussianProcess:
     features: int
 
     def hyper(self, key: Key) -> Hyper:
-        return gp.draw(self.prior, jax.random.split(key, 4)[0])
+        return gaussian_prior.draw(self.prior, jax.random.split(key, 4)[0])
 
     def __call__(self, key: Key) -> Episode:
         _, places, values, sizes = jax.random.split(key, 4)
@@ -134,7 +134,7 @@ class _GaussianProcess:
         n, m = self.shots[1], self.queries[1]
         low, high = self.bounds
         x = jax.random.uniform(places, (n + m, self.features), minval=low, maxval=high)
-        k = gp.covariance(self.prior.kernels, hyper, x, x)
+        k = gaussian_prior.covariance(self.prior.kernels, hyper, x, x)
         factor = jnp.linalg.cholesky(k + jnp.square(hyper.noise) * jnp.eye(n + m))
         y = factor @ jax.random.normal(values, (n + m, 1))
         both = jax.random.split(sizes)

@@ -5,8 +5,6 @@ from jaxmeta.train.compare import agreement_table as agreement_table
 from jaxmeta.train.compare import compare_gradients as compare_gradients
 from jaxmeta.train.evaluate import draw as draw
 from jaxmeta.train.evaluate import evaluate as evaluate
-from jaxmeta.train.evaluate import predictions as predictions
-from jaxmeta.train.evaluate import query_dependence as query_dependence
 from jaxmeta.train.evaluation import Evaluation as Evaluation
 from jaxmeta.train.evaluation import interval as interval
 from jaxmeta.train.halving import Halving as Halving
@@ -22,6 +20,8 @@ from jaxmeta.train.objective import meta_gradient as meta_gradient
 from jaxmeta.train.population import fit_member as fit_member
 from jaxmeta.train.population import fit_population as fit_population
 from jaxmeta.train.population import member_mesh as member_mesh
+from jaxmeta.train.predictions import predictions as predictions
+from jaxmeta.train.predictions import query_dependence as query_dependence
 from jaxmeta.train.sharding import replicate as replicate
 from jaxmeta.train.sharding import task_mesh as task_mesh
 from jaxmeta.train.trainer import Trainer as Trainer

@@ -13,14 +13,14 @@ from jax.tree_util import Partial
 from jaxmeta import metrics
 from jaxmeta.alike import Shared
 from jaxmeta.checks import at_least
-from jaxmeta.core import Array, Criterion, Episode, Key, Meta, MetaLearner, Task
+from jaxmeta.core import Criterion, Episode, Key, Meta, MetaLearner, Task
 from jaxmeta.criteria import as_criterion
 from jaxmeta.functional.predictive import Predictive
-from jaxmeta.functional.rows import clean, takes_weights
 from jaxmeta.tasks.names import class_names, episode_classes
 from jaxmeta.train.calibration import statistics, summarise
 from jaxmeta.train.evaluation import Evaluation, by_class, interval
 from jaxmeta.train.policy import task_chunk
+from jaxmeta.train.predictions import predicted, query_dependence, told_weights
 from jaxmeta.train.sharding import map_over_mesh, replicate
 
 AT_ONCE = 64
@@ -30,80 +30,13 @@ PARTS = 20
 """How often somebody is told how far it is, about."""
 
 
-def predictions(
-    learner: MetaLearner,
-    meta: Meta,
-    episode: Episode,
-    key: Key,
-    *,
-    criterion: Criterion | Callable | None = None,
-) -> Array:
-    """Adapts to the support set and predicts the query set: `[n, ...]`.
-
-    What the support set rules out is taken out, as the criterion says: classes without
-    a support example are never predicted.
-
-    Args:
-      learner: the method.
-      meta: its parameters.
-      episode: one task.
-      key: for `adapt`.
-      criterion: the learner's own by default.
-
-    Returns:
-      Its outputs for the queries.
-    """
-    fast = learner.adapt(meta, episode.support, key)
-    criterion = as_criterion(learner.criterion if criterion is None else criterion)
-    return _predicted(learner, criterion, meta, fast, episode)
-
-
-def _predicted(learner, criterion, meta, fast, episode: Episode) -> Array:
-    query = episode.query
-    outputs = _say(learner.predict, meta, fast, query.inputs, query.weights)
-    return criterion.prepare(outputs, episode.support)
-
-
-def _say(predict: Callable, meta, fast, inputs, weights):
-    """`predict`, or what a learner believes, told the weights if it takes them."""
-    if weights is not None and takes_weights(predict):
-        return predict(meta, fast, inputs, weights=weights)
-    return predict(meta, fast, inputs)
-
-
-def query_dependence(
-    learner: MetaLearner, meta: Meta, episode: Episode, key: Key
-) -> Array:
-    """How far predictions of a query move when all other queries change.
-
-        max_c | f(q_1 | q_1, q_2, ..., q_n)_c - f(q_1 | q_1, q_1, ..., q_1)_c |
-
-    Args:
-      learner: the method.
-      meta: its parameters.
-      episode: one task with at least two different queries.
-      key: for `adapt`.
-
-    Returns:
-      A scalar: rounding error for an inductive learner, far more for a transductive
-      one (batch statistics over the query set, say); NaN where predictions are.
-    """
-    fast = learner.adapt(meta, episode.support, key)
-    query = clean(episode.query)  # so that the first row is one that counts
-    alone = jax.tree.map(lambda x: jnp.broadcast_to(x[:1], x.shape), query.inputs)
-    apart = _say(learner.predict, meta, fast, alone, query.weights)[0]
-    together = _say(learner.predict, meta, fast, query.inputs, query.weights)[0]
-    scale = jnp.maximum(1.0, jnp.max(jnp.abs(together)))
-    return jnp.max(jnp.abs(apart - together)) / scale
-
-
 class _Programs:
     """What is compiled for a learner and a way to judge it, however often it is used."""
 
     def __init__(self, learner, criterion, chunk, predictive, mesh):
         def one(meta, episode, key):
             fast = learner.adapt(meta, episode.support, key)
-            outputs = _predicted(learner, criterion, meta, fast, episode)
+            outputs = predicted(learner, criterion, meta, fast, episode)
             query = episode.query
             report = criterion.metrics(outputs, query.targets, query.weights)
             # known once traced: a compiled program sorts the names
@@ -113,7 +46,9 @@ class _Programs:
                 report = {k: jnp.where(asked, x, jnp.nan) for k, x in report.items()}
             found = {"score": report[self.headline], "metrics": report}
             if predictive is not None:
-                belief = _say(predictive, meta, fast, query.inputs, query.weights)
+                belief = told_weights(
+                    predictive, meta, fast, query.inputs, query.weights
+                )
                 found["belief"] = statistics(belief, episode)
             return found, outputs
 

@@ -8,13 +8,16 @@ import scipy.stats
 
 import jaxmeta as jm
 from jaxmeta.core import Batch
+from jaxmeta.functional import gaussian_prior
 from jaxmeta.functional import gaussian_process as gp
 
 RNG = np.random.default_rng(0)
 X = RNG.uniform(-1, 1, (7, 1))
 Y = np.sin(4 * X) + 0.2 * RNG.normal(size=(7, 1))
 SUM = ("rbf", "periodic")
-HYPER = gp.Hyper(*(np.array(x) for x in ([0.5, 1.1], [0.9, 0.6], [1.0, 0.7], 0.3)))
+HYPER = gaussian_prior.Hyper(
+    *(np.array(x) for x in ([0.5, 1.1], [0.9, 0.6], [1.0, 0.7], 0.3))
+)
 
 
 def kernel(a, b):
@@ -38,11 +41,13 @@ def kernel(a, b):
 )
 def test_kernels_of_a_distance(name, formula, x64):
     a, b = RNG.normal(size=(2, 4, 3))
-    hyper = gp.Hyper(jnp.array([0.7]), jnp.array([1.3]), jnp.ones(1), jnp.array(1.0))
+    hyper = gaussian_prior.Hyper(
+        jnp.array([0.7]), jnp.array([1.3]), jnp.ones(1), jnp.array(1.0)
+    )
     r = np.linalg.norm(a[:, None] - b[None], axis=-1) / 0.7
-    got = gp.covariance((name,), hyper, a, b)
+    got = gaussian_prior.covariance((name,), hyper, a, b)
     np.testing.assert_allclose(got, 1.69 * formula(r), rtol=1e-12)
-    slope = jax.grad(lambda x: gp.covariance((name,), hyper, x, x).sum())(a)
+    slope = jax.grad(lambda x: gaussian_prior.covariance((name,), hyper, x, x).sum())(a)
     assert np.isfinite(slope).all()  # where a point meets itself, too
 
 
@@ -74,7 +79,9 @@ def test_weights_are_copies_and_padding_is_nothing(x64):
 
 def test_the_average_over_hyper_parameters_obeys_the_chain_rule(x64):
     """log p(y_7 | y_1 .. y_6) = log p(y_1 .. y_7) - log p(y_1 .. y_6), each an integral."""
-    prior = gp.Prior("matern32", length=(0.2, 2.0), scale=(0.5, 1.5), noise=(0.1, 0.4))
+    prior = gaussian_prior.Prior(
+        "matern32", length=(0.2, 2.0), scale=(0.5, 1.5), noise=(0.1, 0.4)
+    )
     first, last = Batch(X[:6], Y[:6]), (X[6:], Y[6:])
 
     @jax.jit
@@ -87,7 +94,9 @@ def test_the_average_over_hyper_parameters_obeys_the_chain_rule(x64):
 
     belief = gp.averaged(prior, first, last[0], number=512)
     got = gp.log_prob(belief, last[1])[0, 0]
-    np.testing.assert_allclose(got, difference(gp.nodes(prior, 512)), rtol=1e-9)
+    np.testing.assert_allclose(
+        got, difference(gaussian_prior.nodes(prior, 512)), rtol=1e-9
+    )
     # the sum is near the integral: a dense grid of the three says the same
     grid = np.stack(np.meshgrid(*[(np.arange(20) + 0.5) / 20] * 3), -1).reshape(-1, 3)
     u = jnp.insert(grid, 2, 0.5, axis=1)  # the period, which has no part in it
@@ -109,7 +118,9 @@ def test_tasks_are_drawn_from_what_they_say():
     def white(key):
         hyper, episode = jm.tasks.hyper_of(task, key), task(key)
         x, y = (jnp.concatenate(a) for a in zip(*(b[:2] for b in episode), strict=True))
-        k = gp.covariance(kernels, hyper, x, x) + hyper.noise**2 * jnp.eye(10)
+        k = gaussian_prior.covariance(kernels, hyper, x, x) + hyper.noise**2 * jnp.eye(
+            10
+        )
         z = jax.scipy.linalg.solve_triangular(jnp.linalg.cholesky(k), y, lower=True)
         return z[:, 0], hyper.length, x
 

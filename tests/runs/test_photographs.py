@@ -13,12 +13,8 @@ from jaxmeta import models
 from jaxmeta.cli import main
 from jaxmeta.core import Meta, Model, Pictures
 from jaxmeta.runs import ConfigError, heads
-from jaxmeta.runs.photographs import (
-    Backbone,
-    adapt_photographs,
-    embed_photographs,
-    load_backbone,
-)
+from jaxmeta.runs.backbone import Backbone, load_backbone
+from jaxmeta.runs.photographs import adapt_photographs, embed_photographs
 from jaxmeta.runs.usage import Head
 
 COLOURS = {"blue": (30, 30, 200), "green": (30, 180, 30), "red": (200, 30, 30)}

@@ -14,7 +14,7 @@ from jaxmeta.data import from_counts
 from jaxmeta.tasks import few_shot, meta_dataset, mixture
 from jaxmeta.tasks.meta_dataset import _Sizes, composition
 from jaxmeta.tasks.sampling import choose
-from jaxmeta.train.evaluate import predictions
+from jaxmeta.train.predictions import predictions
 
 FALSE_ALARM = 1e-3  # of each chi-squared test, over seeds; the seed is fixed
 
