@@ -7,7 +7,6 @@ import pytest
 from PIL import Image
 
 import jaxmeta as jm
-from jaxmeta.recipes import networks
 from jaxmeta.recipes.tuning import METHODS
 from jaxmeta.runs.errors import ConfigError
 from jaxmeta.runs.registry import known
@@ -37,7 +36,7 @@ def backbone(monkeypatch, tmp_path):
     net = jm.models.conv4(None, filters=3, blocks=1, norm="batch_running")
     meta = net.init(jax.random.key(3), jnp.ones((1, SIZE, SIZE, 3)))
     model = net._replace(init=lambda key, x: meta, pictures=jm.Pictures(SIZE))
-    monkeypatch.setattr(networks, "_load", lambda path, changed: model)
+    monkeypatch.setattr(jm.models, "load", lambda path: (model, meta))
     file = tmp_path / "net.safetensors"
     file.touch()
     return str(file), model, meta
