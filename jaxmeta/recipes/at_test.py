@@ -1,10 +1,12 @@
 """What happens to a task of the test before it is adapted to: `--test-time NAME`."""
 
+from functools import partial
 from typing import Literal
 
 import optax
 
 from jaxmeta import transfer
+from jaxmeta.functional import augment
 from jaxmeta.learners.probabilistic import classifier
 from jaxmeta.recipes.parts import Method
 from jaxmeta.runs.errors import ConfigError
@@ -45,7 +47,36 @@ def tune(
     return method._replace(tester=tester, predictive=believed, at_steps=None)
 
 
-TEST_TIME = {f.__name__: f for f in (nothing, tune)}
+def views(
+    method: Method,
+    *,
+    count: int = 8,
+    degrees: float = 8.0,
+    shear: float = 0.1,
+    scale: float = 0.1,
+    shift: float = 0.03,
+) -> Method:
+    """Every image is seen in several affine views, and what is said of them averaged.
+
+    Args:
+      method: the learner.
+      count: views, the image itself among them.
+      degrees: a view is turned by so much at most.
+      shear: slanted by so much at most.
+      scale: stretched by so much at most, in the logarithm.
+      shift: moved by so much at most, in shares of a side.
+    """
+    if count < 1:
+        raise ConfigError("test_time_count", count, "an integer >= 1")
+    warp = partial(
+        augment.affine, degrees=degrees, shear=shear, scale=scale, shift=shift
+    )
+    tester = transfer.several_views(method.tester, warp, views=count)
+    believed = None if method.predictive is None else classifier(tester).predictive
+    return method._replace(tester=tester, predictive=believed, at_steps=None)
+
+
+TEST_TIME = {f.__name__: f for f in (nothing, tune, views)}
 """Every way by name."""
 
 ANY = OneOf(TEST_TIME)

@@ -59,3 +59,4 @@ from jaxmeta.transfer.selection import judge as judge
 from jaxmeta.transfer.selection import select as select
 from jaxmeta.transfer.supervised import examples as examples
 from jaxmeta.transfer.supervised import supervised as supervised
+from jaxmeta.transfer.views import several_views as several_views
