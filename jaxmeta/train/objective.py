@@ -11,7 +11,7 @@ from jax.sharding import Mesh
 from jaxmeta import tree
 from jaxmeta.checks import at_least
 from jaxmeta.core import Array, Aux, Episode, Key, Meta, MetaLearner, Objective, PyTree
-from jaxmeta.train.policy import task_chunk
+from jaxmeta.train.policy import in_chunks
 from jaxmeta.train.sharding import exact_mean_over_mesh, mean_over_mesh
 
 
@@ -77,8 +77,8 @@ def episodic(
 
         return jax.value_and_grad(loss, has_aux=True)(meta.params)
 
-    def apart(meta: Meta, tasks: tuple[Episode, Key]):
-        each = functools.partial(one, meta)
+    def apart(each, meta: Meta, tasks: tuple[Episode, Key]):
+        each = functools.partial(each, meta)
         if jax.tree.leaves(tasks)[0].shape[0] == 1:
             # Not a vmap of one: that would make every convolution a grouped one.
             return each(jax.tree.map(lambda x: x[0], tasks))
@@ -94,13 +94,21 @@ def episodic(
 
     def mean(meta: Meta, tasks: tuple[Episode, Key]):
         count = jax.tree.leaves(tasks)[0].shape[0]
-        size = chunk or (count if together else task_chunk(tasks[0]))
-        if count % size:
+        size = chunk or (count if together else None)
+        if size and count % size:
             raise ValueError(
                 f"chunk: got {size}, wants a divisor of the number of tasks {count}"
             )
-        some = functools.partial(joint if together else apart, meta)
-        return chunked_mean(some, tasks, count, size)
+        # traced once, whatever the number of chunk sizes that are tried
+        each = jax.jit(lambda meta, task: one(meta, task), inline=True)
+
+        def run(size, meta, tasks):
+            some = joint if together else functools.partial(apart, each)
+            return chunked_mean(functools.partial(some, meta), tasks, count, size)
+
+        if size:
+            return run(size, meta, tasks)
+        return in_chunks(run, tasks[0], meta, tasks)
 
     if exact:
         over_tasks = exact_mean_over_mesh(one, mesh)

@@ -85,11 +85,22 @@ def test_every_derivative_is_that_of_lax(
 )
 def test_small_layers_choose_by_their_size(images, side, kernels):
     shape = (images, side, side)
-    options = ("auto", True, 1, jnp.dtype("float32"), (3, 3), 1, side**2, shape, 16, 16)
+    options = (
+        "auto",
+        "cpu",
+        1,
+        jnp.dtype("float32"),
+        (3, 3),
+        1,
+        side**2,
+        shape,
+        16,
+        16,
+    )
     assert choice._choose(*options) == "xla"
     geometry = dict(stride=1, pads=((1, 1), (1, 1)), size=(side, side), window=(3, 3))
     program = functools.partial(
-        choice.kernel_gradient, tasks=1, cpu=True, impl="auto", **geometry
+        choice.kernel_gradient, tasks=1, platform="cpu", impl="auto", **geometry
     )
     image = jax.ShapeDtypeStruct((*shape, 16), jnp.float32)
     text = jax.jit(program).lower(image, image).as_text()
@@ -105,7 +116,7 @@ def test_maps_of_a_few_pixels_are_one_product():
     x, w = draw(7, 2, 2, 16), draw(3, 3, 16, 16, seed=1) / 8
     x, w = x.astype(jnp.float32), w.astype(jnp.float32)
     geometry = dict(stride=1, pads=((1, 1), (1, 1)), size=(2, 2), window=(3, 3))
-    options = dict(tasks=1, cpu=True, impl="auto", **geometry)
+    options = dict(tasks=1, platform="cpu", impl="auto", **geometry)
     for program, operands in (
         (choice.forward, (x, w)),
         (choice.input_gradient, (x, w)),
