@@ -35,6 +35,7 @@ from jaxmeta.data.omniglot import omniglot as omniglot
 from jaxmeta.data.photographs import bar as bar
 from jaxmeta.data.photographs import load_photographs as load_photographs
 from jaxmeta.data.photographs import photographs as photographs
+from jaxmeta.data.recordings import Crossed as Crossed
 from jaxmeta.data.recordings import Made as Made
 from jaxmeta.data.recordings import Recordings as Recordings
 from jaxmeta.data.recordings import by_speaker as by_speaker
@@ -42,11 +43,12 @@ from jaxmeta.data.recordings import by_word as by_word
 from jaxmeta.data.recordings import select as select
 from jaxmeta.data.recordings import sound_classes as sound_classes
 from jaxmeta.data.recordings import sound_folder as sound_folder
+from jaxmeta.data.recordings import split_crossed as split_crossed
 from jaxmeta.data.reviews import Domain as Domain
 from jaxmeta.data.reviews import amazon_reviews as amazon_reviews
 from jaxmeta.data.reviews import svmlight as svmlight
+from jaxmeta.data.spectrograms import spectrograms as spectrograms
 from jaxmeta.data.splitting import split_classes as split_classes
-from jaxmeta.data.spoken_digits import Crossed as Crossed
 from jaxmeta.data.spoken_digits import speaker_splits as speaker_splits
 from jaxmeta.data.spoken_digits import spoken_digits as spoken_digits
 from jaxmeta.data.spoken_digits import word_splits as word_splits

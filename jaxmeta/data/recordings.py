@@ -3,13 +3,14 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
-from jaxmeta.data.arrays import Dataset, from_counts
+from jaxmeta.data.arrays import Dataset, Splits, from_counts
 from jaxmeta.data.errors import DataError
 from jaxmeta.data.folders import SOUNDS, list_classes
+from jaxmeta.data.splitting import ENOUGH
 from jaxmeta.data.waves import load_waves
 
 
@@ -41,6 +42,25 @@ class Made(NamedTuple):
 
     data: Dataset
     hands: np.ndarray
+
+
+class Crossed(NamedTuple):
+    """Three parts of recordings, each with who or what made every example.
+
+    Attributes:
+      train: to learn from.
+      val: to choose by.
+      test: to report on.
+    """
+
+    train: Made
+    val: Made
+    test: Made
+
+    @property
+    def splits(self) -> Splits:
+        """The data sets alone."""
+        return Splits(*(part.data for part in self))
 
 
 def select(
@@ -180,6 +200,52 @@ def sound_classes(
       ('no', 'yes')
     """
     return by_word(sound_folder(root, rate=rate, seconds=seconds)).data
+
+
+def split_crossed(
+    found: Recordings, *, classes: Literal["words", "speakers"] = "words"
+) -> Crossed:
+    """Splits words and speakers by their names alone: the test is new in both.
+
+    The classes are split by the rule of `split_classes`. The hands, which are the other
+    of the two, are trained on, chosen by and tested on in turn, in the order of their
+    names.
+
+    Args:
+      found: recordings, from `sound_folder`.
+      classes: what is to be told apart.
+
+    Returns:
+      `Crossed`.
+
+    Raises:
+      DataError: fewer than 4 classes, fewer than 6 hands, or a part in which nothing is.
+
+    >>> n = np.arange(24)
+    >>> said = Recordings(n, n // 6, n % 6, tuple("abcd"), tuple("ABCDEF"))
+    >>> [part.data.names for part in split_crossed(said)]
+    [('a', 'c'), ('a', 'c'), ('b', 'd')]
+    """
+    words = classes == "words"
+    names, hands = found.word_names, found.speaker_names
+    names, hands = (names, hands) if words else (hands, names)
+    if len(names) < 4 or len(hands) < 6:
+        other = "speakers" if words else "words"
+        raise DataError(
+            f"recordings: got {len(names)} {classes} and {len(hands)} {other}, wants 4 "
+            f"and 6 or more: two {other} or more to learn from, choose by and test on"
+        )
+    few = len(names) < ENOUGH
+    kind = [0, 2] if few else [0, 0, 0, 1, 2]
+    parts = []
+    for i in range(3):
+        part = 0 if few and i == 1 else i
+        mine = [n for j, n in enumerate(names) if kind[j % len(kind)] == part]
+        by = hands[i::3]
+        chosen = (mine, by) if words else (by, mine)
+        some = select(found, words=chosen[0], speakers=chosen[1])
+        parts.append(by_word(some) if words else by_speaker(some))
+    return Crossed(*parts)
 
 
 def _made(inputs, labels, names, hands) -> Made:

@@ -8,14 +8,12 @@ import re
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
-from jaxmeta.data.arrays import Splits
 from jaxmeta.data.errors import DataError
 from jaxmeta.data.omniglot import ZIP_ERRORS
-from jaxmeta.data.recordings import Made, Recordings, by_speaker, by_word, select
+from jaxmeta.data.recordings import Crossed, Recordings, by_speaker, by_word, select
 from jaxmeta.data.waves import decode_waves
 
 RATE = 8000
@@ -29,25 +27,6 @@ MAX_BYTES = 2**20  # of one recording, unpacked
 FILE = "spoken_digits.zip"
 WHERE = "https://github.com/Jakobovski/free-spoken-digit-dataset"
 _NAME = re.compile(rf"(\d)_({'|'.join(SPEAKERS)})_(\d+)\.wav")
-
-
-class Crossed(NamedTuple):
-    """Three parts of recordings, each with who or what made every example.
-
-    Attributes:
-      train: to learn from.
-      val: to choose by.
-      test: to report on.
-    """
-
-    train: Made
-    val: Made
-    test: Made
-
-    @property
-    def splits(self) -> Splits:
-        """The data sets alone."""
-        return Splits(*(part.data for part in self))
 
 
 def spoken_digits(root: str | os.PathLike[str], *, seconds: float = 1.0) -> Recordings:
