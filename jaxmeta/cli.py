@@ -34,7 +34,7 @@ jaxmeta: learn from many tasks, so that a new one needs a handful of examples.
   jaxmeta train RUN                             go on with a run that was stopped
   jaxmeta train --fork RUN [--option value ...] another run that starts where RUN is
   jaxmeta evaluate RUN [--episodes 10000] [--ways 20 --shots 5]
-  jaxmeta adapt RUN --support DIR --query DIR   classify your own images
+  jaxmeta adapt RUN --support DIR --query DIR   classify your own files
   jaxmeta adapt --backbone FILE --support DIR --query DIR   photographs, no training
   jaxmeta embed --backbone FILE --data DIR --out FILE.npz   their features
   jaxmeta fit TABLE.csv --target COLUMN         a table: predictions and a report

@@ -1,19 +1,46 @@
-"""Folders of image files, one folder a class."""
+"""Folders of files, one folder a class: images, and recordings of sound."""
 
 import os
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 from jaxmeta.data.arrays import Dataset, Splits, from_counts, make_splits
 from jaxmeta.data.duplicates import find_duplicates
 from jaxmeta.data.errors import DataError
 from jaxmeta.data.images import Mode, load_images
 
-SUFFIXES = (".png", ".jpg", ".jpeg")
-# Left out in silence, an image of another format would be a smaller class than its
-# owner believes.
-OTHER_IMAGES = (".bmp", ".gif", ".heic", ".tif", ".tiff", ".webp")
+
+class Files(NamedTuple):
+    """The files that a reader takes.
+
+    Attributes:
+      suffixes: the ends of their names.
+      one: what one is called in errors.
+      wants: what is wanted, in words.
+      others: suffixes of files that somebody may take for such. Left out in silence, one
+        would be a smaller class than its owner believes.
+    """
+
+    suffixes: tuple[str, ...]
+    one: str
+    wants: str
+    others: tuple[str, ...]
+
+
+IMAGES = Files(
+    (".png", ".jpg", ".jpeg"),
+    "image",
+    "PNG or JPEG",
+    (".bmp", ".gif", ".heic", ".tif", ".tiff", ".webp"),
+)
+SOUNDS = Files(
+    (".wav",),
+    "recording",
+    "WAV",
+    (".aac", ".aiff", ".flac", ".m4a", ".mp3", ".ogg", ".opus", ".wma"),
+)
 
 
 def image_folder(
@@ -107,11 +134,14 @@ def image_folder_splits(
     return splits
 
 
-def list_classes(root: str | os.PathLike[str]) -> dict[str, list[Path]]:
-    """Returns class -> sorted image files, without opening one.
+def list_classes(
+    root: str | os.PathLike[str], *, files: Files = IMAGES
+) -> dict[str, list[Path]]:
+    """Returns class -> sorted files, without opening one.
 
     Args:
       root: a folder with a folder a class.
+      files: which ones: `IMAGES` or `SOUNDS`.
 
     Returns:
       The classes in sorted order; each has at least one file.
@@ -120,32 +150,34 @@ def list_classes(root: str | os.PathLike[str]) -> dict[str, list[Path]]:
       DataError: as in `image_folder`.
     """
     root = Path(root)
+    wants = f"{root}/<class>/*{files.suffixes[0]}"
     if not root.is_dir():
-        raise DataError(f"folder {root}: is missing, wants {root}/<class>/*.png")
+        raise DataError(f"folder {root}: is missing, wants {wants}")
     folders = _sorted(path for path in root.iterdir() if path.is_dir())
     if not folders:
-        raise DataError(
-            f"folder {root}: has no class folder, wants {root}/<class>/*.png"
-        )
-    return {folder.name: _images(folder) for folder in folders}
+        raise DataError(f"folder {root}: has no class folder, wants {wants}")
+    return {folder.name: _of_class(folder, files) for folder in folders}
 
 
-def _images(folder: Path) -> list[Path]:
-    """The image files of a class, sorted."""
+def _of_class(folder: Path, files: Files) -> list[Path]:
+    """The files of a class, sorted."""
     paths = _sorted(path for path in folder.iterdir() if path.is_file())
     for path in paths:
-        if path.suffix.lower() in OTHER_IMAGES:
-            raise DataError(f"image {path}: is {path.suffix}, wants PNG or JPEG")
-    images = [path for path in paths if path.suffix.lower() in SUFFIXES]
-    if not images:
+        if path.suffix.lower() in files.others:
+            raise DataError(
+                f"{files.one} {path}: is {path.suffix}, wants {files.wants}"
+            )
+    found = [path for path in paths if path.suffix.lower() in files.suffixes]
+    if not found:
         below = _sorted(path for path in folder.iterdir() if path.is_dir())
         hint = (
             f"; it has folders ({below[0].name}, ...): is it a split?" if below else ""
         )
         raise DataError(
-            f"class {folder.name!r}: no images in {folder}, wants PNG or JPEG{hint}"
+            f"class {folder.name!r}: no {files.one}s in {folder}, "
+            f"wants {files.wants}{hint}"
         )
-    return images
+    return found
 
 
 def _sorted(paths: Iterable[Path]) -> list[Path]:

@@ -1,7 +1,7 @@
 """The maths of one task: pure functions of arrays, to build learners of.
 
-`augment`, `gaussian_prior`, `gaussian_process`, `predictive` and `svgd` are used by their
-module's name: `augment.flip`. Where a function is called like its module, as `unroll`
+`augment`, `gaussian_prior`, `gaussian_process`, `predictive`, `sound` and `svgd` are used
+by their module's name: `augment.flip`. Where a function is called like its module, as `unroll`
 is, the name here is the function.
 """
 
@@ -9,6 +9,7 @@ from jaxmeta.functional import augment as augment
 from jaxmeta.functional import gaussian_prior as gaussian_prior
 from jaxmeta.functional import gaussian_process as gaussian_process
 from jaxmeta.functional import predictive as predictive
+from jaxmeta.functional import sound as sound
 from jaxmeta.functional import svgd as svgd
 from jaxmeta.functional.adversarial import reverse_gradient as reverse_gradient
 from jaxmeta.functional.adversarial import two_player as two_player
@@ -35,6 +36,13 @@ from jaxmeta.functional.kernels import rbf as rbf
 from jaxmeta.functional.logistic import Linear as Linear
 from jaxmeta.functional.logistic import bounded_logistic as bounded_logistic
 from jaxmeta.functional.logistic import fit_logistic as fit_logistic
+from jaxmeta.functional.mel import frames as frames
+from jaxmeta.functional.mel import hertz_to_mel as hertz_to_mel
+from jaxmeta.functional.mel import log_mel as log_mel
+from jaxmeta.functional.mel import mel_filters as mel_filters
+from jaxmeta.functional.mel import mel_to_hertz as mel_to_hertz
+from jaxmeta.functional.mel import power_spectrum as power_spectrum
+from jaxmeta.functional.mel import relative_levels as relative_levels
 from jaxmeta.functional.memory import MemoryState as MemoryState
 from jaxmeta.functional.memory import access as access
 from jaxmeta.functional.memory import empty_memory as empty_memory

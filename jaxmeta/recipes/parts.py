@@ -4,16 +4,38 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+import numpy as np
 import optax
 
 from jaxmeta import data
 from jaxmeta.core import Criterion, MetaLearner, Model, Task
+from jaxmeta.functional.augment import Augment
 from jaxmeta.learners.probabilistic import Believe
 from jaxmeta.runs.experiment import Measure, Picture
 from jaxmeta.runs.reader import Reader
 
 Network = Callable[..., Model]
 """`outputs -> Model`: a network with so many outputs; `None`: its features alone."""
+
+
+class Hands(NamedTuple):
+    """Who or what made each example of the three parts of a source.
+
+    Attributes:
+      train: int `[n]`.
+      val: int `[n]`.
+      test: int `[n]`.
+      warp_class: makes another class of one, for training, see `tasks.other_hands`.
+      warp_hand: makes another hand of one.
+      each: changes each example by itself.
+    """
+
+    train: np.ndarray
+    val: np.ndarray
+    test: np.ndarray
+    warp_class: Augment | None = None
+    warp_hand: Augment | None = None
+    each: Augment | None = None
 
 
 class Source(NamedTuple):
@@ -27,6 +49,7 @@ class Source(NamedTuple):
       rotations: whether each class is four, by quarter turns.
       group: class name -> the group that it is one of, where classes have groups in
         which example `i` of every class is by the same hand.
+      hands: who made each example, where that is known.
       rule: how classes were split, where their owner has not done it.
       reader: how someone's own files become inputs.
       pictures: parts of the page.
@@ -39,6 +62,7 @@ class Source(NamedTuple):
     shape: tuple[int, ...] | None = None
     rotations: bool = False
     group: Callable[[str], str] | None = None
+    hands: Hands | None = None
     rule: str = ""
     reader: Reader | None = None
     pictures: tuple[Picture, ...] = ()

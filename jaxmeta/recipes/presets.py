@@ -5,6 +5,7 @@ from jaxmeta.recipes import (  # noqa: F401 (they register themselves)
     presets_curves,
     presets_full,
     presets_omniglot,
+    presets_speech,
 )
 from jaxmeta.recipes.presets_omniglot import FEW_SHOT
 from jaxmeta.runs.options import use

@@ -169,6 +169,59 @@ def within_groups(
     return Drawn(Tasks(first, *rest), train, test, test._asdict())
 
 
+def other_hands(
+    source: Source,
+    *,
+    ways: int = 5,
+    shots: int = 1,
+    queries: int = 10,
+    train_ways: int | None = None,
+    train_shots: int | None = None,
+    train_queries: int | None = None,
+    warp: bool = True,
+    augment: bool = True,
+) -> Drawn:
+    """The support is by one hand, a speaker; the queries are by others.
+
+    Args:
+      source: the classes.
+      ways: classes in a task.
+      shots: support examples of a class, all by one hand.
+      queries: query examples of a class, by any other hands.
+      train_ways: ways of the training tasks; None: as ways.
+      train_shots: shots of the training tasks; None: as shots.
+      train_queries: queries of the training tasks; None: as queries.
+      warp: whether training warps whole classes and whole hands into new ones.
+      augment: whether training changes each example by itself.
+    """
+    if source.hands is None and not (unread() and source.reader is not None):
+        wants = "fixed: of this set nobody knows who made an example"
+        raise ConfigError("sampler", "other_hands", wants)
+    test = Sizes(ways, shots, queries)
+    own = (train_ways, train_shots, train_queries)
+    train = Sizes(*(b if a is None else a for a, b in zip(own, test, strict=True)))
+    _check_sizes(test, train, own)
+    if source.splits is None or source.hands is None:
+        made = Tasks(*(_empty(source, sizes) for sizes in (train, test, test)))
+        return Drawn(made, train, test, test._asdict())
+    hands = source.hands
+
+    def drawn(split: Dataset, sizes: Sizes, by, **warps) -> Task:
+        try:
+            return tasks.other_hands(split, *sizes, hands=by, **warps)
+        except ValueError as error:
+            wants = one_line(error)
+            raise ConfigError("ways", "sizes that do not fit", wants) from error
+
+    warps = {"warp_class": hands.warp_class, "warp_hand": hands.warp_hand}
+    first = drawn(source.splits.train, train, hands.train, **(warps if warp else {}))
+    if augment and hands.each is not None:
+        first = tasks.augmented(first, hands.each)
+    val = drawn(source.splits.val, test, hands.val)
+    last = drawn(source.splits.test, test, hands.test)
+    return Drawn(Tasks(first, val, last), train, test, test._asdict())
+
+
 def _another_class(key: Key, image: Array) -> Array:
     """A warp large enough that what it makes of a character is another one."""
     wide = partial(augment.affine, degrees=20.0, shear=0.3, scale=0.2)
@@ -230,6 +283,7 @@ SAMPLERS: dict[str, Callable[..., Drawn]] = {
     "fixed": fixed,
     "meta_dataset": meta_dataset,
     "within_groups": within_groups,
+    "other_hands": other_hands,
 }
 """Every way to draw episodes by name."""
 

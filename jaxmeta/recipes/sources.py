@@ -6,12 +6,13 @@ import warnings
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from jaxmeta import data as readers
 from jaxmeta import report, tasks
 from jaxmeta.data.npz import MissingArray, check_finite, npz_arrays
 from jaxmeta.data.splitting import RULE
+from jaxmeta.recipes import sounds
 from jaxmeta.recipes.parts import Source
 from jaxmeta.runs import reader
 from jaxmeta.runs.errors import ConfigError
@@ -132,6 +133,74 @@ def grocery(*, data: str | None = None, size: int = 144) -> Source:
     """
     name, read = "Grocery Store", readers.grocery_splits
     return _photographs(name, read, data, size, resize=True)
+
+
+def spoken_digits(
+    *,
+    data: str | None = None,
+    told: sounds.Told = "word",
+    fold: int = 0,
+    validate: bool = True,
+    seconds: float = 1.0,
+    bands: int = 32,
+) -> Source:
+    """Ten spoken digits by six speakers, 3,000 recordings: --data FOLDER.
+
+    Words are tested on that training did not hear, by speakers whom it did not hear: two
+    of six, and five of ten words. Speakers are tested by words that training did not
+    hear; they are the six of training.
+
+    Args:
+      data: folder with spoken_digits.zip of Free Spoken Digits, or its recordings/.
+      told: what is told apart: the word, or the speaker.
+      fold: which words and speakers are tested on, 0 to 5.
+      validate: whether two speakers choose; False: they are trained on, too (word).
+      seconds: of a recording that are kept.
+      bands: mel bands of a spectrogram.
+    """
+    wants = "the folder that holds spoken_digits.zip"
+    read = partial(
+        sounds.digits, told=told, fold=fold, validate=validate, seconds=seconds
+    )
+    return sounds.source_of(
+        _read(read, data, wants),
+        name="spoken digits",
+        told=told,
+        rate=sounds.RATE,
+        seconds=seconds,
+        bands=bands,
+        facts={"fold": fold, "validated": validate},
+    )
+
+
+@_says_rule
+def sound_folder(
+    *,
+    data: str | None = None,
+    told: sounds.Told = "word",
+    rate: int = 16000,
+    seconds: float = 1.0,
+    bands: int = 32,
+) -> Source:
+    """Your own recordings: --data FOLDER with <word>/<speaker>_*.wav.
+
+    Args:
+      data: folder with <word>/<speaker>_*.wav, as Speech Commands has them.
+      told: what is told apart: the word, or the speaker.
+      rate: samples in a second; files of another rate are refused.
+      seconds: of a recording that are kept: the loudest.
+      bands: mel bands of a spectrogram.
+    """
+    read = partial(sounds.own, told=told, rate=rate, seconds=seconds)
+    return sounds.source_of(
+        _read(read, data, "a folder with <word>/<speaker>_*.wav"),
+        name=Path(data).name if data else "own recordings",
+        told=told,
+        rate=rate,
+        seconds=seconds,
+        bands=bands,
+        rule=RULE,
+    )
 
 
 @_says_rule
@@ -267,7 +336,7 @@ def _photographs(
     )
 
 
-def _read(read, data: str | None, wants: str, *, file=False) -> readers.Splits | None:
+def _read(read, data: str | None, wants: str, *, file=False) -> Any:
     """What a reader finds at a path; what it objects to is about `data`."""
     if unread():
         return None
@@ -305,8 +374,9 @@ SOURCES = {
             tiered_imagenet,
             cub,
             grocery,
+            spoken_digits,
         ),
-        *(own, folder, npz, tfds),
+        *(own, folder, sound_folder, npz, tfds),
     )
 }
 """Every data set of classes by name."""

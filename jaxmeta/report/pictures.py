@@ -14,13 +14,14 @@ MOST_WAYS, MOST_SHOTS, MOST_QUERIES = 10, 5, 6
 _LARGEST = 96  # pixels of a side, as embedded
 
 
-def images(run: Finished, *, ink: bool = False) -> str | None:
+def images(run: Finished, *, ink: bool = False, upwards: bool = False) -> str | None:
     """A test episode of images with predictions; its mistakes; calibration over many.
 
     Args:
       run: the trained run.
       ink: whether a grey image says how much ink is on white paper; as it is, 0 is
         black and 1 is white.
+      upwards: whether the first row is the lowest, as that of a spectrogram.
 
     Returns:
       HTML, or `None` where no episode can be drawn.
@@ -37,8 +38,18 @@ def images(run: Finished, *, ink: bool = False) -> str | None:
         f"says of new images{', and how sure it is' * (task.sure is not None)}. "
         f"{right:.0f} % of this episode's queries are right."
     )
-    body = page.section("An episode", text, _grid(task, ink))
+    shown = _turned(task) if upwards else task
+    body = page.section("An episode", text, _grid(shown, ink))
     return body + confused(task) + (calibration(run) or "")
+
+
+def _turned(task: Classified) -> Classified:
+    """The same episode, its images upside down."""
+    support, query = (
+        rows._replace(inputs=rows.inputs[:, ::-1])
+        for rows in (task.support, task.query)
+    )
+    return task._replace(support=support, query=query)
 
 
 def _grid(task: Classified, ink: bool) -> str:

@@ -46,13 +46,14 @@ def adapt(
     """Adapts a trained run to the classes in `support` and classifies `query`.
 
     Files go the way of the run's training examples, by the experiment's `reader`: for
-    images, grey or colour, the same size, the same scale. Arrays in .npz are taken as they
-    are.
+    images, grey or colour, the same size, the same scale; for sounds, the same rate and
+    spectrogram. Arrays in .npz are taken as they are.
 
     Args:
       run: from `load`; the data it was trained on are not needed.
-      support: a folder with `<class>/*.png`; or an .npz with inputs, labels, maybe names.
-      query: a folder with `*.png`, or `<class>/*.png`, which also gives an accuracy; or an
+      support: a folder with `<class>/*.png` or `*.wav`; or an .npz with inputs, labels,
+        maybe names.
+      query: a folder with such files, or `<class>/` of them, which also gives an accuracy; or an
         .npz with inputs, which gives one if it has labels.
       invert: whether to turn dark on light into light on dark; `None`: as in training,
         or by looking, where the network knows light ink on dark ground.

@@ -111,9 +111,9 @@ def of_files(run: Run, support: Path, query: Path, invert: bool | None) -> Given
             "has; arrays are given as two files, --support A.npz --query B.npz)"
         )
         raise ConfigError("run", run.path, wants)
-    classes = classes_in("support", support)
+    classes = classes_in("support", support, reader.files)
     _check_ways(run, len(classes))
-    asked = asked_in(reader.suffixes, query, classes)
+    asked = asked_in(reader.files, query, classes)
     examples = [p for paths in classes.values() for p in paths]
     try:
         read = reader.read(examples, [p for p, _ in asked], invert)
@@ -126,16 +126,17 @@ def of_files(run: Run, support: Path, query: Path, invert: bool | None) -> Given
     return Given(list(classes), seen, read.query, asked, notes)
 
 
-def classes_in(field: str, root: Path) -> dict[str, list[Path]]:
+def classes_in(field: str, root: Path, files: data.Files) -> dict[str, list[Path]]:
     """Class -> files."""
     try:
-        return data.list_classes(root)
+        return data.list_classes(root, files=files)
     except (DataError, OSError) as error:
-        raise ConfigError(field, root, f"<class>/*.png in it: {error}") from error
+        wants = f"<class>/*{files.suffixes[0]} in it: {error}"
+        raise ConfigError(field, root, wants) from error
 
 
 def asked_in(
-    suffixes: tuple[str, ...], root: Path, classes: dict[str, list[Path]]
+    files: data.Files, root: Path, classes: dict[str, list[Path]]
 ) -> list[tuple[Path, str | None]]:
     """The files to classify, with their class where a folder tells it."""
     if not root.is_dir():
@@ -143,13 +144,16 @@ def asked_in(
     flat = sorted(
         p
         for p in root.iterdir()
-        if p.suffix.lower() in suffixes and not p.name.startswith(".")
+        if p.suffix.lower() in files.suffixes and not p.name.startswith(".")
     )
     if flat:
         return [(p, None) for p in flat]
     if not any(p.is_dir() for p in root.iterdir()):
-        raise ConfigError("query", f"{root} without a file", "*.png or <class>/*.png")
-    labelled = classes_in("query", root)
+        kind = f"*{files.suffixes[0]}"
+        raise ConfigError(
+            "query", f"{root} without a file", f"{kind} or <class>/{kind}"
+        )
+    labelled = classes_in("query", root, files)
     _check_known(list(classes), list(labelled))
     return [(p, name) for name, paths in labelled.items() for p in paths]
 

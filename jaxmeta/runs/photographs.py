@@ -24,7 +24,6 @@ from jaxmeta.runs.files import write_atomic
 from jaxmeta.runs.given import asked_in, classes_in
 
 BATCH = 16  # pictures at a time: one program, whatever their number
-SUFFIXES = (".png", ".jpg", ".jpeg")
 Say = Callable[[str], None]
 
 
@@ -76,11 +75,11 @@ def adapt_photographs(
         raise ConfigError("head", repr(head), f"auto or one of {', '.join(known)}")
     if views < 1:
         raise ConfigError("views", views, "an integer >= 1")
-    classes = classes_in("support", Path(support))
+    classes = classes_in("support", Path(support), data.IMAGES)
     names = list(classes)
     if len(names) < 2:
         raise ConfigError("support", f"{len(names)} class folder", "2 or more")
-    asked = asked_in(SUFFIXES, Path(query), classes)
+    asked = asked_in(data.IMAGES, Path(query), classes)
     notes: list[str] = []
 
     def tell(line: str) -> None:

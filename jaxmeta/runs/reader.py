@@ -30,11 +30,11 @@ class Reader(NamedTuple):
       read: `(support paths, query paths, invert) -> Read`; `invert` is what the user
         asked for, `None` where nothing was said. Raises `DataError` for a file that
         cannot be read.
-      suffixes: files of these kinds are read.
+      files: which files are read.
     """
 
     read: Callable[..., Read]
-    suffixes: tuple[str, ...] = (".png", ".jpg", ".jpeg")
+    files: data.Files = data.IMAGES
 
 
 def images(
@@ -73,3 +73,35 @@ def images(
         return Read(unit_range(x), unit_range(y), notes)
 
     return Reader(read)
+
+
+def sounds(*, rate: int, seconds: float, bands: int) -> Reader:
+    """Recordings of sound as spectrograms.
+
+    Args:
+      rate: samples in a second.
+      seconds: of a recording that are kept.
+      bands: of mel.
+
+    Returns:
+      A `Reader`.
+    """
+
+    def read(support, query, inverted: bool | None = None) -> Read:
+        if inverted is not None:
+            raise data.DataError("invert: got sounds, wants images")
+        x, y = (
+            data.spectrograms(
+                data.load_waves(paths, rate=rate, seconds=seconds),
+                rate=rate,
+                bands=bands,
+            )
+            for paths in (support, query)
+        )
+        note = (
+            f"the loudest {seconds:g} s of each at {rate} Hz, {bands} mel bands by "
+            f"{x.shape[2]} frames, relative to its loudest"
+        )
+        return Read(x, y, [note])
+
+    return Reader(read, data.SOUNDS)

@@ -25,15 +25,15 @@ def evaluate_options(*, episodes: int = 10_000) -> None:
 def adapt_options(
     *, support: str, query: str, invert: bool | None = None, json: bool = False
 ) -> None:
-    """Classify images, or arrays, by a few examples of each class: RUN, or --backbone FILE.
+    """Classify images, sounds or arrays by a few examples of each class: RUN, or --backbone FILE.
 
-    Writes a line for each query image: path, class, probability, with tabs between. If
-    the query images lie in folders named like the classes, or the arrays have labels,
+    Writes a line for each query: path, class, probability, with tabs between. If
+    the query files lie in folders named like the classes, or the arrays have labels,
     the accuracy follows on stderr.
 
     Args:
-      support: folder with the examples: <class>/*.png or .jpg; or FILE.npz: inputs, labels.
-      query: folder with the images to classify: *.png, or <class>/*.png; or FILE.npz.
+      support: folder with the examples: <class>/*.png, .jpg or .wav; or FILE.npz.
+      query: folder with the files to classify, or <class>/ of them; or FILE.npz.
       invert: turn dark on light into light on dark; None: as in training, or by looking.
       json: write one JSON object with all probabilities.
     """

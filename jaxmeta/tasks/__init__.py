@@ -18,6 +18,7 @@ from jaxmeta.tasks.meta_dataset import meta_dataset as meta_dataset
 from jaxmeta.tasks.mixture import mixture as mixture
 from jaxmeta.tasks.names import class_names as class_names
 from jaxmeta.tasks.names import episode_classes as episode_classes
+from jaxmeta.tasks.other_hands import other_hands as other_hands
 from jaxmeta.tasks.padded import padded as padded
 from jaxmeta.tasks.padded import varying as varying
 from jaxmeta.tasks.semi import Semi as Semi
