@@ -51,6 +51,13 @@ from jaxmeta.functional.prototypes import prototypes as prototypes
 from jaxmeta.functional.recurrent import Carry as Carry
 from jaxmeta.functional.recurrent import lstm_scan as lstm_scan
 from jaxmeta.functional.recurrent import lstm_step as lstm_step
+from jaxmeta.functional.reservoir import Reservoir as Reservoir
+from jaxmeta.functional.reservoir import empty_reservoir as empty_reservoir
+from jaxmeta.functional.reservoir import kept as kept
+from jaxmeta.functional.reservoir import recalled as recalled
+from jaxmeta.functional.retention import backward_transfer as backward_transfer
+from jaxmeta.functional.retention import forgetting as forgetting
+from jaxmeta.functional.retention import seen_accuracy as seen_accuracy
 from jaxmeta.functional.ridge import ridge as ridge
 from jaxmeta.functional.rows import Semi as Semi
 from jaxmeta.functional.rows import clean as clean

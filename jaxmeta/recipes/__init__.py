@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from jaxmeta.recipes.adaptation import domains as domains
     from jaxmeta.recipes.few_shot import few_shot as few_shot
     from jaxmeta.recipes.fine_tuning import fine_tune as fine_tune
+    from jaxmeta.recipes.lifelong import lifelong as lifelong
     from jaxmeta.recipes.multitask import many_tasks as many_tasks
     from jaxmeta.recipes.presets import DEFAULT as DEFAULT
     from jaxmeta.recipes.pretraining import pretrain as pretrain

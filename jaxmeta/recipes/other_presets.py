@@ -21,6 +21,11 @@ for _name, _where, _text in (
     ("domains", "adaptation:domains", "images with labels to images of another kind"),
     ("pretrain", "pretraining:pretrain", "all classes at once, judged by new ones"),
     ("fine-tune", "fine_tuning:fine_tune", "a trained network learns your own classes"),
+    (
+        "lifelong",
+        "lifelong:lifelong",
+        "new classes for life: what is left of the first",
+    ),
     ("multitask", "multitask:many_tasks", "one network with a head for each task"),
     ("maml-pg", "reinforcement:maml_pg", "MAML for policies, on point navigation"),
     ("tabular-pfn", "tabular:tabular_pfn", "a network that reads tables whole"),

@@ -11,6 +11,13 @@ from jaxmeta.transfer.alignment import deep_coral as deep_coral
 from jaxmeta.transfer.alignment import subspace_alignment as subspace_alignment
 from jaxmeta.transfer.at_test import tuned_at_test as tuned_at_test
 from jaxmeta.transfer.branched import branched as branched
+from jaxmeta.transfer.continual import Continual as Continual
+from jaxmeta.transfer.continual import accuracies as accuracies
+from jaxmeta.transfer.continual import in_stages as in_stages
+from jaxmeta.transfer.continual_steps import fine_tuning as fine_tuning
+from jaxmeta.transfer.continual_steps import replay as replay
+from jaxmeta.transfer.continual_sums import class_means as class_means
+from jaxmeta.transfer.continual_sums import running_ridge as running_ridge
 from jaxmeta.transfer.domain import DomainMethod as DomainMethod
 from jaxmeta.transfer.domain import source_only as source_only
 from jaxmeta.transfer.domain import zero_shot as zero_shot
