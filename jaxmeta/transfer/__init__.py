@@ -11,6 +11,8 @@ from jaxmeta.transfer.alignment import deep_coral as deep_coral
 from jaxmeta.transfer.alignment import subspace_alignment as subspace_alignment
 from jaxmeta.transfer.at_test import tuned_at_test as tuned_at_test
 from jaxmeta.transfer.branched import branched as branched
+from jaxmeta.transfer.cross_modal import cross_modal as cross_modal
+from jaxmeta.transfer.cross_modal import two_towers as two_towers
 from jaxmeta.transfer.domain import DomainMethod as DomainMethod
 from jaxmeta.transfer.domain import source_only as source_only
 from jaxmeta.transfer.domain import zero_shot as zero_shot
@@ -59,3 +61,5 @@ from jaxmeta.transfer.selection import judge as judge
 from jaxmeta.transfer.selection import select as select
 from jaxmeta.transfer.supervised import examples as examples
 from jaxmeta.transfer.supervised import supervised as supervised
+from jaxmeta.transfer.text_map import TextMap as TextMap
+from jaxmeta.transfer.text_map import text_map as text_map
