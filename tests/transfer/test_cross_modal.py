@@ -17,7 +17,7 @@ NAMES = tuple("abcde")
 # a picture is its class's number, then which of the class's it is
 NUMBERS = np.stack([np.repeat(np.arange(5), 4), np.tile(np.arange(4), 5)], 1)
 DATA = from_counts(NUMBERS.astype("float32"), [4] * 5, NAMES)
-OTHER = from_counts((NUMBERS + [0, 10]).astype("float32"), [4] * 5, NAMES)
+OTHER = from_counts((NUMBERS + np.array([0, 10])).astype("float32"), [4] * 5, NAMES)
 TEXTS = 100 + np.arange(5, dtype="float32")[:, None]
 LEARNER = transfer.cross_modal(models.flat(), models.linear_head(2))
 
