@@ -25,6 +25,9 @@ from jaxmeta.data.folders import list_classes as list_classes
 from jaxmeta.data.grocery import Grocery as Grocery
 from jaxmeta.data.grocery import grocery as grocery
 from jaxmeta.data.grocery import grocery_splits as grocery_splits
+from jaxmeta.data.grocery_catalogue import Catalogue as Catalogue
+from jaxmeta.data.grocery_catalogue import grocery_catalogue as grocery_catalogue
+from jaxmeta.data.grocery_catalogue import take_products as take_products
 from jaxmeta.data.imagenet import cub as cub
 from jaxmeta.data.imagenet import mini_imagenet as mini_imagenet
 from jaxmeta.data.imagenet import tiered_imagenet as tiered_imagenet
@@ -56,3 +59,6 @@ from jaxmeta.data.survey import in_colour as in_colour
 from jaxmeta.data.survey import survey as survey
 from jaxmeta.data.tfds import tfds as tfds
 from jaxmeta.data.waves import load_waves as load_waves
+from jaxmeta.data.words import Vocabulary as Vocabulary
+from jaxmeta.data.words import tf_idf as tf_idf
+from jaxmeta.data.words import vocabulary as vocabulary

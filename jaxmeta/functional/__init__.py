@@ -18,6 +18,7 @@ from jaxmeta.functional.attention import vote as vote
 from jaxmeta.functional.causal import attention_weights as attention_weights
 from jaxmeta.functional.causal import causal_conv as causal_conv
 from jaxmeta.functional.causal import causal_mask as causal_mask
+from jaxmeta.functional.contrastive import contrastive as contrastive
 from jaxmeta.functional.density_ratio import kliep as kliep
 from jaxmeta.functional.density_ratio import kliep_score as kliep_score
 from jaxmeta.functional.density_ratio import kmm as kmm
@@ -27,6 +28,8 @@ from jaxmeta.functional.distances import squared_euclidean as squared_euclidean
 from jaxmeta.functional.distances import unit as unit
 from jaxmeta.functional.embedding import Normalise as Normalise
 from jaxmeta.functional.embedding import normalise as normalise
+from jaxmeta.functional.fusion import fused as fused
+from jaxmeta.functional.fusion import worth_of as worth_of
 from jaxmeta.functional.gaussian import Gaussian as Gaussian
 from jaxmeta.functional.gaussian import gaussian_nll as gaussian_nll
 from jaxmeta.functional.gaussian import kl_divergence as kl_divergence

@@ -6,6 +6,7 @@ from jaxmeta.lazily import lazily
 
 if TYPE_CHECKING:
     from jaxmeta.recipes.adaptation import domains as domains
+    from jaxmeta.recipes.cross_modal import grocery_cross_modal as grocery_cross_modal
     from jaxmeta.recipes.few_shot import few_shot as few_shot
     from jaxmeta.recipes.fine_tuning import fine_tune as fine_tune
     from jaxmeta.recipes.lifelong import lifelong as lifelong

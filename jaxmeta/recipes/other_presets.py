@@ -35,6 +35,11 @@ for _name, _where, _text in (
 
 
 preset(
+    "grocery-cross_modal",
+    "jaxmeta.recipes.cross_modal:grocery_cross_modal",
+    "new products by description and photographs: --data DIR --backbone FILE",
+)
+preset(
     "folder-fine_tune",
     "jaxmeta.recipes.fine_tuning:fine_tune",
     "a trained network learns your photographs: --backbone FILE --data DIR",

@@ -18,6 +18,8 @@ from jaxmeta.transfer.continual_steps import fine_tuning as fine_tuning
 from jaxmeta.transfer.continual_steps import replay as replay
 from jaxmeta.transfer.continual_sums import class_means as class_means
 from jaxmeta.transfer.continual_sums import running_ridge as running_ridge
+from jaxmeta.transfer.cross_modal import cross_modal as cross_modal
+from jaxmeta.transfer.cross_modal import two_towers as two_towers
 from jaxmeta.transfer.domain import DomainMethod as DomainMethod
 from jaxmeta.transfer.domain import source_only as source_only
 from jaxmeta.transfer.domain import zero_shot as zero_shot
@@ -66,4 +68,6 @@ from jaxmeta.transfer.selection import judge as judge
 from jaxmeta.transfer.selection import select as select
 from jaxmeta.transfer.supervised import examples as examples
 from jaxmeta.transfer.supervised import supervised as supervised
+from jaxmeta.transfer.text_map import TextMap as TextMap
+from jaxmeta.transfer.text_map import text_map as text_map
 from jaxmeta.transfer.views import several_views as several_views
