@@ -82,7 +82,6 @@ def part_of(told: str, fold: int, part: str, takes: int | None = None):
     With `takes`, the first so many of each word by each speaker.
     """
     task = getattr(experiment(told, fold, True).tasks, part)
-    task = task.args[0] if part == "train" else task  # without what training changes
     inputs, _, counts, hands, _ = map(np.asarray, task.args)
     labels = np.repeat(np.arange(len(counts)), counts)
     if takes is not None:
