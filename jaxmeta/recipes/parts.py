@@ -44,6 +44,7 @@ class Source(NamedTuple):
     Attributes:
       name: for titles: "Omniglot".
       splits: examples grouped by class, in three parts; `None` where tasks are drawn.
+        Of few classes the parts may share them (`facts` say so): other examples then.
       draw: `(ways, shots, queries) -> Task`, where tasks are made on the fly.
       shape: of an example, where it is an image: `(size, size, channels)`.
       rotations: whether each class is four, by quarter turns.

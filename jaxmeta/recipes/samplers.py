@@ -178,8 +178,8 @@ def other_hands(
     train_ways: int | None = None,
     train_shots: int | None = None,
     train_queries: int | None = None,
-    warp: bool = True,
-    augment: bool = True,
+    warp: bool = False,
+    augment: bool = False,
 ) -> Drawn:
     """The support is by one hand, a speaker; the queries are by others.
 

@@ -178,25 +178,28 @@ def sound_folder(
     *,
     data: str | None = None,
     told: sounds.Told = "word",
-    rate: int = 16000,
+    hertz: int = 16000,
     seconds: float = 1.0,
     bands: int = 32,
 ) -> Source:
     """Your own recordings: --data FOLDER with <word>/<speaker>_*.wav.
 
+    What is not told apart, the speakers of words, is trained on, chosen by and tested on
+    in turn, in the order of the names: six or more.
+
     Args:
       data: folder with <word>/<speaker>_*.wav, as Speech Commands has them.
       told: what is told apart: the word, or the speaker.
-      rate: samples in a second; files of another rate are refused.
+      hertz: samples in a second; files of another rate are refused.
       seconds: of a recording that are kept: the loudest.
       bands: mel bands of a spectrogram.
     """
-    read = partial(sounds.own, told=told, rate=rate, seconds=seconds)
+    read = partial(sounds.own, told=told, rate=hertz, seconds=seconds)
     return sounds.source_of(
         _read(read, data, "a folder with <word>/<speaker>_*.wav"),
         name=Path(data).name if data else "own recordings",
         told=told,
-        rate=rate,
+        rate=hertz,
         seconds=seconds,
         bands=bands,
         rule=RULE,

@@ -113,14 +113,14 @@ def test_a_folder_of_words_by_many_speakers_is_trained_on(tmp_path):
             for n in range(2):
                 content = tone(300 + 500 * w + 20 * s, seed=n)
                 (tmp_path / f"w{w}" / f"s{s}_{n}.wav").write_bytes(content)
-    options = SMALL | {"data": str(tmp_path), "rate": 8000}
+    options = SMALL | {"data": str(tmp_path), "hertz": 8000}
     recipe = known()["sound_folder-protonet-5w1s"]
     tasks = make(recipe, options).experiment.tasks
     assert tasks.train.args[0].args[0].shape == (8, 8, 7, 1)
     with pytest.raises(ConfigError, match=r"wants 16000; `ffmpeg"):
-        make(recipe, options | {"rate": 16000})
-    with pytest.raises(ConfigError, match="queries: got 5, wants at most 2"):
-        make(recipe, options | {"queries": 5})
+        make(recipe, options | {"hertz": 16000})
+    with pytest.raises(ConfigError, match="queries: got 11, wants at most 2"):
+        make(recipe, options | {"queries": 11})
 
 
 @pytest.mark.parametrize(
