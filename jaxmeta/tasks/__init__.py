@@ -20,6 +20,7 @@ from jaxmeta.tasks.names import class_names as class_names
 from jaxmeta.tasks.names import episode_classes as episode_classes
 from jaxmeta.tasks.padded import padded as padded
 from jaxmeta.tasks.padded import varying as varying
+from jaxmeta.tasks.ratings import ratings as ratings
 from jaxmeta.tasks.semi import Semi as Semi
 from jaxmeta.tasks.semi import semi_supervised as semi_supervised
 from jaxmeta.tasks.sine_or_line import sine_or_line as sine_or_line
