@@ -24,6 +24,7 @@ from jaxmeta.tasks.names import episode_classes as episode_classes
 from jaxmeta.tasks.other_hands import other_hands as other_hands
 from jaxmeta.tasks.padded import padded as padded
 from jaxmeta.tasks.padded import varying as varying
+from jaxmeta.tasks.ratings import ratings as ratings
 from jaxmeta.tasks.semi import Semi as Semi
 from jaxmeta.tasks.semi import semi_supervised as semi_supervised
 from jaxmeta.tasks.sine_or_line import sine_or_line as sine_or_line
