@@ -27,8 +27,7 @@ import jaxmeta as jm
 from jaxmeta.data.grocery import Grocery, split_products
 from jaxmeta.functional import bounded_logistic, normalise
 from jaxmeta.tasks.sampling import choose
-from jaxmeta.train import interval
-from jaxmeta.train.evaluate import predictions
+from jaxmeta.train import interval, predictions
 
 HERE = Path(__file__).parent
 RESULT = HERE / "results" / "grocery.json"
