@@ -30,7 +30,7 @@ import jaxmeta as jm
 from jaxmeta import models, tasks, transfer
 from jaxmeta.data import Dataset, grocery_catalogue, take_classes, take_products
 from jaxmeta.functional import normalise, unit, worth_of
-from jaxmeta.train.evaluate import predictions
+from jaxmeta.train import predictions
 
 HERE = Path(__file__).parent
 RESULT = HERE / "results" / "cross_modal.json"

@@ -67,8 +67,9 @@ def worth_of(features: Array, targets: Array, known: Array) -> Scalar:
 
     >>> x = jnp.array([[4.0], [2.0], [-4.0], [-2.0]])  # of variance 2 about 3 and -3
     >>> y = jnp.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
-    >>> worth_of(x, y, jnp.array([[1.0], [0.0]])).round(3)  # 3 * 2 / (9 / 2 - 1)
-    Array(1.714, dtype=float32)
+    >>> kappa = worth_of(x, y, jnp.array([[1.0], [0.0]]))  # 3 * 2 / (9 / 2 - 1)
+    >>> round(float(kappa), 2)
+    1.71
     """
     n, means = targets.sum(0), prototypes(features, targets)
     rest = jnp.sum(jnp.square(features - targets @ means), -1)

@@ -88,10 +88,13 @@ def grocery_cross_modal(
             raise ConfigError(name, value, "a finite number > 0")
     if split < 0:
         raise ConfigError("split", split, "an integer >= 0")
-    if backbone is None:
+    net = None if backbone is None else load_backbone(backbone)
+    if unread():
+        world = _blank(net, size)
+    elif net is None:
         raise ConfigError("backbone", "nothing", "FILE.safetensors, a trained network")
-    net = load_backbone(backbone)
-    world = _blank(net, size) if unread() else _read(data, net, size)
+    else:
+        world = _read(data, net, size)
     names = np.array(world.train.names)
     order = np.random.default_rng(split).permutation(len(names))
     seen, choose, new = (
@@ -129,7 +132,7 @@ def grocery_cross_modal(
         predictive=classifier(tester).predictive,
         facts={
             "learner": f"cross-modal, {learned}",
-            "backbone": net.name,
+            "backbone": None if net is None else net.name,
             "dataset": "Grocery Store",
             "split": split,
             "worth": round(float(jnp.exp(start.params["head"]["log_worth"])), 3),
@@ -158,10 +161,13 @@ def _read(data: str | None, net: Backbone, size: int) -> World:
     return World(train, test, told)
 
 
-def _blank(net: Backbone, size: int) -> World:
+def _blank(net: Backbone | None, size: int) -> World:
     """Shapes of the real thing, where a run is opened without its data."""
-    picture = jnp.zeros((1, size, size, 3))
-    width = jax.eval_shape(lambda x: net.model.apply(net.meta, x)[0], picture).shape[1]
+    width = 8
+    if net is not None:
+        picture = jnp.zeros((1, size, size, 3))
+        found = jax.eval_shape(lambda x: net.model.apply(net.meta, x)[0], picture)
+        width = found.shape[1]
     names = [str(i) for i in range(SEEN + CHOOSE + 21)]
     part = from_counts(
         np.zeros((60 * len(names), width), "float32"), [60] * len(names), names
@@ -171,8 +177,9 @@ def _blank(net: Backbone, size: int) -> World:
 
 def _centred(part: Dataset, train: Dataset, seen: list[str]) -> Dataset:
     """Features less the mean of the seen products, of length 1."""
-    mean = take_classes(train, seen).inputs.mean(0)
-    return part._replace(inputs=np.asarray(normalise(part.inputs, "cl2n", mean=mean)))
+    mean = jnp.asarray(take_classes(train, seen).inputs.mean(0))
+    x = normalise(jnp.asarray(part.inputs), "cl2n", mean=mean)
+    return part._replace(inputs=np.asarray(x))
 
 
 def _texts(world: World, seen: list[str]) -> np.ndarray:
@@ -188,11 +195,14 @@ def _started(
     seen: Dataset, texts: np.ndarray, penalty: float, worth: float | None
 ) -> Meta:
     """The ridge, and what a description is worth by it."""
-    targets = np.repeat(np.eye(len(seen.names), dtype="float32"), seen.counts, 0)
-    means = prototypes(jnp.asarray(seen.inputs), jnp.asarray(targets))
+    x = jnp.asarray(seen.inputs)
+    targets = jnp.asarray(
+        np.repeat(np.eye(len(seen.names), dtype="float32"), seen.counts, 0)
+    )
+    means = prototypes(x, targets)
     found = transfer.text_map(jnp.asarray(texts), means, penalty)
     if worth is None:
-        counted = worth_of(seen.inputs, targets, unit(found.left_out))
+        counted = worth_of(x, targets, unit(found.left_out))
         worth = float(jnp.maximum(counted, 1e-3))
     head = {"log_worth": worth, "log_scale": 10.0}
     head = {name: jnp.log(jnp.full((), x, jnp.float32)) for name, x in head.items()}
