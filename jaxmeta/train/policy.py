@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import jax
 from jax import lax
+from jax.core import Tracer
 
 from jaxmeta.core import Episode, PyTree
 
@@ -75,6 +76,6 @@ def platform_of(tree: PyTree) -> str:
     True
     """
     for leaf in jax.tree.leaves(tree):
-        if isinstance(leaf, jax.Array) and not isinstance(leaf, jax.core.Tracer):
+        if isinstance(leaf, jax.Array) and not isinstance(leaf, Tracer):
             return next(iter(leaf.devices())).platform
     return jax.default_backend()
