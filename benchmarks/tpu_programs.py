@@ -6,7 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import NamedSharding, PartitionSpec
 
 import jaxmeta as jm
 
@@ -159,7 +159,7 @@ def _placed(tree, sharding: NamedSharding):
     )
 
 
-def chips(case: Case) -> Mesh:
+def chips(case: Case) -> list[jax.Device]:
     """Chips that are not here."""
     from jax.experimental import topologies
 

@@ -108,7 +108,8 @@ def episodic(
 
         if size:
             return run(size, meta, tasks)
-        return in_chunks(run, tasks[0], meta, tasks)
+        platform = None if mesh is None else mesh.devices.flat[0].platform
+        return in_chunks(run, tasks[0], meta, tasks, platform=platform)
 
     if exact:
         over_tasks = exact_mean_over_mesh(one, mesh)

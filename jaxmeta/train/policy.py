@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import jax
 from jax import lax
+from jax.core import Tracer
 
 from jaxmeta.core import Episode, PyTree
 
@@ -36,20 +37,28 @@ def task_chunk(episodes: Episode, platform: str) -> int:
     return 1 if elements > CPU_TASK_ELEMENTS else tasks
 
 
-def in_chunks(run: Callable[..., PyTree], episodes: Episode, *args: PyTree) -> PyTree:
+def in_chunks(
+    run: Callable[..., PyTree],
+    episodes: Episode,
+    *args: PyTree,
+    platform: str | None = None,
+) -> PyTree:
     """`run(size, *args)`, with the chunk of the platform that it is lowered for.
 
-    No process knows that when it traces: a program may be compiled for a machine that
-    is elsewhere, or moved to one.
+    A process does not know that when it traces: a program may be compiled for a machine
+    that is elsewhere, or moved to one.
 
     Args:
       run: `(size, *args) -> tree`, the same for every size.
       episodes: as in `task_chunk`.
       *args: what `run` takes beside the size.
+      platform: of a mesh, which says it; `None`: both ways are traced, one is lowered.
 
     Returns:
       What `run` returns.
     """
+    if platform is not None:
+        return run(task_chunk(episodes, platform), *args)
     cpu, elsewhere = (task_chunk(episodes, name) for name in ("cpu", "elsewhere"))
     if cpu == elsewhere:
         return run(cpu, *args)
@@ -67,6 +76,6 @@ def platform_of(tree: PyTree) -> str:
     True
     """
     for leaf in jax.tree.leaves(tree):
-        if isinstance(leaf, jax.Array) and not isinstance(leaf, jax.core.Tracer):
+        if isinstance(leaf, jax.Array) and not isinstance(leaf, Tracer):
             return next(iter(leaf.devices())).platform
     return jax.default_backend()

@@ -364,3 +364,14 @@ def test_a_device_of_one_core_works_in_blocks(monkeypatch, threads, blocks):
     gradient = jax.jit(jax.grad(lambda w: jnp.sum(jnp.sin(conv(x, w)))))
     text = gradient.lower(w).as_text()
     assert text.count("stablehlo.while") == blocks  # of the forward pass alone
+
+
+@pytest.mark.parametrize(("platform", "natural"), [("tpu", True), ("cuda", False)])
+def test_a_tpu_keeps_its_compilers_convolution(platform, natural):
+    """Grouped for weights of every task's own, in the value and in both gradients."""
+    x, w = jnp.zeros((4, 3, 8, 8, 2)), jnp.zeros((4, 3, 3, 2, 16))
+    gradients = jax.grad(lambda x, w: jnp.sum(jnp.sin(conv(x, w))), (0, 1))
+    traced = jax.jit(jax.vmap(gradients)).trace(x, w)
+    text = traced.lower(lowering_platforms=(platform,)).as_text()
+    assert (text.count("stablehlo.convolution") == 3) == natural
+    assert ("stablehlo.dot_general" in text) != natural
