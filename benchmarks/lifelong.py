@@ -15,8 +15,8 @@ pretraining has learned on Omniglot's training classes, half a minute of one cor
 groceries a frozen EfficientNet-Lite0, alone or below a layer that OML, ANML or a
 classifier has trained on the 28 kinds of fruit, which come first in every stream. A
 *method* learns the stream on them: steps of a linear head, steps with a reservoir of 200
-examples, class means, ridge regression by running sums. The last is exactly what all
-examples at once would give: the bound for those that are linear and forget.
+examples, class means, ridge regression by running sums, which is exactly what all
+examples at once give: what it loses from stage to stage is lost to rivals.
 
 Features are scaled to a mean square of 1 in the first stage. Each method has one number
 (a rate, whether lengths count, lambda), chosen by the last accuracy on a
