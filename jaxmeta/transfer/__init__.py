@@ -59,4 +59,9 @@ from jaxmeta.transfer.selection import judge as judge
 from jaxmeta.transfer.selection import select as select
 from jaxmeta.transfer.supervised import examples as examples
 from jaxmeta.transfer.supervised import supervised as supervised
+from jaxmeta.transfer.transduction import alpha_tim as alpha_tim
+from jaxmeta.transfer.transduction import bd_cspn as bd_cspn
+from jaxmeta.transfer.transduction import laplacian_shot as laplacian_shot
+from jaxmeta.transfer.transduction import pt_map as pt_map
+from jaxmeta.transfer.transduction import tim as tim
 from jaxmeta.transfer.views import several_views as several_views
