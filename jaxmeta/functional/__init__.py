@@ -51,6 +51,9 @@ from jaxmeta.functional.memory import access as access
 from jaxmeta.functional.memory import empty_memory as empty_memory
 from jaxmeta.functional.predictive import Predictive as Predictive
 from jaxmeta.functional.prototypes import prototypes as prototypes
+from jaxmeta.functional.rectified import bd_cspn as bd_cspn
+from jaxmeta.functional.rectified import laplacian_shot as laplacian_shot
+from jaxmeta.functional.rectified import rectified as rectified
 from jaxmeta.functional.recurrent import Carry as Carry
 from jaxmeta.functional.recurrent import lstm_scan as lstm_scan
 from jaxmeta.functional.recurrent import lstm_step as lstm_step
@@ -75,3 +78,6 @@ from jaxmeta.functional.spectral import coral_distance as coral_distance
 from jaxmeta.functional.spectral import principal as principal
 from jaxmeta.functional.svm import kkt_residual as kkt_residual
 from jaxmeta.functional.svm import svm_dual as svm_dual
+from jaxmeta.functional.tim import tim as tim
+from jaxmeta.functional.transport import pt_map as pt_map
+from jaxmeta.functional.transport import sinkhorn as sinkhorn

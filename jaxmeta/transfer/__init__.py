@@ -70,4 +70,9 @@ from jaxmeta.transfer.supervised import examples as examples
 from jaxmeta.transfer.supervised import supervised as supervised
 from jaxmeta.transfer.text_map import TextMap as TextMap
 from jaxmeta.transfer.text_map import text_map as text_map
+from jaxmeta.transfer.transduction import alpha_tim as alpha_tim
+from jaxmeta.transfer.transduction import bd_cspn as bd_cspn
+from jaxmeta.transfer.transduction import laplacian_shot as laplacian_shot
+from jaxmeta.transfer.transduction import pt_map as pt_map
+from jaxmeta.transfer.transduction import tim as tim
 from jaxmeta.transfer.views import several_views as several_views
