@@ -22,6 +22,7 @@ def episodic(
     mesh: Mesh | None = None,
     exact: bool = False,
     together: bool = False,
+    platform: str | None = None,
 ) -> Objective:
     """The mean meta-gradient over a batch of tasks.
 
@@ -45,6 +46,9 @@ def episodic(
         chunk by default. For recurrent learners whose tasks share their weights at every
         step of a long sequence: backpropagation through time then sums gradients of the
         size of the parameters, not one such sum for each task.
+      platform: what runs the program, as JAX names it, where that is known before it is
+        lowered: then `chunk=None` traces one way to share the machine and not two. A
+        mesh says it by itself.
 
     Returns:
       An `Objective` whose batch is an `Episode` with a leading task axis.
@@ -108,8 +112,8 @@ def episodic(
 
         if size:
             return run(size, meta, tasks)
-        platform = None if mesh is None else mesh.devices.flat[0].platform
-        return in_chunks(run, tasks[0], meta, tasks, platform=platform)
+        where = platform if mesh is None else mesh.devices.flat[0].platform
+        return in_chunks(run, tasks[0], meta, tasks, platform=where)
 
     if exact:
         over_tasks = exact_mean_over_mesh(one, mesh)
