@@ -3,6 +3,7 @@
 from jaxmeta.tasks.ambiguous import ambiguous as ambiguous
 from jaxmeta.tasks.augmented import augmented as augmented
 from jaxmeta.tasks.bayesian_network import bayesian_network as bayesian_network
+from jaxmeta.tasks.dirichlet import dirichlet_queries as dirichlet_queries
 from jaxmeta.tasks.domains import DomainPair as DomainPair
 from jaxmeta.tasks.domains import Unlabelled as Unlabelled
 from jaxmeta.tasks.domains import domain_pair as domain_pair
