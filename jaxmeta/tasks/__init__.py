@@ -6,6 +6,7 @@ from jaxmeta.tasks.bayesian_network import bayesian_network as bayesian_network
 from jaxmeta.tasks.cross_modal import Seen as Seen
 from jaxmeta.tasks.cross_modal import cross_modal as cross_modal
 from jaxmeta.tasks.cross_modal import pairs as pairs
+from jaxmeta.tasks.dirichlet import dirichlet_queries as dirichlet_queries
 from jaxmeta.tasks.domains import DomainPair as DomainPair
 from jaxmeta.tasks.domains import Unlabelled as Unlabelled
 from jaxmeta.tasks.domains import domain_pair as domain_pair
