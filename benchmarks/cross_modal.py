@@ -231,6 +231,8 @@ def measured(s: Split, args) -> dict:
             score(f"{shots} + {name}", way, shots, worth)
     for shots in SHOTS:
         score(f"{shots}", plain, shots, NEVER)
+        # what a tower of photographs does for them without a word
+        score(f"{shots}, through the two towers", towers[tower], shots, NEVER)
         score(f"{shots} + description, counted", ridges[best], shots, counted)
     return found
 
