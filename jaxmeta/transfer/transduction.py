@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
-from jaxmeta import functional
+from jaxmeta import criteria, functional
 from jaxmeta.checks import at_least, not_negative, positive, within
 from jaxmeta.core import Array, Features, Meta, MetaLearner
 from jaxmeta.learners.padded import learner_of
@@ -276,5 +276,6 @@ def together(
         given = {"weights": fast.weights, "query_weights": weights}
         return classify(fast.features, fast.targets, features, **given)
 
-    made = learner_of(learner.init, adapt, predict, learner.loss, learner.criterion)
+    criterion = criteria.as_criterion(learner.criterion)
+    made = learner_of(learner.init, adapt, predict, learner.loss, criterion)
     return learner._replace(adapt=made.adapt, predict=made.predict)
