@@ -8,6 +8,7 @@ is in the pages, mathematics is MathML.
 """
 
 import json
+import logging
 import shutil
 import time
 from pathlib import Path
@@ -43,7 +44,9 @@ def write(folder: Path) -> None:
         "scorecard": pages.scorecard_page(),
         "changelog": pages.text_of("CHANGELOG.md"),
         "contributing": pages.text_of("CONTRIBUTING.md"),
-        "notebooks": books.replace("](0", "](notebook_0").replace("](1", "](notebook_1"),
+        "notebooks": books.replace("](0", "](notebook_0").replace(
+            "](1", "](notebook_1"
+        ),
     }
     for name in pages.methods():
         page = pages.method_page(name, results, known())
@@ -104,6 +107,7 @@ def config(folder: Path) -> dict:
 
 def main() -> None:
     """Builds it."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
     start = time.perf_counter()
     source = BUILD / "pages"
     write(source)
