@@ -43,7 +43,9 @@ def write(folder: Path) -> None:
         "scorecard": pages.scorecard_page(),
         "changelog": pages.text_of("CHANGELOG.md"),
         "contributing": pages.text_of("CONTRIBUTING.md"),
-        "notebooks": books.replace("](0", "](notebook_0").replace("](1", "](notebook_1"),
+        "notebooks": books.replace("](0", "](notebook_0").replace(
+            "](1", "](notebook_1"
+        ),
     }
     for name in pages.methods():
         page = pages.method_page(name, results, known())

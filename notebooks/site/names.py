@@ -68,7 +68,9 @@ def _targets(node: ast.Assign | ast.AnnAssign) -> list[str]:
 
 def _exported(file: Path, package: str) -> list[Name]:
     """`from x import y as y`, at the top or in the block for type checkers."""
-    imports = [node for node in ast.walk(parse(file)) if isinstance(node, ast.ImportFrom)]
+    imports = [
+        node for node in ast.walk(parse(file)) if isinstance(node, ast.ImportFrom)
+    ]
     found = []
     for node in imports:
         for alias in node.names:

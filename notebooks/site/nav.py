@@ -33,7 +33,11 @@ def nav() -> list:
         },
         {"Guides": [{title: page} for title, page in GUIDES.items()]},
         {"Notebooks": ["notebooks.md", *books]},
-        {"Methods": [f"methods/{name.path.rsplit('.', 1)[1]}.md" for name in methods()]},
+        {
+            "Methods": [
+                f"methods/{name.path.rsplit('.', 1)[1]}.md" for name in methods()
+            ]
+        },
         {"Reference": [f"api/{room}.md" for room in rooms()]},
         {
             "Results": [
