@@ -68,7 +68,7 @@ def test_columns_by_hand():
     h = np.concatenate([table[[2, 0]], table[[3, 4]], x[:, 2:]], 1)
     h = np.maximum(h @ p["layer1"]["kernel"] + p["layer1"]["bias"], 0)
     wants = h @ p["head"]["kernel"] + p["head"]["bias"]
-    wants = wants + [[2 + 3], [0 + 4]]
+    wants = wants + np.array([[2.0 + 3], [0 + 4]])
     found = model.apply(meta._replace(params=p), x)[0]
     np.testing.assert_allclose(found, wants, rtol=1e-5)
     with pytest.raises(ValueError, match="inputs: got"):
