@@ -15,12 +15,19 @@ from jaxmeta.models.mlp import MLP
 class Columns(nnx.Module):
     """One table of embeddings for all columns: a single gather; `embed`, `layer1`, ..."""
 
+    # `embed_bias` is what a category adds to the outputs whatever else is in the row
     def __init__(self, features, outputs, sizes, width, hidden, activation, *, rngs):
         self.coded = len(sizes)
         self.starts = nnx.static(tuple(int(x) for x in np.cumsum((0, *sizes[:-1]))))
         wide = features - self.coded + self.coded * width
         draw = nnx.initializers.normal(0.1)
         self.embed = nnx.Embed(sum(sizes), width, embedding_init=draw, rngs=rngs)
+        zeros = nnx.initializers.zeros
+        self.embed_bias = (
+            None
+            if outputs is None
+            else nnx.Embed(sum(sizes), outputs, embedding_init=zeros, rngs=rngs)
+        )
         net = MLP(wide, outputs, hidden, activation, rngs=rngs)
         self.depth, self.activation, self.head = net.depth, activation, net.head
         for i in range(1, net.depth + 1):
@@ -30,7 +37,8 @@ class Columns(nnx.Module):
         codes, numbers = x[:, : self.coded], x[:, self.coded :]
         rows = codes.astype("int32") + jnp.asarray(self.starts)
         looked = self.embed(rows).reshape(x.shape[0], -1)
-        return MLP.__call__(self, jnp.concatenate([looked, numbers], -1))  # type: ignore
+        out = MLP.__call__(self, jnp.concatenate([looked, numbers], -1))  # type: ignore
+        return out if self.embed_bias is None else out + self.embed_bias(rows).sum(1)
 
 
 def columns(
@@ -43,7 +51,10 @@ def columns(
 ) -> Model:
     """A network for rows whose first columns are categories by number.
 
-        h_0 = [E_1[x_1], ..., E_c[x_c], x_{c+1}, ...],   then as `mlp`
+        h_0 = [E_1[x_1], ..., E_c[x_c], x_{c+1}, ...],   y = mlp(h_0) + sum_j b_j[x_j]
+
+    The second term is the wide part of a wide and deep network: what a film is worth to
+    everybody need not pass through layers that find out who likes it. It starts at zero.
 
     What comes after the coded columns passes as it is, so whatever a learner appends to
     a row is welcome: targets (`cnp`), a context (`cavia`).
@@ -57,19 +68,18 @@ def columns(
 
     Returns:
       A `Model` of `[n, c + d]` with parameters "embed/embedding" `[sum of sizes, width]`,
-      "layer1/kernel", ..., "head/bias".
+      "embed_bias/embedding" (with a head), "layer1/kernel", ..., "head/bias".
 
     Raises:
       ValueError: a width or a size below 1.
 
     References:
-      Covington et al. 2016, Deep Neural Networks for YouTube Recommendations,
-      https://doi.org/10.1145/2959100.2959190.
+      Cheng et al. 2016, Wide & Deep Learning for Recommender Systems, arXiv:1606.07792.
 
     >>> import jax
     >>> model, x = columns(1, sizes=(5, 3)), jnp.array([[4.0, 0.0, 0.3]])
     >>> sorted(model.init(jax.random.key(0), x).params)
-    ['embed', 'head', 'layer1', 'layer2']
+    ['embed', 'embed_bias', 'head', 'layer1', 'layer2']
     """
     all_at_least(1, sizes=sizes, hidden=hidden)
     at_least(1, width=width)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from jaxmeta.recipes.multitask import many_tasks as many_tasks
     from jaxmeta.recipes.presets import DEFAULT as DEFAULT
     from jaxmeta.recipes.pretraining import pretrain as pretrain
+    from jaxmeta.recipes.recommendation import movielens as movielens
     from jaxmeta.recipes.regression import regression as regression
     from jaxmeta.recipes.reinforcement import maml_pg as maml_pg
     from jaxmeta.recipes.reinforcement import rl2 as rl2
