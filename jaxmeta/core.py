@@ -129,20 +129,28 @@ class Criterion(NamedTuple):
 
 
 class InitFn(Protocol):
+    """First parameters and buffers, from the shapes of an episode."""
+
     def __call__(self, key: Key, episode: Episode) -> Meta: ...
 
 
 class AdaptFn(Protocol):
+    """What is kept of a support set: parameters, prototypes, a memory."""
+
     def __call__(self, meta: Meta, support: Batch, key: Key) -> PyTree: ...
 
 
 class PredictFn(Protocol):
+    """Outputs `[n, ...]` for inputs `[n, ...]`."""
+
     def __call__(
         self, meta: Meta, fast: PyTree, inputs: PyTree, *, weights: Array | None = None
     ) -> Array: ...
 
 
 class LossFn(Protocol):
+    """The loss of one episode, whose gradient is the meta-gradient."""
+
     def __call__(
         self, meta: Meta, episode: Episode, key: Key
     ) -> tuple[Scalar, Aux]: ...
@@ -172,6 +180,8 @@ class MetaLearner(NamedTuple):
 
 
 class ApplyFn(Protocol):
+    """Outputs and new buffers of a network."""
+
     def __call__(
         self,
         meta: Meta,

@@ -77,6 +77,7 @@ def config(folder: Path) -> dict:
         "paths": [str(PACKAGE.parent)],
         "options": {
             "docstring_style": "google",
+            "extensions": ["notebooks.site.fences"],
             "docstring_options": {
                 "returns_named_value": False,
                 "returns_multiple_items": False,

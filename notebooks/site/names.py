@@ -24,6 +24,7 @@ class Name(NamedTuple):
     node: ast.AST | None
 
 
+@functools.cache
 def rooms() -> dict[str, list[Name]]:
     """Names by room; those of `jaxmeta` itself are under "jaxmeta"."""
     folders = sorted(path.parent.name for path in PACKAGE.glob("*/__init__.py"))

@@ -1,5 +1,7 @@
 """Pages that are made: one a method, one a room, the notebooks, what the README says."""
 
+import ast
+import functools
 import json
 import re
 from collections.abc import Iterable
@@ -28,6 +30,7 @@ def text_of(name: str) -> str:
     return text
 
 
+@functools.cache
 def methods() -> list[Name]:
     """The learners, which have a page each."""
     own = [n for n in rooms()["learners"] if n.name not in ("learner_of",)]
@@ -50,8 +53,6 @@ def method_page(name: Name, results: str, recipes: Iterable[str]) -> str:
 
 def parse_docstring(module: str) -> str:
     """The docstring of a module, its addresses made links."""
-    import ast
-
     said = ast.get_docstring(parse(file_of(module))) or ""
     return re.sub(r"(https?://[^\s,;)]+?)(?=[.,;)]*(?:\s|$))", r"<\1>", said)
 
@@ -68,32 +69,43 @@ def result_row(name: str, results: str) -> str:
 
 
 def room_page(room: str, names: list[Name]) -> str:
-    """Every public name of a room; learners lead to their pages."""
+    """Every public name of a room; what has its place elsewhere leads there."""
     module = "jaxmeta" if room == "jaxmeta" else f"jaxmeta.{room}"
     title = "jm" if room == "jaxmeta" else f"jm.{room}"
     lines = [f"# {title}", parse_docstring(module)]
-    learners = {name.path for name in methods()}
     seen: set[str] = set()
     for name in names:
-        if room == "jaxmeta" or name.path in learners:
+        if homes().get(name.path) != f"api/{room}.md":
             lines.append(f"- [`{name.name}`]({target(name)})")
         elif name.path not in seen:
             lines.append(f"::: {name.path}")
         seen.add(name.path)
-    return "\n\n".join(lines).replace("\n\n- ", "\n- ") + "\n"
+    return (
+        "\n\n".join(lines).replace("\n\n- ", "\n- ").replace("\n- ", "\n\n- ", 1) + "\n"
+    )
+
+
+@functools.cache
+def homes() -> dict[str, str]:
+    """The one page where a name is explained, by its path."""
+    found = {n.path: f"methods/{n.path.rsplit('.', 1)[1]}.md" for n in methods()}
+    for room, names in rooms().items():
+        if room != "jaxmeta":
+            for name in names:
+                found.setdefault(name.path, f"api/{room}.md")
+    return found
 
 
 def target(name: Name) -> str:
     """Where a name is explained, from a page in api/."""
-    if name.path in {method.path for method in methods()}:
-        return f"../methods/{name.path.rsplit('.', 1)[1]}.md"
-    everything = rooms()
     if name.path.count(".") == 1:  # a room itself
-        return f"{name.name}.md" if name.name in everything else "../commands.md"
-    for room, names in everything.items():
-        if room != "jaxmeta" and name.path in {n.path for n in names}:
-            return f"{room}.md#{name.path}"
-    raise ValueError(f"{name.path}: got no page, wants one: a room that exports it")
+        return f"{name.name}.md" if name.name in rooms() else "../commands.md"
+    if name.path not in homes():
+        raise ValueError(f"{name.path}: got no page, wants a room that exports it")
+    home = homes()[name.path]
+    if home.startswith("methods/"):
+        return f"../{home}"
+    return f"{home.removeprefix('api/')}#{name.path}"
 
 
 def notebook_page(path: Path, folder: Path, mathml) -> str:
