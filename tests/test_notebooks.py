@@ -59,7 +59,8 @@ def test_a_notebook_runs(path, monkeypatch, tmp_path):
     pytest.importorskip("ipykernel")
     from notebooks import run
 
-    monkeypatch.delenv("JAXMETA_OMNIGLOT", raising=False)
+    for data in ("JAXMETA_OMNIGLOT", "JAXMETA_MOVIELENS", "JAXMETA_GROCERY"):
+        monkeypatch.delenv(data, raising=False)
     monkeypatch.setenv("JAX_PLATFORMS", "cpu")
     monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
     monkeypatch.setenv("MPLBACKEND", "module://matplotlib_inline.backend_inline")
