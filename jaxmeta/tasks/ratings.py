@@ -30,11 +30,12 @@ def ratings(
     A user of the cell is drawn, each equally likely, then `shots` ratings of his and up
     to `queries` others. A row of inputs is what is known of the user and of the item:
 
-        [user, user's codes, item, item's codes, user's numbers, item's numbers]
+        [user, user's codes, item, item's codes, user's numbers, item's numbers, 1/k]
 
     where `user` and `item` are the row's number + 1, or 0 for one that training has not
-    seen; `split.sizes` says how many categories each of the coded columns has, which is
-    what `models.columns` asks for.
+    seen, and `k` is how many support ratings count: a mean over them, of gradients or of
+    what a neural process reads, does not say how far to trust it. `split.sizes` says how
+    many categories each of the coded columns has, which is what `models.columns` asks for.
 
     Args:
       split: the ratings, and which users and items training sees.
@@ -65,7 +66,7 @@ def ratings(
     >>> split = data.four_cells(table, new=(0, 0), held=(0, 0))
     >>> episode = ratings(split, split.train, 1, 3)(jax.random.key(0))
     >>> episode.support.inputs.shape, episode.query.weights.tolist()
-    ((1, 2), [1.0, 1.0, 0.0])
+    ((1, 3), [1.0, 1.0, 0.0])
     """
     low, high = check_bounds("shots", shots if isinstance(shots, tuple) else None) or (
         shots,
@@ -152,15 +153,13 @@ class _Ratings:
             items, values, starts, _ = part
             rows = starts[who] + jnp.where(counted, drawn, 0)
             no_item = jax.random.bernoulli(key, self.hide[1], rows.shape)
-            (user, of_user), (item, of_item) = sides
-            known = user[users[who]].at[0].multiply(1 - no_user)
+            (codes, of_user), (item, of_item) = sides
+            known = codes[users[who]].at[0].multiply(1 - no_user)
             item, of_item = item[items[rows]], of_item[items[rows]]
             item = item.at[:, 0].multiply(1 - no_item)
-            same = [
-                jnp.broadcast_to(x, (len(rows), *x.shape))
-                for x in (known, of_user[users[who]])
-            ]
-            inputs = jnp.concatenate([same[0], item, same[1], of_item], 1)
+            user = [known, of_user[users[who]], 1 / size.astype(values.dtype)[None]]
+            first, then, last = (jnp.tile(x, (len(rows), 1)) for x in user)
+            inputs = jnp.concatenate([first, item, then, of_item, last], 1)
             return Batch(inputs, values[rows][:, None], counted.astype(values.dtype))
 
         first, second = jax.random.split(keys[5])
