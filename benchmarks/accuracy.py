@@ -1,4 +1,4 @@
-"""The README's table of methods, from the `result.json` of finished runs.
+"""The table of methods in README.md here, from the `result.json` of finished runs.
 
     jaxmeta train omniglot-maml-5w1s --data OMNIGLOT --out runs/maml
     python benchmarks/accuracy.py runs/maml        # keeps the result, writes the table
@@ -15,7 +15,7 @@ from jaxmeta.testing import comparable
 
 HERE = Path(__file__).parent
 KEPT = HERE / "results" / "accuracy"
-README = HERE.parent / "README.md"
+README = HERE / "README.md"
 BEGIN, END = "<!-- methods: begin -->", "<!-- methods: end -->"
 
 PAPERS = {

@@ -32,6 +32,7 @@ import optax
 
 import jaxmeta as jm
 from benchmarks import common
+from jaxmeta.learners.redrawn import drawn_head, redrawn
 from jaxmeta.models import conv4, gated, linear_head, with_head
 from jaxmeta.models.heads import split_head
 from jaxmeta.transfer.supervised import examples, supervised
@@ -97,24 +98,6 @@ def oml_once(body: jm.Model, ways: int, inner) -> jm.MetaLearner:
     return whole._replace(loss=loss)
 
 
-def new_head(key, head):
-    """Another head of that shape, as a dense layer is drawn."""
-    size = head["kernel"].shape
-    kernel = jax.random.normal(key, size) / size[0] ** 0.5
-    return {"kernel": kernel, "bias": jnp.zeros(size[1])}
-
-
-def fresh(learner: jm.MetaLearner) -> jm.MetaLearner:
-    """The learner on a head that is drawn for every task: its own never moves."""
-
-    def loss(meta, episode, key):
-        drawing, key = jax.random.split(key)
-        params = {**meta.params, "head": new_head(drawing, meta.params["head"])}
-        return learner.loss(meta._replace(params=params), episode, key)
-
-    return learner._replace(loss=loss)
-
-
 def objective(name: str, data: jm.data.Splits, row: Row):
     """What a method descends, what it draws, how many of those a step."""
     body = features(name, row)
@@ -131,7 +114,11 @@ def objective(name: str, data: jm.data.Splits, row: Row):
         "maml": lambda: jm.maml(net, inner),
     }[name]()
     sizes = (row.ways, row.shots, row.queries)
-    return jm.episodic(fresh(learner)), jm.tasks.few_shot(data.train, *sizes), row.batch
+    return (
+        jm.episodic(redrawn(learner)),
+        jm.tasks.few_shot(data.train, *sizes),
+        row.batch,
+    )
 
 
 def trained(name: str, data: jm.data.Splits, row: Row, seed: int):
@@ -174,10 +161,10 @@ def curve(body: jm.Model, row: Row, everything: bool, rates, meta, task, key):
         episode = embedded(body, meta, episode)
     start = net.init(key, episode.support.inputs[:1])
     if everything:
-        head = new_head(key, start.params["head"])
+        head = drawn_head(key, start.params["head"])
         start = start._replace(params={**meta.params, "head": head})
     else:
-        start = start._replace(params=new_head(key, start.params))
+        start = start._replace(params=drawn_head(key, start.params))
     of_class = jax.tree.map(
         lambda x: x.reshape(most, row.seen, *x.shape[1:]), episode.support
     )

@@ -2,7 +2,7 @@
 
     python benchmarks/transfer.py --data OMNIGLOT [--shots 1] [--fast] [--out FILE]
     python benchmarks/transfer.py --data OMNIGLOT --choose head    # or meta, or tune
-    python benchmarks/transfer.py --table                      # the README's table
+    python benchmarks/transfer.py --table                      # the table of README.md here
 
 A stride-2 Conv4-64 is pretrained to tell the 964 background characters apart. Then each
 method gets the same 600 episodes, of 5 of the 659 evaluation characters, and is compared
@@ -40,7 +40,7 @@ from jaxmeta.transfer.pretrained import not_head
 
 HERE = Path(__file__).parent
 RESULT = HERE / "results" / "transfer.json"
-README = HERE.parent / "README.md"
+README = HERE / "README.md"
 BEGIN, END = "<!-- transfer: begin -->", "<!-- transfer: end -->"
 
 LAYERS = ("block1", "block2", "block3", "block4", "head")

@@ -84,4 +84,4 @@ if TYPE_CHECKING:
 
 __getattr__, __dir__ = lazily(__name__, __file__)
 
-__version__ = "0.2.0.dev0"
+__version__ = "0.2.0"

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import jax.numpy as jnp
 
 from jaxmeta import losses, metrics
-from jaxmeta.checks import within
+from jaxmeta.checks import at_least, within
 from jaxmeta.core import Array, Batch, Criterion, Scalar
 
 
@@ -94,6 +94,36 @@ def label_smoothing(amount: float) -> Criterion:
         return losses.cross_entropy(outputs, targets, weights, smoothing=amount)
 
     return classification._replace(loss=loss)
+
+
+def rating(*, at: int = 5) -> Criterion:
+    """Stars that a user gives: squared error is the loss, its root the headline.
+
+    "ndcg" says, beside it, how good the top of his list would be (`metrics.ndcg`).
+
+    Args:
+      at: how many places of the list count.
+
+    Returns:
+      A `Criterion` for targets and outputs `[n, 1]`.
+
+    Raises:
+      ValueError: if `at < 1`.
+
+    >>> criterion = rating(at=1)
+    >>> found = criterion.metrics(jnp.array([[1.0], [2.0]]), jnp.array([[5.0], [0.0]]), None)
+    >>> {name: round(float(x), 2) for name, x in found.items()}
+    {'rmse': 3.16, 'ndcg': 0.0}
+    """
+    at_least(1, at=at)
+
+    def report(outputs, targets, weights=None):
+        return {
+            "rmse": metrics.rmse(outputs, targets, weights),
+            "ndcg": metrics.ndcg(outputs, targets, weights, at=at),
+        }
+
+    return Criterion(losses.mse, report, best="min")
 
 
 def each_place(criterion: Criterion) -> Criterion:

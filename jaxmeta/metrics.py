@@ -94,6 +94,84 @@ def exact_match(outputs: Array, targets: Array, weights: Array | None = None) ->
     return weighted_mean(row, weights)
 
 
+def rmse(outputs: Array, targets: Array, weights: Array | None = None) -> Scalar:
+    """Root of the mean squared error, in the units of the targets.
+
+        RMSE = sqrt(mse)
+
+    Args:
+      outputs: `[n, ...]`.
+      targets: real values `[n, ...]`.
+      weights: `[n]`, or `None` for all 1.
+
+    Returns:
+      A scalar, or NaN.
+
+    Raises:
+      ValueError: if the shapes differ.
+
+    >>> float(rmse(jnp.array([[1.0], [4.0]]), jnp.array([[1.0], [1.0]])).round(4))
+    2.1213
+    """
+    return jnp.sqrt(mse(outputs, targets, weights))
+
+
+def ndcg(
+    outputs: Array, targets: Array, weights: Array | None = None, *, at: int = 5
+) -> Scalar:
+    """How good the top of a list is that is sorted by the outputs; the best has 1.
+
+        DCG = sum_{i <= at} (2^{t_(i)} - 1) / log2(i + 1),   nDCG = DCG / best DCG
+
+    Where outputs tie, it is the mean over all orders of those rows: a constant is worth
+    what a shuffled list is on average, and the order of the rows does not matter.
+
+    Args:
+      outputs: scores `[n]` or `[n, 1]`.
+      targets: what each row is worth, >= 0: stars, say.
+      weights: `[n]`; a row of weight 0 is not in the list, any other is, once.
+      at: how many places count.
+
+    Returns:
+      A scalar in [0, 1], or NaN; 1 where nothing is worth anything.
+
+    Raises:
+      ValueError: if the shapes differ, or there are more columns than one.
+
+    References:
+      Jaervelin and Kekaelaeinen 2002, https://doi.org/10.1145/582415.582418; ties:
+      McSherry and Najork 2008, https://doi.org/10.1007/978-3-540-78646-7_38.
+
+    >>> float(ndcg(jnp.array([3.0, 2.0]), jnp.array([0.0, 1.0]), at=2).round(4))
+    0.6309
+    """
+    check_same_shape(outputs, targets)
+    at_least(1, at=at)
+    if outputs.size != len(outputs):
+        raise ValueError(f"outputs: got {list(outputs.shape)}, wants one number a row")
+    scores, worth = outputs.reshape(-1), targets.reshape(-1)
+    there = jnp.ones(len(scores), bool) if weights is None else weights > 0
+    gains = jnp.where(there, 2.0**worth - 1, 0)
+    best = _dcg(worth, gains, there, at)
+    found = _dcg(scores, gains, there, at) / jnp.where(best > 0, best, 1)
+    found = jnp.where(best > 0, found, 1)
+    return jnp.where(jnp.any(jnp.isnan(scores) & there), jnp.nan, found)
+
+
+def _dcg(scores: Array, gains: Array, there: Array, at: int) -> Array:
+    """Discounted gains of a sorted list; rows that tie share the discounts of their places."""
+    n = len(scores)
+    places = jnp.arange(n)
+    discounts = jnp.where(places < at, 1 / jnp.log2(places + 2.0), 0)
+    below = jnp.concatenate(
+        [jnp.zeros(1), jnp.cumsum(discounts)]
+    )  # of the first so many
+    above = jnp.sum(there & (scores > scores[:, None]), 1)
+    level = jnp.sum(there & (scores == scores[:, None]), 1)
+    shared = (below[above + level] - below[above]) / jnp.maximum(level, 1)
+    return jnp.sum(gains * shared)
+
+
 def confusion(outputs: Array, targets: Array, weights: Array | None = None) -> Array:
     """How often each class was taken for each.
 

@@ -1,60 +1,87 @@
-"""Runs notebooks from top to bottom and writes them back with their outputs.
+"""Runs notebooks from top to bottom; writes them back only where that is asked for.
 
     pip install ".[notebooks]"
-    python notebooks/run.py                # all of them
-    python notebooks/run.py 01 04          # those whose names start so
+    python -m notebooks.run                # tries all of them, changes no file
+    python -m notebooks.run 01 04          # those whose names start so
+    python -m notebooks.run --small        # in seconds: every number is small
+    python -m notebooks.run --write 01     # keeps the outputs
 
-`JAXMETA_SMOKE=1` makes every number small (for trying; do not commit that), and
+A notebook has one cell of sizes. What a reader sees are the true ones; the small ones are
+that cell's metadata "small", which takes its place here and in the tests.
 `JAXMETA_OMNIGLOT` is the folder that notebook 02 reads Omniglot from.
 """
 
+import argparse
+import copy
 import os
-import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import nbclient
 import nbformat
 
 FOLDER = Path(__file__).parent
+KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 
 
-def run(path: Path) -> None:
-    """Executes one notebook; what differs between two runs for no reason is left out."""
-    notebook = nbformat.read(path, as_version=4)
-    resources = {"metadata": {"path": FOLDER}}
+def small(notebook: Any) -> Any:
+    """The same notebook with small sizes."""
+    made = copy.deepcopy(notebook)
+    for cell in made.cells:
+        if "small" in cell.metadata:
+            cell.source = "".join(cell.metadata["small"])
+    return made
+
+
+def execute(notebook: Any, where: Path, timeout: int = 1800) -> None:
+    """Runs it in the folder `where`; its outputs are in it afterwards."""
     nbclient.NotebookClient(
-        notebook, timeout=1800, kernel_name="python3", resources=resources
+        notebook,
+        timeout=timeout,
+        kernel_name="python3",
+        resources={"metadata": {"path": where}},
     ).execute()
-    notebook.metadata = {
-        "kernelspec": {
-            "display_name": "Python 3",
-            "language": "python",
-            "name": "python3",
-        },
-        "language_info": {"name": "python"},
-    }
+
+
+def tidy(notebook: Any) -> None:
+    """Leaves out what differs between two runs for no reason."""
+    notebook.metadata = {"kernelspec": KERNEL, "language_info": {"name": "python"}}
     for i, cell in enumerate(notebook.cells):
-        cell.id, cell.metadata = f"cell-{i}", {}
-        if cell.cell_type == "code":
-            cell.outputs = [o for o in cell.outputs if o.get("name") != "stderr"]
-            for output in cell.outputs:
-                if "image/png" in output.get("data", {}):
-                    output.data.pop("text/plain", None)  # the size of a figure
-                if "metadata" in output:
-                    output.metadata = {}
-    nbformat.write(notebook, path)
+        kept = {k: v for k, v in cell.metadata.items() if k == "small"}
+        cell.id, cell.metadata = f"cell-{i}", kept
+        if cell.cell_type != "code":
+            continue
+        cell.outputs = [o for o in cell.outputs if o.get("name") != "stderr"]
+        for output in cell.outputs:
+            if "image/png" in output.get("data", {}):
+                output.data.pop("text/plain", None)  # the size of a figure
+            if "metadata" in output:
+                output.metadata = {}
 
 
 def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("names", nargs="*", default=[""], help="how names start")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--small", action="store_true", help="with small sizes")
+    which.add_argument("--write", action="store_true", help="keep the outputs")
+    asked = parser.parse_args()
     root = str(FOLDER.parent)
     os.environ["PYTHONPATH"] = os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
-    wanted = tuple(sys.argv[1:]) or ("",)
+    if asked.small:
+        os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"  # compiles in half the time
     for path in sorted(FOLDER.glob("*.ipynb")):
-        if path.name.startswith(wanted):
+        if path.name.startswith(tuple(asked.names)):
             start = time.perf_counter()
-            run(path)
+            notebook: Any = nbformat.read(path, as_version=4)
+            notebook = small(notebook) if asked.small else notebook
+            execute(notebook, FOLDER)
+            if asked.write:
+                tidy(notebook)
+                nbformat.write(notebook, path)
             print(f"{path.name}: {time.perf_counter() - start:.0f} s", flush=True)
 
 

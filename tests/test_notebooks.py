@@ -1,5 +1,6 @@
-"""Every notebook runs top to bottom in smoke mode, and is committed with its outputs."""
+"""Every notebook runs top to bottom with small sizes, and is committed with its outputs."""
 
+import ast
 import json
 import os
 from pathlib import Path
@@ -11,11 +12,14 @@ NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 MOST_BYTES = 1_000_000
 
 
+def cells_of(path):
+    return json.loads(path.read_text(encoding="utf-8"))["cells"]
+
+
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 def test_a_notebook_is_small_and_has_its_outputs(path):
     assert path.stat().st_size < MOST_BYTES
-    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-    code = [cell for cell in cells if cell["cell_type"] == "code"]
+    code = [cell for cell in cells_of(path) if cell["cell_type"] == "code"]
     counts = [cell["execution_count"] for cell in code]
     assert counts == list(range(1, len(code) + 1)), "not run from top to bottom"
     assert (
@@ -25,23 +29,44 @@ def test_a_notebook_is_small_and_has_its_outputs(path):
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_sizes_are_one_cell_and_readers_see_no_switch(path):
+    """The small cell sets what the cell in its place sets, no more and no less."""
+    cells = cells_of(path)
+    assert not any("SMOKE" in "".join(cell["source"]) for cell in cells)
+    (sizes,) = [cell for cell in cells if "small" in cell["metadata"]]
+    assert names_in(sizes["source"]) == names_in(sizes["metadata"]["small"])
+    last = max(i for i, cell in enumerate(cells) if "small" in cell["metadata"])
+    assert last <= 4, "sizes come first"
+
+
+def names_in(source):
+    """Names that lines of assignments set."""
+    tree = ast.parse("".join(source))
+    targets = [t for line in tree.body for t in line.targets]  # type: ignore[attr-defined]
+    return {n.id for t in targets for n in ast.walk(t) if isinstance(n, ast.Name)}
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_a_notebook_says_what_one_will_have(path):
+    opening = "".join(cells_of(path)[0]["source"])
+    assert opening.startswith("# ") and "**You will have" in opening
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 def test_a_notebook_runs(path, monkeypatch, tmp_path):
-    nbclient = pytest.importorskip("nbclient")
+    pytest.importorskip("nbclient")
     nbformat = pytest.importorskip("nbformat")
     pytest.importorskip("ipykernel")
-    monkeypatch.setenv("JAXMETA_SMOKE", "1")
+    from notebooks import run
+
     monkeypatch.delenv("JAXMETA_OMNIGLOT", raising=False)
     monkeypatch.setenv("JAX_PLATFORMS", "cpu")
+    monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
     monkeypatch.setenv("MPLBACKEND", "module://matplotlib_inline.backend_inline")
     root = str(FOLDER.parent)
     monkeypatch.setenv(
         "PYTHONPATH", os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])
     )
-    notebook = nbformat.read(path, as_version=4)
-    client = nbclient.NotebookClient(
-        notebook,
-        timeout=600,
-        kernel_name="python3",
-        resources={"metadata": {"path": tmp_path}},
-    )
-    client.execute()
+    before = path.read_bytes()
+    run.execute(run.small(nbformat.read(path, as_version=4)), tmp_path, timeout=600)
+    assert path.read_bytes() == before

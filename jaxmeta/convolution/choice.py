@@ -34,7 +34,7 @@ TINY = 4
 
 def _choose(
     impl,
-    cpu,
+    platform,
     tasks,
     dtype,
     window,
@@ -55,10 +55,11 @@ def _choose(
         return "dot"
     if impl != "auto":
         return impl
-    if not cpu and tasks == 1:
-        return (
-            "xla"  # libraries are fast for dense convolutions and slow for grouped ones
-        )
+    cpu = platform == "cpu"
+    if platform == "tpu" or (not cpu and tasks == 1):
+        # a TPU's compiler moves the fewest bytes with what it knows best, groups
+        # included; elsewhere libraries are fast for dense convolutions alone
+        return "xla"
     if cpu and tasks == 1 and pixels <= TINY:
         return "dense"
     if channels == 1:
@@ -72,8 +73,9 @@ def _choose(
     return "xla" if tasks == 1 and dtype == jnp.float32 else "dot"
 
 
-def _winograd(x, w, pads, cpu):
+def _winograd(x, w, pads, platform):
     size = x.shape[0]
+    cpu = platform == "cpu"
     if cpu and cpu_threads() > jax.local_device_count("cpu"):
         size = block_size(size)
     elif cpu:
@@ -82,38 +84,43 @@ def _winograd(x, w, pads, cpu):
     return winograd_in_blocks(x, w, pads, size)
 
 
-def forward(x, w, *, tasks, cpu, stride, pads, size, window, impl):
+def forward(x, w, *, tasks, platform, stride, pads, size, window, impl):
     out = (x.shape[0], *out_size(size, window, stride, pads))
     pixels = max(math.prod(size), math.prod(out[1:]))
-    how = _choose(impl, cpu, tasks, x.dtype, window, stride, pixels, out, *w.shape[2:])
+    how = _choose(
+        impl, platform, tasks, x.dtype, window, stride, pixels, out, *w.shape[2:]
+    )
     if how == "winograd":
-        return _winograd(x, w, pads, cpu)
+        return _winograd(x, w, pads, platform)
     return {"xla": xla, "dense": dense}.get(how, dot)(x, w, stride, pads)
 
 
-def input_gradient(g, w, *, tasks, cpu, stride, pads, size, window, impl):
+def input_gradient(g, w, *, tasks, platform, stride, pads, size, window, impl):
     out, pixels = (g.shape[0], *size), max(math.prod(size), math.prod(g.shape[1:3]))
     channels = w.shape[3], w.shape[2]
-    how = _choose(impl, cpu, tasks, g.dtype, window, stride, pixels, out, *channels)
+    how = _choose(
+        impl, platform, tasks, g.dtype, window, stride, pixels, out, *channels
+    )
     if how == "dense":
         return dense_input(g, w, stride, pads, size)
-    if how == "xla" and (impl == "xla" or not cpu):
+    if how == "xla" and (impl == "xla" or platform != "cpu"):
         shape = jax.ShapeDtypeStruct((g.shape[0], *size, w.shape[2]), g.dtype)
         return jax.linear_transpose(lambda x: xla(x, w, stride, pads), shape)(g)[0]
     if stride > 1:
         return dot_input(g, w, stride, pads, size)
     pads = tuple((k - 1 - a, k - 1 - b) for k, (a, b) in zip(window, pads, strict=True))
     if how == "winograd":
-        return _winograd(g, flip(w), pads, cpu)
+        return _winograd(g, flip(w), pads, platform)
     # a turned kernel is faster there than what XLA makes of the transposition
     return (xla if how == "xla" else dot)(g, flip(w), 1, pads)
 
 
-def kernel_gradient(x, g, *, tasks, cpu, stride, pads, size, window, impl):
+def kernel_gradient(x, g, *, tasks, platform, stride, pads, size, window, impl):
+    cpu = platform == "cpu"
     channels, large = (x.shape[3], g.shape[3]), (240, 3) if cpu else (500, 5)
     out, pixels = g.shape[:3], max(math.prod(size), math.prod(g.shape[1:3]))
     how = _choose(
-        impl, cpu, tasks, x.dtype, window, stride, pixels, out, *channels, large
+        impl, platform, tasks, x.dtype, window, stride, pixels, out, *channels, large
     )
     if how == "dense":
         return dense_kernel(x, g, window, stride, pads)
@@ -121,7 +128,7 @@ def kernel_gradient(x, g, *, tasks, cpu, stride, pads, size, window, impl):
         size = block_size(x.shape[0]) if cpu else x.shape[0]
         some = functools.partial(winograd_kernel, pads=pads, cpu=cpu)
         return in_blocks(some, size, x, g).sum(0)
-    if how == "xla" and (impl == "xla" or not cpu):
+    if how == "xla" and (impl == "xla" or platform != "cpu"):
         shape = jax.ShapeDtypeStruct((*window, x.shape[3], g.shape[3]), x.dtype)
         return jax.linear_transpose(lambda w: xla(x, w, stride, pads), shape)(g)[0]
     return dot_kernel(x, g, window, stride, pads)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -104,10 +105,16 @@ def conv_batch_norm(
 def _pooled(x, w, stride, pool):
     # the outputs are several times what is left of them: a CPU takes some images at a
     # time, whose outputs, and their gradient, stay in its cache
-    n, size = x.shape[0], x.shape[0]
-    if jax.default_backend() == "cpu":
-        pixels = math.prod(-(-side // stride) for side in x.shape[1:3])
-        each = pixels * w.shape[3] * x.dtype.itemsize
-        size = block_size(n, max(CACHE // each, 1))
-    y = in_blocks(lambda x: pool(conv(x, w, stride=stride)), size, x)
-    return y.reshape(n, *y.shape[2:])
+    def in_parts(size, x, w):
+        y = in_blocks(lambda x: pool(conv(x, w, stride=stride)), size, x)
+        return y.reshape(x.shape[0], *y.shape[2:])
+
+    pixels = math.prod(-(-side // stride) for side in x.shape[1:3])
+    each = pixels * w.shape[3] * x.dtype.itemsize
+    n = x.shape[0]
+    size = block_size(n, max(CACHE // each, 1))
+    if size == n:
+        return in_parts(n, x, w)
+    return lax.platform_dependent(
+        x, w, cpu=partial(in_parts, size), default=partial(in_parts, n)
+    )

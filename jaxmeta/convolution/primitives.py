@@ -61,14 +61,14 @@ def _primitive(name, function, many, shape, left, right):
         sharding = a.sharding.update(spec=jax.P(*[None] * 5))
         return a.update(shape=shape(a, b, **params), weak_type=False, sharding=sharding)
 
-    def lowered(a, b, *, cpu, triton, **params):
+    def lowered(a, b, *, platform, triton, **params):
         tasks, impl = a.shape[0], params["impl"]
         if triton and (impl == "triton" or (impl == "auto" and tasks > 1)):
             channels = (a.shape[4], b.shape[4], shape(a, b, **params)[4])
             most = max(a.size, b.size, math.prod(shape(a, b, **params)))
             if kernels.fits(a.dtype, channels, most):
                 return many(a, b, **params)
-        one = functools.partial(function, tasks=tasks, cpu=cpu, **params)
+        one = functools.partial(function, tasks=tasks, platform=platform, **params)
         return one(a[0], b[0])[None] if tasks == 1 else jax.vmap(one)(a, b)
 
     def batch(args, dims, **params):
@@ -86,11 +86,11 @@ def _primitive(name, function, many, shape, left, right):
 
     p.def_abstract_eval(abstract)
     batching.primitive_batchers[p] = batch
-    for platform in ("cpu", "cuda", None):
-        lower = functools.partial(lowered, cpu=platform == "cpu", triton=False)
+    for platform in ("cpu", "cuda", "tpu", None):
+        lower = functools.partial(lowered, platform=platform, triton=False)
         rule = mlir.lower_fun(lower, multiple_results=False)
         if platform == "cuda":
-            lower = functools.partial(lowered, cpu=False, triton=True)
+            lower = functools.partial(lowered, platform=platform, triton=True)
             rule = _here_or_anywhere(
                 mlir.lower_fun(lower, multiple_results=False), rule
             )

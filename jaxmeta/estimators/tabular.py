@@ -14,8 +14,9 @@ from sklearn.utils.multiclass import check_classification_targets  # isort: skip
 from sklearn.utils.validation import check_is_fitted, validate_data  # isort: skip
 
 from jaxmeta.estimators.columns import Columns, ranked
-from jaxmeta.estimators.members import members
+from jaxmeta.estimators.members import Member, members
 from jaxmeta.estimators.reading import read
+from jaxmeta.estimators.sharpness import FOLDS, best_temperature, folds, tempered
 from jaxmeta.estimators.weights import trained
 from jaxmeta.functional.bars import bar_moments, bar_quantile
 
@@ -80,16 +81,23 @@ class _Tabular(BaseEstimator):
         for name, given in (("rows", self.max_rows), ("columns", self.max_columns)):
             most[name] = most[name] if given is None else given
         seed = check_random_state(self.random_state).randint(2**31 - 1)
-        rng = np.random.default_rng(seed)
-        self._members = members(
-            rng, labels, *X.shape, classes, count=self.members, most=most
-        )
-        self._x, self._targets = X, targets
+        self._rng = np.random.default_rng(seed)
+        self._most, self._x, self._targets = most, X, targets
+        self._members = self._ensemble(np.arange(len(X)), labels, classes)
 
-    def _answers(self, X: np.ndarray):
+    def _ensemble(self, kept: np.ndarray, labels, classes: int) -> list[Member]:
+        """Members that see some rows of the table."""
+        labels = None if labels is None else labels[kept]
+        shape = len(kept), self._x.shape[1]
+        made = members(
+            self._rng, labels, *shape, classes, count=self.members, most=self._most
+        )
+        return [member._replace(rows=kept[member.rows]) for member in made]
+
+    def _answers(self, X: np.ndarray, ensemble: list[Member]):
         """For each member `(member, logits, mean and std of the target)`."""
         kinds = self._columns.categorical
-        for member in self._members:
+        for member in ensemble:
             seen, asked = self._x[member.rows], X
             if member.ranked:
                 known = np.where(kinds, seen, ranked(seen, seen))
@@ -106,7 +114,8 @@ class TabularClassifier(ClassifierMixin, _Tabular):
 
     `fit` learns which columns are categories and keeps the table; `predict_proba` shows
     it to the network together with the rows that are asked about, in one pass. Nothing is
-    tuned. Text, booleans and pandas categories are categories; NaN is a missing cell.
+    trained, and one number is chosen: how sure to be. Text, booleans and pandas categories
+    are categories; NaN is a missing cell.
 
     Members of the ensemble see the columns and classes in other orders, and every other
     one the ranks of the values. What is more than the network is good for is sub-sampled
@@ -123,9 +132,13 @@ class TabularClassifier(ClassifierMixin, _Tabular):
         hold numbers.
       weights: what `pack` wrote; None: the network of the package.
       random_state: decides orders and subsets.
+      temperature: what log-probabilities are divided by: above 1 less sure, below more;
+        None: chosen in `fit` by the rows of the table, each third of them asked of the
+        other two, which takes three times what a prediction does.
 
     Attributes:
       classes_: the classes, sorted.
+      temperature_: the temperature.
       n_features_in_: the number of columns.
 
     References:
@@ -134,6 +147,27 @@ class TabularClassifier(ClassifierMixin, _Tabular):
     """
 
     _usual = "classes"
+
+    def __init__(
+        self,
+        *,
+        members: int = 4,
+        max_rows: int | None = None,
+        max_columns: int | None = None,
+        categorical_features: Sequence[int | str] | None = None,
+        weights: str | Path | None = None,
+        random_state: Any = 0,
+        temperature: float | None = None,
+    ):
+        super().__init__(
+            members=members,
+            max_rows=max_rows,
+            max_columns=max_columns,
+            categorical_features=categorical_features,
+            weights=weights,
+            random_state=random_state,
+        )
+        self.temperature = temperature
 
     def fit(self, X: Any, y: Any) -> "TabularClassifier":
         """Keeps the table.
@@ -152,8 +186,28 @@ class TabularClassifier(ClassifierMixin, _Tabular):
             raise ValueError(
                 f"y: got one class, {self.classes_.tolist()[0]!r}, wants two or more classes"
             )
+        if self.temperature is not None and not 0 < self.temperature < np.inf:
+            raise ValueError(
+                f"temperature: got {self.temperature}, wants a finite number > 0"
+            )
         self._show(X, labels, labels, len(self.classes_))
+        own = self.temperature
+        self.temperature_ = self._best(labels) if own is None else own
         return self
+
+    def _best(self, labels: np.ndarray) -> float:
+        """The temperature by rows that the network was not shown."""
+        fold, seen = folds(self._rng, labels), []
+        for i in range(FOLDS):
+            kept, held = np.flatnonzero(fold != i), np.flatnonzero(fold == i)
+            held = held[np.isin(labels[held], labels[kept])]
+            if len(held) and len(np.unique(labels[kept])) > 1:
+                ensemble = self._ensemble(kept, labels, len(self.classes_))
+                seen.append((self._probabilities(self._x[held], ensemble), held))
+        if not seen:
+            return 1.0
+        p, held = (np.concatenate(part) for part in zip(*seen, strict=True))
+        return best_temperature(p, labels[held])
 
     def _given(self, member) -> np.ndarray:
         # as wide as the network knows: one program, however many classes there are
@@ -162,10 +216,14 @@ class TabularClassifier(ClassifierMixin, _Tabular):
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Probabilities `[n, classes]`, in the order of `classes_`."""
-        X = self._numbers(X)
+        p = self._probabilities(self._numbers(X), self._members)
+        return tempered(p, self.temperature_)
+
+    def _probabilities(self, X: np.ndarray, ensemble: list[Member]) -> np.ndarray:
+        """Of the ensemble, as the network gives them."""
         k = len(self.classes_)
         total, grouped = np.zeros((len(X), k)), False
-        for member, logits, _, _ in self._answers(X):
+        for member, logits, _, _ in self._answers(X, ensemble):
             logits = logits[:, : member.groups.max() + 1]
             p = np.exp(logits - logits.max(-1, keepdims=True))
             p = p / p.sum(-1, keepdims=True)
@@ -173,7 +231,7 @@ class TabularClassifier(ClassifierMixin, _Tabular):
             own = p[:, member.groups]
             total += np.log(own + 1e-9) if grouped else own
         if grouped:
-            total = total / len(self._members)
+            total = total / len(ensemble)
             total = np.exp(total - total.max(-1, keepdims=True))
         return total / total.sum(-1, keepdims=True)
 
@@ -228,7 +286,7 @@ class TabularRegressor(RegressorMixin, _Tabular):
 
     def _bars(self, X: Any):
         borders = trained(self._name()).fitted.borders
-        for _, logits, mean, std in self._answers(self._numbers(X)):
+        for _, logits, mean, std in self._answers(self._numbers(X), self._members):
             yield (
                 logits.astype("float32"),
                 np.asarray(borders, "float32"),

@@ -18,6 +18,7 @@ from jaxmeta.functional.attention import vote as vote
 from jaxmeta.functional.causal import attention_weights as attention_weights
 from jaxmeta.functional.causal import causal_conv as causal_conv
 from jaxmeta.functional.causal import causal_mask as causal_mask
+from jaxmeta.functional.contrastive import contrastive as contrastive
 from jaxmeta.functional.density_ratio import kliep as kliep
 from jaxmeta.functional.density_ratio import kliep_score as kliep_score
 from jaxmeta.functional.density_ratio import kmm as kmm
@@ -27,6 +28,8 @@ from jaxmeta.functional.distances import squared_euclidean as squared_euclidean
 from jaxmeta.functional.distances import unit as unit
 from jaxmeta.functional.embedding import Normalise as Normalise
 from jaxmeta.functional.embedding import normalise as normalise
+from jaxmeta.functional.fusion import fused as fused
+from jaxmeta.functional.fusion import worth_of as worth_of
 from jaxmeta.functional.gaussian import Gaussian as Gaussian
 from jaxmeta.functional.gaussian import gaussian_nll as gaussian_nll
 from jaxmeta.functional.gaussian import kl_divergence as kl_divergence
@@ -48,9 +51,19 @@ from jaxmeta.functional.memory import access as access
 from jaxmeta.functional.memory import empty_memory as empty_memory
 from jaxmeta.functional.predictive import Predictive as Predictive
 from jaxmeta.functional.prototypes import prototypes as prototypes
+from jaxmeta.functional.rectified import bd_cspn as bd_cspn
+from jaxmeta.functional.rectified import laplacian_shot as laplacian_shot
+from jaxmeta.functional.rectified import rectified as rectified
 from jaxmeta.functional.recurrent import Carry as Carry
 from jaxmeta.functional.recurrent import lstm_scan as lstm_scan
 from jaxmeta.functional.recurrent import lstm_step as lstm_step
+from jaxmeta.functional.reservoir import Reservoir as Reservoir
+from jaxmeta.functional.reservoir import empty_reservoir as empty_reservoir
+from jaxmeta.functional.reservoir import kept as kept
+from jaxmeta.functional.reservoir import recalled as recalled
+from jaxmeta.functional.retention import backward_transfer as backward_transfer
+from jaxmeta.functional.retention import forgetting as forgetting
+from jaxmeta.functional.retention import seen_accuracy as seen_accuracy
 from jaxmeta.functional.ridge import ridge as ridge
 from jaxmeta.functional.rows import Semi as Semi
 from jaxmeta.functional.rows import clean as clean
@@ -65,3 +78,6 @@ from jaxmeta.functional.spectral import coral_distance as coral_distance
 from jaxmeta.functional.spectral import principal as principal
 from jaxmeta.functional.svm import kkt_residual as kkt_residual
 from jaxmeta.functional.svm import svm_dual as svm_dual
+from jaxmeta.functional.tim import tim as tim
+from jaxmeta.functional.transport import pt_map as pt_map
+from jaxmeta.functional.transport import sinkhorn as sinkhorn

@@ -5,6 +5,7 @@ from jaxmeta.models.adapter import to_nnx as to_nnx
 from jaxmeta.models.bottleneck import adapter as adapter
 from jaxmeta.models.call import call as call
 from jaxmeta.models.call import check_model as check_model
+from jaxmeta.models.columns import columns as columns
 from jaxmeta.models.conv4 import conv4 as conv4
 from jaxmeta.models.efficientnet_lite0 import Stage as Stage
 from jaxmeta.models.efficientnet_lite0 import efficientnet_lite0 as efficientnet_lite0

@@ -6,11 +6,14 @@ from jaxmeta.lazily import lazily
 
 if TYPE_CHECKING:
     from jaxmeta.recipes.adaptation import domains as domains
+    from jaxmeta.recipes.cross_modal import grocery_cross_modal as grocery_cross_modal
     from jaxmeta.recipes.few_shot import few_shot as few_shot
     from jaxmeta.recipes.fine_tuning import fine_tune as fine_tune
+    from jaxmeta.recipes.lifelong import lifelong as lifelong
     from jaxmeta.recipes.multitask import many_tasks as many_tasks
     from jaxmeta.recipes.presets import DEFAULT as DEFAULT
     from jaxmeta.recipes.pretraining import pretrain as pretrain
+    from jaxmeta.recipes.recommendation import movielens as movielens
     from jaxmeta.recipes.regression import regression as regression
     from jaxmeta.recipes.reinforcement import maml_pg as maml_pg
     from jaxmeta.recipes.reinforcement import rl2 as rl2

@@ -8,6 +8,7 @@ import optax
 
 from jaxmeta import learners, models
 from jaxmeta.core import Meta, MetaLearner, Model
+from jaxmeta.learners.common import AllBut
 from jaxmeta.recipes.method import Inner, built, make_inner, method
 from jaxmeta.recipes.parts import Method, Room, Side
 from jaxmeta.runs.errors import ConfigError
@@ -109,6 +110,35 @@ def reptile(
     return built(
         room, make, steps=(at_least_one(inner_steps), eval_inner_steps), head=True
     )
+
+
+@method(learners.maml, hide=("adapt_only",))
+def melu(
+    room: Room,
+    *,
+    inner: Inner = "sgd",
+    inner_rate: float = 0.05,
+    inner_steps: int = 5,
+    eval_inner_steps: int | None = None,
+    **more,
+) -> Method:
+    """MAML of the layers above the embeddings, which all tasks share (MeLU)."""
+
+    def make(side: Side, steps: int) -> MetaLearner:
+        return learners.maml(
+            room.network(side.outputs),
+            make_inner(inner, inner_rate),
+            steps=steps,
+            adapt_only=AllBut(_embeds, "network"),
+            criterion=room.criterion,
+            **more,
+        )
+
+    return built(room, make, steps=(inner_steps, eval_inner_steps), head=True)
+
+
+def _embeds(path: str) -> bool:
+    return path.startswith("embed")
 
 
 @method(learners.meta_transfer)

@@ -34,7 +34,8 @@ from jaxmeta.recipes.method import (
     only_classes,
 )
 from jaxmeta.recipes.method import name_of as name_of
-from jaxmeta.recipes.parts import Method, Room, Side
+from jaxmeta.recipes.metric import EMBEDDINGS
+from jaxmeta.recipes.parts import Embedding, Method, Room, Side
 from jaxmeta.runs.errors import ConfigError
 from jaxmeta.runs.options import OneOf
 
@@ -68,7 +69,11 @@ def of(name: str, builder: Callable[..., MetaLearner]) -> Callable[..., Method]:
                 more["criterion"] = room.criterion
             return builder(room.network(side.outputs if head else None), *tx, **more)
 
-        return built(room, make, steps=steps, head=head)
+        found = built(room, make, steps=steps, head=head)
+        if name not in EMBEDDINGS:
+            return found
+        known = Embedding(room.network(None), EMBEDDINGS[name])
+        return found._replace(embedding=known)
 
     def keyword(name: str, kind: Any, default: Any) -> inspect.Parameter:
         how = inspect.Parameter.KEYWORD_ONLY

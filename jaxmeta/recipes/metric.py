@@ -1,12 +1,36 @@
 """Methods of the learners that compare examples and need more than a signature says."""
 
 import inspect
+from collections.abc import Callable, Mapping
 
 from jaxmeta import learners, models
-from jaxmeta.core import Model
+from jaxmeta.core import Meta, Model
+from jaxmeta.learners.embedding import encoder
 from jaxmeta.recipes.method import built, method, only_classes
 from jaxmeta.recipes.networks import norm_of
 from jaxmeta.recipes.parts import Method, Network, Room
+
+
+def _whole(meta: Meta) -> Meta:
+    return meta
+
+
+def _buffers(meta: Meta) -> Meta:
+    """Of `simple_shot`, which keeps a mean beside the network's own buffers."""
+    return meta._replace(buffers=meta.buffers["model"])
+
+
+EMBEDDINGS: Mapping[str, Callable[[Meta], Meta]] = {
+    "protonet": _whole,
+    "baseline_plus_plus": _whole,
+    "logistic_regression": _whole,
+    "matching_network": encoder,
+    "metaoptnet": encoder,
+    "r2d2": encoder,
+    "tip_adapter": encoder,
+    "simple_shot": _buffers,
+}
+"""Learners that compare features `[n, d]`: where the network's `Meta` is in theirs."""
 
 
 @method(learners.relation_network)

@@ -21,6 +21,11 @@ for _name, _where, _text in (
     ("domains", "adaptation:domains", "images with labels to images of another kind"),
     ("pretrain", "pretraining:pretrain", "all classes at once, judged by new ones"),
     ("fine-tune", "fine_tuning:fine_tune", "a trained network learns your own classes"),
+    (
+        "lifelong",
+        "lifelong:lifelong",
+        "new classes for life: what is left of the first",
+    ),
     ("multitask", "multitask:many_tasks", "one network with a head for each task"),
     ("maml-pg", "reinforcement:maml_pg", "MAML for policies, on point navigation"),
     ("tabular-pfn", "tabular:tabular_pfn", "a network that reads tables whole"),
@@ -30,12 +35,37 @@ for _name, _where, _text in (
 
 
 preset(
+    "grocery-cross_modal",
+    "jaxmeta.recipes.cross_modal:grocery_cross_modal",
+    "new products by description and photographs: --data DIR --backbone FILE",
+)
+preset(
     "folder-fine_tune",
     "jaxmeta.recipes.fine_tuning:fine_tune",
     "a trained network learns your photographs: --backbone FILE --data DIR",
     dataset=use("photographs"),
     rate=3e-4,
 )
+
+
+_films = preset(
+    "movielens",
+    "jaxmeta.recipes.recommendation:movielens",
+    "stars that a new user will give: --learner, --cell, --data FOLDER",
+)
+for _learner, _text in (
+    (use("melu"), "Lee et al. 2019: MAML above the embeddings"),
+    (use("maml", inner_rate=0.05), "Finn et al. 2017: all of the network adapts"),
+    (use("anil", inner_rate=0.05), "Raghu et al. 2020: the last layer adapts"),
+    (use("cavia", inner_rate=0.5, context=8), "Zintgraf et al. 2019: 8 numbers a user"),
+    (use("cnp", min_std=0.1), "Garnelo et al. 2018: a user is a mean of his ratings"),
+):
+    preset(
+        f"movielens-{_learner.name}",
+        _films,
+        f"{_text}; MovieLens 100k",
+        learner=_learner,
+    )
 
 
 def _summary(pair: tuple[str, str]) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 import optax
 
 from jaxmeta import data
-from jaxmeta.core import Criterion, MetaLearner, Model, Task
+from jaxmeta.core import Criterion, Meta, MetaLearner, Model, Task
 from jaxmeta.functional.augment import Augment
 from jaxmeta.learners.probabilistic import Believe
 from jaxmeta.runs.experiment import Measure, Picture
@@ -106,6 +106,18 @@ class Room(NamedTuple):
     shape: tuple[int, ...] | None = None
 
 
+class Embedding(NamedTuple):
+    """The features that a learner tells classes by.
+
+    Attributes:
+      model: the network without a head.
+      where: its part of the learner's `Meta`.
+    """
+
+    model: Model
+    where: Callable[[Meta], Meta]
+
+
 class Method(NamedTuple):
     """A learner, and what a run does with it.
 
@@ -119,6 +131,7 @@ class Method(NamedTuple):
       head: whether the number of classes is fixed by training.
       together: see `train.episodic`.
       outer: `(tx, rate -> schedule) -> tx`, where one optimiser is not enough.
+      embedding: its features, where it is known to compare them.
     """
 
     learner: MetaLearner
@@ -130,3 +143,4 @@ class Method(NamedTuple):
     head: bool = False
     together: bool = False
     outer: Callable[..., optax.GradientTransformation] | None = None
+    embedding: Embedding | None = None

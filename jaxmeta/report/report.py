@@ -80,7 +80,7 @@ def _hero(title: str, result: Mapping[str, Any]) -> str:
         what += ": outputs are not finite"
     caption = f"{what}, {result['episodes']} test episodes, 95 % t-interval over them"
     warn = {
-        True: "transductive: queries share batch statistics, so predictions depend on "
+        True: "transductive: queries are predicted together, so predictions depend on "
         "the other queries; compare with transductive results only",
         False: "",
         None: "whether it is transductive is unknown: predictions are not finite",

@@ -95,6 +95,7 @@ def make_trainer(experiment: Experiment, settings: Settings) -> Trainer:
             exact=settings.exact,
             mesh=make_mesh(settings.devices, experiment.batch),
             together=experiment.together and not settings.exact,
+            platform=jax.devices()[0].platform,  # a run is compiled where it runs
         )
     trainer = train.make_trainer(gradients, experiment.outer)
     if experiment.start is not None:

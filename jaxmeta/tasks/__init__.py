@@ -3,6 +3,10 @@
 from jaxmeta.tasks.ambiguous import ambiguous as ambiguous
 from jaxmeta.tasks.augmented import augmented as augmented
 from jaxmeta.tasks.bayesian_network import bayesian_network as bayesian_network
+from jaxmeta.tasks.cross_modal import Seen as Seen
+from jaxmeta.tasks.cross_modal import cross_modal as cross_modal
+from jaxmeta.tasks.cross_modal import pairs as pairs
+from jaxmeta.tasks.dirichlet import dirichlet_queries as dirichlet_queries
 from jaxmeta.tasks.domains import DomainPair as DomainPair
 from jaxmeta.tasks.domains import Unlabelled as Unlabelled
 from jaxmeta.tasks.domains import domain_pair as domain_pair
@@ -21,6 +25,7 @@ from jaxmeta.tasks.names import episode_classes as episode_classes
 from jaxmeta.tasks.other_hands import other_hands as other_hands
 from jaxmeta.tasks.padded import padded as padded
 from jaxmeta.tasks.padded import varying as varying
+from jaxmeta.tasks.ratings import ratings as ratings
 from jaxmeta.tasks.semi import Semi as Semi
 from jaxmeta.tasks.semi import semi_supervised as semi_supervised
 from jaxmeta.tasks.sine_or_line import sine_or_line as sine_or_line

@@ -19,7 +19,7 @@ from jaxmeta.functional.predictive import Predictive
 from jaxmeta.tasks.names import class_names, episode_classes
 from jaxmeta.train.calibration import statistics, summarise
 from jaxmeta.train.evaluation import Evaluation, by_class, interval
-from jaxmeta.train.policy import task_chunk
+from jaxmeta.train.policy import platform_of, task_chunk
 from jaxmeta.train.predictions import predicted, query_dependence, told_weights
 from jaxmeta.train.sharding import map_over_mesh, replicate
 
@@ -149,7 +149,8 @@ def evaluate(
             some = jax.tree.map(
                 lambda x: jax.ShapeDtypeStruct((AT_ONCE, *x.shape), x.dtype), first
             )
-            size = task_chunk(some)
+            here = platform_of(meta) if mesh is None else mesh.devices.flat[0].platform
+            size = task_chunk(some, here)
         options = (criterion, size, predictive, mesh)
         make = functools.partial(_Programs, learner, *options)
         return _programs.of(learner.adapt, (learner.predict, options), make)

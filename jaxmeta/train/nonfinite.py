@@ -78,6 +78,7 @@ def skip_nonfinite(
     mesh: Mesh | None = None,
     exact: bool = False,
     together: bool = False,
+    platform: str | None = None,
 ) -> Objective:
     """The mean meta-gradient over those tasks whose own is finite.
 
@@ -106,6 +107,7 @@ def skip_nonfinite(
         mesh=mesh,
         exact=exact,
         together=together,
+        platform=platform,
     )
 
     def value_and_grad(meta: Meta, episodes: Episode, key: Key):

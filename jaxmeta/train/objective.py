@@ -11,7 +11,7 @@ from jax.sharding import Mesh
 from jaxmeta import tree
 from jaxmeta.checks import at_least
 from jaxmeta.core import Array, Aux, Episode, Key, Meta, MetaLearner, Objective, PyTree
-from jaxmeta.train.policy import task_chunk
+from jaxmeta.train.policy import in_chunks
 from jaxmeta.train.sharding import exact_mean_over_mesh, mean_over_mesh
 
 
@@ -22,6 +22,7 @@ def episodic(
     mesh: Mesh | None = None,
     exact: bool = False,
     together: bool = False,
+    platform: str | None = None,
 ) -> Objective:
     """The mean meta-gradient over a batch of tasks.
 
@@ -45,6 +46,9 @@ def episodic(
         chunk by default. For recurrent learners whose tasks share their weights at every
         step of a long sequence: backpropagation through time then sums gradients of the
         size of the parameters, not one such sum for each task.
+      platform: what runs the program, as JAX names it, where that is known before it is
+        lowered: then `chunk=None` traces one way to share the machine and not two. A
+        mesh says it by itself.
 
     Returns:
       An `Objective` whose batch is an `Episode` with a leading task axis.
@@ -77,8 +81,8 @@ def episodic(
 
         return jax.value_and_grad(loss, has_aux=True)(meta.params)
 
-    def apart(meta: Meta, tasks: tuple[Episode, Key]):
-        each = functools.partial(one, meta)
+    def apart(each, meta: Meta, tasks: tuple[Episode, Key]):
+        each = functools.partial(each, meta)
         if jax.tree.leaves(tasks)[0].shape[0] == 1:
             # Not a vmap of one: that would make every convolution a grouped one.
             return each(jax.tree.map(lambda x: x[0], tasks))
@@ -94,13 +98,22 @@ def episodic(
 
     def mean(meta: Meta, tasks: tuple[Episode, Key]):
         count = jax.tree.leaves(tasks)[0].shape[0]
-        size = chunk or (count if together else task_chunk(tasks[0]))
-        if count % size:
+        size = chunk or (count if together else None)
+        if size and count % size:
             raise ValueError(
                 f"chunk: got {size}, wants a divisor of the number of tasks {count}"
             )
-        some = functools.partial(joint if together else apart, meta)
-        return chunked_mean(some, tasks, count, size)
+        # traced once, whatever the number of chunk sizes that are tried
+        each = jax.jit(lambda meta, task: one(meta, task), inline=True)
+
+        def run(size, meta, tasks):
+            some = joint if together else functools.partial(apart, each)
+            return chunked_mean(functools.partial(some, meta), tasks, count, size)
+
+        if size:
+            return run(size, meta, tasks)
+        where = platform if mesh is None else mesh.devices.flat[0].platform
+        return in_chunks(run, tasks[0], meta, tasks, platform=where)
 
     if exact:
         over_tasks = exact_mean_over_mesh(one, mesh)

@@ -11,6 +11,15 @@ from jaxmeta.transfer.alignment import deep_coral as deep_coral
 from jaxmeta.transfer.alignment import subspace_alignment as subspace_alignment
 from jaxmeta.transfer.at_test import tuned_at_test as tuned_at_test
 from jaxmeta.transfer.branched import branched as branched
+from jaxmeta.transfer.continual import Continual as Continual
+from jaxmeta.transfer.continual import accuracies as accuracies
+from jaxmeta.transfer.continual import in_stages as in_stages
+from jaxmeta.transfer.continual_steps import fine_tuning as fine_tuning
+from jaxmeta.transfer.continual_steps import replay as replay
+from jaxmeta.transfer.continual_sums import class_means as class_means
+from jaxmeta.transfer.continual_sums import running_ridge as running_ridge
+from jaxmeta.transfer.cross_modal import cross_modal as cross_modal
+from jaxmeta.transfer.cross_modal import two_towers as two_towers
 from jaxmeta.transfer.domain import DomainMethod as DomainMethod
 from jaxmeta.transfer.domain import source_only as source_only
 from jaxmeta.transfer.domain import zero_shot as zero_shot
@@ -59,3 +68,11 @@ from jaxmeta.transfer.selection import judge as judge
 from jaxmeta.transfer.selection import select as select
 from jaxmeta.transfer.supervised import examples as examples
 from jaxmeta.transfer.supervised import supervised as supervised
+from jaxmeta.transfer.text_map import TextMap as TextMap
+from jaxmeta.transfer.text_map import text_map as text_map
+from jaxmeta.transfer.transduction import alpha_tim as alpha_tim
+from jaxmeta.transfer.transduction import bd_cspn as bd_cspn
+from jaxmeta.transfer.transduction import laplacian_shot as laplacian_shot
+from jaxmeta.transfer.transduction import pt_map as pt_map
+from jaxmeta.transfer.transduction import tim as tim
+from jaxmeta.transfer.views import several_views as several_views

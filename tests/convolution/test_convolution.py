@@ -85,11 +85,22 @@ def test_every_derivative_is_that_of_lax(
 )
 def test_small_layers_choose_by_their_size(images, side, kernels):
     shape = (images, side, side)
-    options = ("auto", True, 1, jnp.dtype("float32"), (3, 3), 1, side**2, shape, 16, 16)
+    options = (
+        "auto",
+        "cpu",
+        1,
+        jnp.dtype("float32"),
+        (3, 3),
+        1,
+        side**2,
+        shape,
+        16,
+        16,
+    )
     assert choice._choose(*options) == "xla"
     geometry = dict(stride=1, pads=((1, 1), (1, 1)), size=(side, side), window=(3, 3))
     program = functools.partial(
-        choice.kernel_gradient, tasks=1, cpu=True, impl="auto", **geometry
+        choice.kernel_gradient, tasks=1, platform="cpu", impl="auto", **geometry
     )
     image = jax.ShapeDtypeStruct((*shape, 16), jnp.float32)
     text = jax.jit(program).lower(image, image).as_text()
@@ -105,7 +116,7 @@ def test_maps_of_a_few_pixels_are_one_product():
     x, w = draw(7, 2, 2, 16), draw(3, 3, 16, 16, seed=1) / 8
     x, w = x.astype(jnp.float32), w.astype(jnp.float32)
     geometry = dict(stride=1, pads=((1, 1), (1, 1)), size=(2, 2), window=(3, 3))
-    options = dict(tasks=1, cpu=True, impl="auto", **geometry)
+    options = dict(tasks=1, platform="cpu", impl="auto", **geometry)
     for program, operands in (
         (choice.forward, (x, w)),
         (choice.input_gradient, (x, w)),
@@ -353,3 +364,14 @@ def test_a_device_of_one_core_works_in_blocks(monkeypatch, threads, blocks):
     gradient = jax.jit(jax.grad(lambda w: jnp.sum(jnp.sin(conv(x, w)))))
     text = gradient.lower(w).as_text()
     assert text.count("stablehlo.while") == blocks  # of the forward pass alone
+
+
+@pytest.mark.parametrize(("platform", "natural"), [("tpu", True), ("cuda", False)])
+def test_a_tpu_keeps_its_compilers_convolution(platform, natural):
+    """Grouped for weights of every task's own, in the value and in both gradients."""
+    x, w = jnp.zeros((4, 3, 8, 8, 2)), jnp.zeros((4, 3, 3, 2, 16))
+    gradients = jax.grad(lambda x, w: jnp.sum(jnp.sin(conv(x, w))), (0, 1))
+    traced = jax.jit(jax.vmap(gradients)).trace(x, w)
+    text = traced.lower(lowering_platforms=(platform,)).as_text()
+    assert (text.count("stablehlo.convolution") == 3) == natural
+    assert ("stablehlo.dot_general" in text) != natural

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.utils.estimator_checks import check_estimator
 
-from jaxmeta.estimators import FewShotClassifier, TabularClassifier, weights
+from jaxmeta.estimators import FewShotClassifier, TabularClassifier, sharpness, weights
 from jaxmeta.estimators.members import members
 from jaxmeta.runs import RunError
 
@@ -15,7 +15,12 @@ X = RNG.normal(size=(60, 4)) + 1.5 * (Y == "yes")[:, None]
 
 
 @pytest.mark.parametrize(
-    "made", [FewShotClassifier(), TabularClassifier(members=1)], ids=["few", "table"]
+    "made",
+    [
+        pytest.param(FewShotClassifier(), id="few"),
+        pytest.param(TabularClassifier(members=1, temperature=1.0), id="table"),
+        pytest.param(TabularClassifier(), id="usual", marks=pytest.mark.slow),
+    ],
 )
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.DataConversionWarning")
@@ -98,7 +103,7 @@ def test_more_than_the_network_knows_is_shared_out():
 def test_many_classes_have_probabilities():
     x = np.repeat(np.arange(12.0), 6)[:, None] + 0.01 * RNG.normal(size=(72, 1))
     y = np.repeat(np.arange(12), 6)
-    p = TabularClassifier(members=1).fit(x, y).predict_proba(x)
+    p = TabularClassifier(members=1, temperature=1.0).fit(x, y).predict_proba(x)
     np.testing.assert_allclose(p.sum(1), 1)
     assert (p.argmax(1) == y).mean() > 3 / 12
 
@@ -109,3 +114,33 @@ def test_weights_that_were_changed_are_refused(monkeypatch, tmp_path):
         weights.trained.__wrapped__("classes")
     with pytest.raises(RunError, match="no network at"):
         weights.trained.__wrapped__(str(tmp_path / "none"))
+
+
+def test_the_temperature_is_the_best_for_rows_that_were_held_out():
+    """By a grid; a network that is too timid is made as sure as it is right."""
+    rng = np.random.default_rng(0)
+    truth = rng.dirichlet([0.3] * 3, 400)
+    labels = np.array([rng.choice(3, p=p) for p in truth])
+    timid = sharpness.tempered(truth, 4.0)
+    found = sharpness.best_temperature(timid, labels)
+    grid = np.exp(np.linspace(-2.5, 2.5, 501))
+    costs = [
+        -np.log(sharpness.tempered(timid, t)[np.arange(400), labels]).sum()
+        + 0.5 * np.log(t) ** 2
+        for t in grid
+    ]
+    assert abs(np.log(found / grid[np.argmin(costs)])) < 0.02
+    assert 0.2 < found < 0.32  # 1/4 undoes it
+    assert sharpness.best_temperature(timid[:0], labels[:0]) == pytest.approx(
+        1, rel=1e-3
+    )
+
+
+def test_a_table_says_how_sure_to_be():
+    model = TabularClassifier(members=1).fit(X[:40], Y[:40])
+    plain = TabularClassifier(members=1, temperature=1.0).fit(X[:40], Y[:40])
+    p, q = model.predict_proba(X[40:]), plain.predict_proba(X[40:])
+    np.testing.assert_allclose(p, sharpness.tempered(q, model.temperature_))
+    assert model.temperature_ != 1 and plain.temperature_ == 1
+    with pytest.raises(ValueError, match="temperature: got 0, wants"):
+        TabularClassifier(temperature=0).fit(X, Y)

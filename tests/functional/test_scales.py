@@ -184,3 +184,16 @@ def test_large_samples_are_compared_some_rows_at_a_time(monkeypatch):
     monkeypatch.setattr(kernels, "AT_ONCE", 100)
     parts = kernels.rbf(jnp.asarray(X), jnp.asarray(WIDE[:7, :6]), 2.0)
     np.testing.assert_allclose(parts, whole, rtol=1e-6)
+
+
+def test_a_unit_row_of_nan_is_nan_even_where_a_maximum_loses_it(monkeypatch):
+    """XLA's maximum on CPUs does, from some thousand numbers on."""
+    x = jnp.array([[jnp.nan, 1.0], [3.0, 4.0], [0.0, 0.0]])
+    monkeypatch.setattr(distances.jnp, "max", jnp.nanmax)
+    got = distances.unit(x)
+    assert jnp.isnan(got[0]).any()
+    np.testing.assert_allclose(got[1:], [[0.6, 0.8], [0, 0]], rtol=1e-6)
+    monkeypatch.setattr(distances.jnp, "max", lambda x, *a, **k: jnp.zeros((3, 1)))
+    assert jnp.isnan(distances.unit(x)[0]).any()
+    monkeypatch.undo()
+    assert jnp.isnan(jax.jit(distances.unit)(jnp.full((100, 64), jnp.nan))).all()

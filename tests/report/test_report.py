@@ -61,7 +61,7 @@ def test_numbers_that_are_not(tmp_path, glyphs):
 
 def test_transductive_is_said(tmp_path, glyphs):
     html = written(tmp_path, glyphs, [], result_of(transductive=True), rows=[])
-    assert "queries share batch statistics" in html and "<h2>Learning" not in html
+    assert "queries are predicted together" in html and "<h2>Learning" not in html
 
 
 def test_broken_picture_is_a_line(tmp_path, glyphs):

@@ -1,6 +1,7 @@
 """How many tasks run side by side, by platform and size."""
 
 import jax
+import jax.numpy as jnp
 import pytest
 
 from jaxmeta import Batch, Episode
@@ -13,7 +14,7 @@ def episodes(tasks, *shape):
 
 
 @pytest.mark.parametrize(
-    ("backend", "tasks", "shape", "wanted"),
+    ("platform", "tasks", "shape", "wanted"),
     [
         ("cpu", 32, (1,), 32),
         ("cpu", 32, (28, 28, 4), 1),
@@ -23,6 +24,20 @@ def episodes(tasks, *shape):
         ("gpu", 7, (8192, 8192, 1), 1),  # one that is too large for the rule
     ],
 )
-def test_side_by_side(monkeypatch, backend, tasks, shape, wanted):
-    monkeypatch.setattr(jax, "default_backend", lambda: backend)
-    assert policy.task_chunk(episodes(tasks, *shape)) == wanted
+def test_side_by_side(platform, tasks, shape, wanted):
+    assert policy.task_chunk(episodes(tasks, *shape), platform) == wanted
+
+
+@pytest.mark.parametrize(("platform", "wanted"), [("cpu", 1), ("cuda", 8), ("tpu", 8)])
+def test_the_platform_lowered_for_decides(monkeypatch, platform, wanted):
+    """Not the machine that traces, which here is always a CPU."""
+    monkeypatch.setattr(policy, "CPU_TASK_ELEMENTS", 0)
+
+    def run(size, x):
+        return x.reshape(8 // size, size).sum(0).sum()
+
+    program = jax.jit(lambda x: policy.in_chunks(run, episodes(8, 2), x))
+    traced = program.trace(jax.ShapeDtypeStruct((8,), jnp.float32))
+    text = traced.lower(lowering_platforms=(platform,)).as_text()
+    for size in (1, 8):
+        assert (f"tensor<{8 // size}x{size}xf32>" in text) == (size == wanted)

@@ -51,3 +51,34 @@ def test_it_is_gradient_descent_on_views_of_the_support():
     )
     with pytest.raises(ValueError, match="steps: got -1"):
         transfer.tuned_at_test(learner, optax.sgd(RATE), steps=-1)
+
+
+def shifted(key, image):
+    return image + jax.random.uniform(key)
+
+
+def test_several_views_are_the_mean_of_what_is_said_of_each():
+    learner, episode = jm.protonet(NET), task()
+    meta = wide(learner.init(KEY, episode))
+    tester = transfer.several_views(learner, shifted, views=3, seed=5)
+    added = [0.0, *(jax.random.uniform(k) for k in jax.random.split(jax.random.key(5)))]
+    support, query = episode
+    rows = [support._replace(inputs=support.inputs + a) for a in added]
+    seen = jax.tree.map(lambda *x: jnp.concatenate(x), *rows)
+    fast = learner.adapt(meta, seen, KEY)
+    expected = np.mean(
+        [learner.predict(meta, fast, query.inputs + a) for a in added], 0
+    )
+    got = jm.train.predictions(tester, meta, episode, KEY)
+    np.testing.assert_allclose(got, expected, rtol=1e-10)
+    alone = episode._replace(query=jax.tree.map(lambda x: x[1:2], query))
+    np.testing.assert_allclose(  # a query is seen as it would be by itself
+        jm.train.predictions(tester, meta, alone, KEY), expected[1:2], rtol=1e-10
+    )
+    one = transfer.several_views(learner, shifted, views=1)
+    np.testing.assert_array_equal(
+        jm.train.predictions(one, meta, episode, KEY),
+        jm.train.predictions(learner, meta, episode, KEY),
+    )
+    with pytest.raises(ValueError, match="views: got 0"):
+        transfer.several_views(learner, shifted, views=0)

@@ -1,0 +1,150 @@
+"""Pages that are made: one a method, one a room, the notebooks, what the README says."""
+
+import json
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from notebooks import pictures
+from notebooks.site.names import Name, file_of, parse, rooms
+
+ROOT = Path(__file__).parents[2]
+LINKS = {  # from a file of the project to a page
+    "benchmarks/README.md": "results.md",
+    "benchmarks/results/scorecard.json": "scorecard.md",
+    "notebooks/README.md": "notebooks.md",
+    "notebooks/pictures/": "pictures/",
+    "notebooks/site/": "",
+    "CONTRIBUTING.md": "contributing.md",
+}
+SPEED = ("Tasks a second", "Compile time", "Roofline", "Memory of an inner loop")
+
+
+def text_of(name: str) -> str:
+    """A file of the project, its links led to pages."""
+    text = (ROOT / name).read_text(encoding="utf-8")
+    for file, page in LINKS.items():
+        text = text.replace(f"]({file}", f"]({page}")
+    return text
+
+
+def methods() -> list[Name]:
+    """The learners, which have a page each."""
+    own = [n for n in rooms()["learners"] if n.name not in ("learner_of",)]
+    return [name for name in own if name.node is not None]
+
+
+def method_page(name: Name, results: str, recipes: Iterable[str]) -> str:
+    """Equation and signature from the docstring, the commands, what was reached."""
+    module = name.path.rsplit(".", 1)[0]
+    said = parse_docstring(module)
+    mine = [r for r in recipes if name.name in re.split(r"-", r)]
+    commands = "\n".join(f"jaxmeta train {r}" for r in mine)
+    lines = [f"# {name.name}", said]
+    if mine:
+        lines += ["## On the command line", f"```console\n{commands}\n```"]
+    lines += ["## What it reached", result_row(name.name, results)]
+    lines += ["## Reference", f"::: {name.path}"]
+    return "\n\n".join(lines) + "\n"
+
+
+def parse_docstring(module: str) -> str:
+    """The docstring of a module, its addresses made links."""
+    import ast
+
+    said = ast.get_docstring(parse(file_of(module))) or ""
+    return re.sub(r"(https?://[^\s,;)]+?)(?=[.,;)]*(?:\s|$))", r"<\1>", said)
+
+
+def result_row(name: str, results: str) -> str:
+    """Its row of the table of methods, with the head; results.md says how to read it."""
+    table = results.split("<!-- methods: begin -->")[1].split("<!-- methods: end")[0]
+    lines = table.strip().splitlines()
+    rows = [line for line in lines if line.startswith(f"| `{name}` |")]
+    if not rows:
+        return "Not measured."
+    how = "[How these were made, and what they do not say](../results.md#methods)."
+    return "\n".join([*lines[:2], *rows]) + f"\n\n{how}"
+
+
+def room_page(room: str, names: list[Name]) -> str:
+    """Every public name of a room; learners lead to their pages."""
+    module = "jaxmeta" if room == "jaxmeta" else f"jaxmeta.{room}"
+    title = "jm" if room == "jaxmeta" else f"jm.{room}"
+    lines = [f"# {title}", parse_docstring(module)]
+    learners = {name.path for name in methods()}
+    seen: set[str] = set()
+    for name in names:
+        if room == "jaxmeta" or name.path in learners:
+            lines.append(f"- [`{name.name}`]({target(name)})")
+        elif name.path not in seen:
+            lines.append(f"::: {name.path}")
+        seen.add(name.path)
+    return "\n\n".join(lines).replace("\n\n- ", "\n- ") + "\n"
+
+
+def target(name: Name) -> str:
+    """Where a name is explained, from a page in api/."""
+    if name.path in {method.path for method in methods()}:
+        return f"../methods/{name.path.rsplit('.', 1)[1]}.md"
+    everything = rooms()
+    if name.path.count(".") == 1:  # a room itself
+        return f"{name.name}.md" if name.name in everything else "../commands.md"
+    for room, names in everything.items():
+        if room != "jaxmeta" and name.path in {n.path for n in names}:
+            return f"{room}.md#{name.path}"
+    raise ValueError(f"{name.path}: got no page, wants one: a room that exports it")
+
+
+def notebook_page(path: Path, folder: Path, mathml) -> str:
+    """A notebook as Markdown; its pictures are written into `folder`."""
+    lines, count = [], 0
+    for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+        source = "".join(cell["source"])
+        if cell["cell_type"] == "markdown":
+            lines.append(with_mathml(source, mathml))
+            continue
+        lines.append(f"```python\n{source}\n```")
+        for output in cell["outputs"]:
+            data = output.get("data", {})
+            if "image/png" in data:
+                name = f"{path.stem}_{count}.png"
+                (folder / name).write_bytes(pictures.pictures_of(path)[count])
+                lines.append(f"![Output of the code above](pictures/{name})")
+                count += 1
+            elif text := "".join(output.get("text", data.get("text/plain", []))):
+                lines.append(f"```text\n{text.rstrip()}\n```")
+    return "\n\n".join(lines) + "\n"
+
+
+def with_mathml(text: str, mathml) -> str:
+    """`$$...$$` and `$...$` rendered here, so that no script has to be fetched."""
+    parts = re.split(r"(\$\$.+?\$\$|\$[^$\n]+?\$)", text, flags=re.S)
+    for i in range(1, len(parts), 2):
+        block = parts[i].startswith("$$")
+        made = mathml(parts[i].strip("$"), display="block" if block else "inline")
+        parts[i] = f"\n\n<div>{made}</div>\n\n" if block else made
+    return "".join(parts)
+
+
+def scorecard_page() -> str:
+    """The last result of `python -m tests.scorecard`, failures included."""
+    file = ROOT / "benchmarks" / "results" / "scorecard.json"
+    kept = json.loads(file.read_text(encoding="utf-8"))
+    lines = [
+        "# Reliability scorecard",
+        f"`python -m tests.scorecard`, jaxmeta {kept['version']}, {kept['platform']}.",
+        "| promise | kept | of | note |\n|---|---|---|---|",
+    ]
+    rows = [
+        f"| {name} | {c['passed']} | {c['tried']} | {c.get('note', '')} |"
+        for name, c in kept["checks"].items()
+    ]
+    return "\n\n".join(lines) + "\n" + "\n".join(rows) + "\n"
+
+
+def speed_page(results: str) -> str:
+    """The sections of the results that are about speed and memory."""
+    sections = re.split(r"^(?=## )", results, flags=re.M)
+    chosen = [s for s in sections if s[3:].split("\n")[0] in SPEED]
+    return "# Speed and memory\n\n" + "".join(chosen)
