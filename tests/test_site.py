@@ -107,3 +107,15 @@ def test_mathematics_is_made_here():
     made = pages.with_mathml("a $x_1$ and\n$$y$$", lambda tex, display: f"<{tex}>")
     assert made == "a <x_1> and\n\n\n<div><y></div>\n\n"
     assert pages.with_mathml("no $ here", None) == "no $ here"
+
+
+def test_doctests_become_code():
+    made = pages.fenced("Adds.\n\n  >>> 1 + 1\n  2\n\nMore.")
+    assert made == "Adds.\n\n  ```pycon\n  >>> 1 + 1\n  2\n  ```\n\nMore."
+
+
+def test_nothing_is_fetched_but_by_the_theme():
+    """What the build replaces in pages; the shim itself is a file of ours."""
+    folder = ROOT / "notebooks" / "site"
+    assert (folder / "worker.js").is_file()
+    assert not any("<script" in p.read_text() for p in folder.glob("*.md"))

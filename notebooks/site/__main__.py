@@ -24,6 +24,7 @@ from notebooks.site.names import PACKAGE, rooms
 from notebooks.site.nav import WRITTEN, nav
 
 BUILD = pages.ROOT / "build"
+SHIM = "https://unpkg.com/iframe-worker/shim"  # the theme fetches it, for file://
 
 
 def write(folder: Path) -> None:
@@ -58,7 +59,8 @@ def write(folder: Path) -> None:
         made[f"notebook_{path.stem}"] = book
     for name, text in made.items():
         (folder / f"{name}.md").write_text(text, encoding="utf-8")
-    shutil.copy(pages.ROOT / "CITATION.cff", folder)
+    for file in (pages.ROOT / "CITATION.cff", WRITTEN / "worker.js"):
+        shutil.copy(file, folder)
 
 
 def config(folder: Path) -> dict:
@@ -84,6 +86,7 @@ def config(folder: Path) -> dict:
                 "warnings": False,  # types are in signatures
             },
             "show_root_heading": True,
+            "show_root_full_path": False,
             "show_source": True,
             "show_signature_annotations": True,
             "separate_signature": True,
@@ -118,6 +121,10 @@ def main() -> None:
     made.plugins.on_startup(command="build", dirty=False)
     build(made)
     made.plugins.on_shutdown()
+    for page in (BUILD / "site").rglob("*.html"):  # nothing comes from elsewhere
+        up = "../" * (len(page.relative_to(BUILD / "site").parts) - 1)
+        text = page.read_text(encoding="utf-8").replace(SHIM, f"{up}worker.js")
+        page.write_text(text, encoding="utf-8")
     print(f"{BUILD / 'site' / 'index.html'}: {time.perf_counter() - start:.0f} s")
 
 

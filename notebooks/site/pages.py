@@ -19,6 +19,7 @@ LINKS = {  # from a file of the project to a page
     "notebooks/site/": "",
     "CONTRIBUTING.md": "contributing.md",
 }
+BLOCK = re.compile(r"^([ \t]*)>>> .*(?:\n(?![ \t]*$).*)*", re.M)
 SPEED = ("Tasks a second", "Compile time", "Roofline", "Memory of an inner loop")
 
 
@@ -54,6 +55,7 @@ def method_page(name: Name, results: str, recipes: Iterable[str]) -> str:
 def parse_docstring(module: str) -> str:
     """The docstring of a module, its addresses made links."""
     said = ast.get_docstring(parse(file_of(module))) or ""
+    said = fenced(said)
     return re.sub(r"(https?://[^\s,;)]+?)(?=[.,;)]*(?:\s|$))", r"<\1>", said)
 
 
@@ -160,3 +162,17 @@ def speed_page(results: str) -> str:
     sections = re.split(r"^(?=## )", results, flags=re.M)
     chosen = [s for s in sections if s[3:].split("\n")[0] in SPEED]
     return "# Speed and memory\n\n" + "".join(chosen)
+
+
+def fenced(text: str) -> str:
+    """The same text, with a fence around each run of lines from `>>>` to an empty one.
+
+    >>> print(fenced("Adds.\\n\\n>>> 1 + 1\\n2"))
+    Adds.
+    <BLANKLINE>
+    ```pycon
+    >>> 1 + 1
+    2
+    ```
+    """
+    return BLOCK.sub(r"\1```pycon\n\g<0>\n\1```", text)
