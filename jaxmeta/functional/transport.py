@@ -91,7 +91,7 @@ def pt_map(
       centre: whether support and query are each moved to mean 0, as the authors' code
         does, and their rows to length 1 again.
       strength: of the costs against the entropy of M.
-      inertia: a; 0.2 with one shot, 0.4 with five in the paper.
+      inertia: a, 0 to 1: how far prototypes move; to be chosen by validation.
       steps: of the centres; 0 leaves the prototypes.
       rounds: of `sinkhorn`.
 

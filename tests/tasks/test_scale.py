@@ -41,6 +41,11 @@ def of_stream(dtype):
     return tasks.stream(few.inputs, labels, 2, 1, 2, steps=1, batch=2)[0]
 
 
+def pictures_of(batch):
+    """A batch without the texts beside its pictures."""
+    return batch._replace(inputs=batch.inputs.image)
+
+
 BUILDERS = {
     "few_shot": lambda d: tasks.few_shot(data(d), 2, 1, 2)(KEY),
     "rotations": lambda d: tasks.few_shot(data(d), 2, 1, 2, rotations=True)(KEY),
@@ -67,6 +72,16 @@ BUILDERS = {
     "within_groups": lambda d: tasks.within_groups(
         data(d), 2, 1, 2, groups=("same", "same")
     )(KEY),
+    "other_hands": lambda d: tasks.other_hands(
+        data(d), 2, 1, 2, hands=[0, 0, 1, 1] * 2
+    )(KEY),
+    "dirichlet_queries": lambda d: tasks.dirichlet_queries(plain(d), 4)(KEY),
+    "cross_modal": lambda d: pictures_of(
+        tasks.cross_modal(data(d), np.eye(2, dtype="float32"), 2, 1, 2)(KEY).query
+    ),
+    "pairs": lambda d: pictures_of(
+        tasks.pairs(data(d), np.eye(2, dtype="float32"))(KEY)
+    ),
     "varying": lambda d: tasks.varying(plain(d), query=(2, 4))(KEY),
 }
 
@@ -103,6 +118,7 @@ def test_every_builder_of_the_room_is_in_the_table():
     drawn |= {"bayesian_network", "structural_causal", "tree_ensemble"}
     others = {"class_names", "episode_classes", "prior_of", "hyper_of"}
     others |= {"target_quantiles"}
+    others |= {"ratings"}  # numbers of categories and of users: no array of one type
     public = {n for n in dir(tasks) if n.islower() and callable(getattr(tasks, n))}
     assert public - drawn - others <= set(BUILDERS)
 
