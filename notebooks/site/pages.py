@@ -167,12 +167,7 @@ def speed_page(results: str) -> str:
 def fenced(text: str) -> str:
     """The same text, with a fence around each run of lines from `>>>` to an empty one.
 
-    >>> print(fenced("Adds.\\n\\n>>> 1 + 1\\n2"))
-    Adds.
-    <BLANKLINE>
-    ```pycon
-    >>> 1 + 1
-    2
-    ```
+    >>> fenced("Adds.\\n\\n>>> 1 + 1\\n2")
+    'Adds.\\n\\n```pycon\\n>>> 1 + 1\\n2\\n```'
     """
     return BLOCK.sub(r"\1```pycon\n\g<0>\n\1```", text)
