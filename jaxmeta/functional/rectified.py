@@ -12,7 +12,7 @@ from jax import lax
 from jaxmeta.core import Array
 from jaxmeta.functional.distances import cosine_similarity, squared_euclidean, unit
 from jaxmeta.functional.prototypes import prototypes
-from jaxmeta.functional.tim import ABSENT, classes_present, shares
+from jaxmeta.losses import over_present, present_classes, weighted_mean
 
 
 def rectified(
@@ -44,11 +44,12 @@ def rectified(
       P' `[c, d]` and z' `[m, d]`.
     """
     support, query = unit(support), unit(query)
-    shift = shares(support, weights) @ support - shares(query, query_weights) @ query
-    query = query + shift
+    query = (
+        query + weighted_mean(support, weights) - weighted_mean(query, query_weights)
+    )
     first = prototypes(support, targets, weights)
-    near = jnp.where(
-        classes_present(targets, weights), cosine_similarity(query, first), ABSENT
+    near = over_present(
+        cosine_similarity(query, first), present_classes(targets, weights)
     )
     assigned = jax.nn.one_hot(near.argmax(-1), targets.shape[1], dtype=query.dtype)
 
@@ -98,7 +99,7 @@ def bd_cspn(
         weights=weights, query_weights=query_weights, scale=scale,
     )  # fmt: skip
     logits = scale * cosine_similarity(query, centres)
-    return jnp.where(classes_present(targets, weights), logits, ABSENT)
+    return over_present(logits, present_classes(targets, weights))
 
 
 def laplacian_shot(
@@ -143,13 +144,14 @@ def laplacian_shot(
     [1, 0]
     """
     if rectify:
-        given = {"weights": weights, "query_weights": query_weights}
-        centres, _ = rectified(support, targets, query, **given)
+        centres, _ = rectified(
+            support, targets, query, weights=weights, query_weights=query_weights
+        )
     else:
         centres = prototypes(unit(support), targets, weights)
     query = unit(query)
-    present = classes_present(targets, weights)
-    alone = jnp.where(present, -squared_euclidean(query, centres), ABSENT)
+    present = present_classes(targets, weights)
+    alone = over_present(-squared_euclidean(query, centres), present)
     near = strength * nearest(query, query_weights, neighbours)
     update = lambda i, logits: alone + near @ jax.nn.softmax(logits)  # noqa: E731
     return lax.fori_loop(0, steps, update, alone)

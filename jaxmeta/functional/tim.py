@@ -14,10 +14,7 @@ from jax.scipy.special import logsumexp
 from jaxmeta.core import Array
 from jaxmeta.functional.distances import unit
 from jaxmeta.functional.prototypes import prototypes
-from jaxmeta.losses import cross_entropy
-
-ABSENT = -1e9
-"""The logit of a class without a support example: probability 0, and no NaN."""
+from jaxmeta.losses import cross_entropy, over_present, present_classes
 
 
 def tim(
@@ -66,12 +63,12 @@ def tim(
     [1, 0]
     """
     support, query = unit(support), unit(query)
-    present = classes_present(targets, weights)
-    share = shares(query, query_weights)
+    present = present_classes(targets, weights)
+    share = _shares(query, query_weights)
 
     def logits_of(w, z):
         logits = temperature * (z @ w.T - jnp.sum(jnp.square(w), -1) / 2)
-        return jnp.where(present, logits, ABSENT)
+        return over_present(logits, present)
 
     def objective(w):
         each = jax.nn.log_softmax(logits_of(w, query))
@@ -103,13 +100,7 @@ def entropy(log_p: Array, alpha: float) -> Array:
     return (1 - jnp.sum(jnp.exp(alpha * log_p), -1)) / (alpha - 1)
 
 
-def classes_present(targets: Array, weights: Array | None) -> Array:
-    """`[c]`: whether a class has a support example."""
-    counted = targets if weights is None else targets * weights[:, None]
-    return counted.sum(0) > 0
-
-
-def shares(rows: Array, weights: Array | None) -> Array:
+def _shares(rows: Array, weights: Array | None) -> Array:
     """`[m]`: weights that sum to 1, equal ones where none counts."""
     if weights is None:
         return jnp.full(len(rows), 1 / len(rows), rows.dtype)

@@ -12,7 +12,7 @@ from jax.scipy.special import logsumexp
 from jaxmeta.core import Array
 from jaxmeta.functional.distances import squared_euclidean, unit
 from jaxmeta.functional.prototypes import prototypes
-from jaxmeta.functional.tim import ABSENT, classes_present, shares
+from jaxmeta.losses import over_present, present_classes, weighted_mean
 
 
 def sinkhorn(
@@ -110,13 +110,13 @@ def pt_map(
         if power != 1:
             f = jnp.where(f < 0, -1, 1) * jnp.power(jnp.abs(f) + 1e-6, power)
         z = unit(f)
-        return unit(z - shares(z, weights) @ z) if centre else z
+        return unit(z - weighted_mean(z, weights)) if centre else z
 
     support, query = prepared(support, weights), prepared(query, query_weights)
     dtype = query.dtype
     rows = jnp.ones(len(query), dtype) if query_weights is None else query_weights
     rows = jnp.where(rows.sum() > 0, rows, 1.0).astype(dtype)
-    present = classes_present(targets, weights)
+    present = present_classes(targets, weights)
     columns = present * (rows.sum() / jnp.maximum(present.sum(), 1)).astype(dtype)
     own = targets if weights is None else targets * weights[:, None]
 
@@ -133,4 +133,4 @@ def pt_map(
 
     start = prototypes(support, targets, weights)
     kernel, _, v = transported(lax.fori_loop(0, steps, step, start))
-    return jnp.where(present, kernel + v, ABSENT)
+    return over_present(kernel + v, present)

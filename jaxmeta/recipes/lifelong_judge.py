@@ -1,6 +1,5 @@
 """How a stream of classes is judged: a table of accuracies, its measures, its picture."""
 
-from functools import partial
 from typing import Any
 
 import jax
@@ -36,9 +35,10 @@ class Streams:
     def __init__(self, body: Features, method: transfer.Continual, stages: int):
         self.body, self.method, self.stages = body, method, stages
         self._seen: tuple[Evaluation, np.ndarray] | None = None
+        # of this object, so that its programs go when it goes
+        self._tables = jax.jit(self._learned, static_argnames="count")
 
-    @partial(jax.jit, static_argnames=("self", "count"))
-    def _tables(self, meta: Meta, tasks: Any, key: Key, count: int):
+    def _learned(self, meta: Meta, tasks: Any, key: Key, count: int):
         """`[count, t, t]`, and whether an example has other features beside others."""
         body = split_head(meta)[0]
 

@@ -9,10 +9,7 @@ from jaxmeta.learners.embedding import encoder
 from jaxmeta.recipes.method import built, method, only_classes
 from jaxmeta.recipes.networks import norm_of
 from jaxmeta.recipes.parts import Method, Network, Room
-
-
-def _whole(meta: Meta) -> Meta:
-    return meta
+from jaxmeta.transfer.transduction import whole
 
 
 def _buffers(meta: Meta) -> Meta:
@@ -21,9 +18,9 @@ def _buffers(meta: Meta) -> Meta:
 
 
 EMBEDDINGS: Mapping[str, Callable[[Meta], Meta]] = {
-    "protonet": _whole,
-    "baseline_plus_plus": _whole,
-    "logistic_regression": _whole,
+    "protonet": whole,
+    "baseline_plus_plus": whole,
+    "logistic_regression": whole,
     "matching_network": encoder,
     "metaoptnet": encoder,
     "r2d2": encoder,

@@ -54,10 +54,8 @@ def fixed(
       train_shots: shots of the training tasks; None: as shots.
       train_queries: queries of the training tasks; None: as queries.
     """
-    test = Sizes(ways, shots, queries)
     own = (train_ways, train_shots, train_queries)
-    train = Sizes(*(b if a is None else a for a, b in zip(own, test, strict=True)))
-    _check_sizes(test, train, own)
+    train, test = _sizes(Sizes(ways, shots, queries), own)
     if source.draw is not None:
         draw = source.draw
         made = Tasks(*(draw(*sizes) for sizes in (train, test, test)))
@@ -139,9 +137,7 @@ def within_groups(
     if source.group is None or (source.splits is None and not unread()):
         wants = "fixed: the classes of this set have no groups"
         raise ConfigError("sampler", "within_groups", wants)
-    test = Sizes(ways, shots, queries)
-    train = Sizes(ways, shots, queries if train_queries is None else train_queries)
-    _check_sizes(test, train, (None, None, train_queries))
+    train, test = _sizes(Sizes(ways, shots, queries), (None, None, train_queries))
     if source.splits is None:
         made = Tasks(*(_empty(source, sizes) for sizes in (train, test, test)))
         return Drawn(made, train, test, test._asdict())
@@ -197,10 +193,8 @@ def other_hands(
     if source.hands is None and not (unread() and source.reader is not None):
         wants = "fixed: of this set nobody knows who made an example"
         raise ConfigError("sampler", "other_hands", wants)
-    test = Sizes(ways, shots, queries)
     own = (train_ways, train_shots, train_queries)
-    train = Sizes(*(b if a is None else a for a, b in zip(own, test, strict=True)))
-    _check_sizes(test, train, own)
+    train, test = _sizes(Sizes(ways, shots, queries), own)
     if source.splits is None or source.hands is None:
         made = Tasks(*(_empty(source, sizes) for sizes in (train, test, test)))
         return Drawn(made, train, test, test._asdict())
@@ -228,7 +222,9 @@ def _another_class(key: Key, image: Array) -> Array:
     return augment.chain(wide, partial(augment.elastic, strength=0.04))(key, image)
 
 
-def _check_sizes(test: Sizes, train: Sizes, own) -> None:
+def _sizes(test: Sizes, own: tuple[int | None, ...]) -> tuple[Sizes, Sizes]:
+    """Of the training tasks, where they have own ones, and of the others; checked."""
+    train = Sizes(*(b if a is None else a for a, b in zip(own, test, strict=True)))
     least = Sizes(2, 1, 1)
     for name, value, low in zip(Sizes._fields, test, least, strict=True):
         if value < low:
@@ -236,6 +232,7 @@ def _check_sizes(test: Sizes, train: Sizes, own) -> None:
     for name, value, low, said in zip(Sizes._fields, train, least, own, strict=True):
         if said is not None and value < low:
             raise ConfigError(f"train_{name}", value, f"an integer >= {low}")
+    return train, test
 
 
 def _few_shot(source: Source, name: str, split: Dataset, sizes: Sizes, own) -> Task:

@@ -76,12 +76,9 @@ def tim(
     >>> net = jm.models.conv4(None)
     >>> tester = tim(jm.protonet(net), net)
     """
-    options = {"ce": ce, "marginal": marginal, "conditional": conditional}
-    not_negative(**options)
-    positive(temperature=temperature, rate=rate)
-    at_least(0, steps=steps)
-    options |= {"temperature": temperature, "rate": rate, "steps": steps}
-    return together(learner, model, where, partial(functional.tim, **options))
+    options: dict[str, Any] = {"ce": ce, "marginal": marginal, "rate": rate}
+    options |= {"conditional": conditional, "temperature": temperature, "steps": steps}
+    return alpha_tim(learner, model, where=where, alpha=1.0, **options)
 
 
 def alpha_tim(
