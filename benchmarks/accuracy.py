@@ -1,7 +1,7 @@
 """The table of methods in README.md here, from the `result.json` of finished runs.
 
     jaxmeta train omniglot-maml-5w1s --data OMNIGLOT --out runs/maml
-    python benchmarks/accuracy.py runs/maml        # keeps the result, writes the table
+    python -m benchmarks.accuracy runs/maml        # keeps the result, writes the table
 
 Every row is a recipe that anyone can run; the kept files are the runs' own. Results that
 are transductive (queries share batch statistics) have a column of their own.
@@ -11,6 +11,7 @@ import argparse
 import json
 from pathlib import Path
 
+from benchmarks.common import write_between
 from jaxmeta.testing import comparable
 
 HERE = Path(__file__).parent
@@ -137,10 +138,7 @@ def main() -> None:
     parser.add_argument("runs", nargs="*", type=Path, help="folders of finished runs")
     for run in parser.parse_args().runs:
         keep(run)
-    text = README.read_text()
-    before, rest = text.split(BEGIN)
-    _, after = rest.split(END)
-    README.write_text(f"{before}{BEGIN}\n{table()}\n{END}{after}")
+    write_between(README, BEGIN, END, table())
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """What MAML takes of memory over a network of which little adapts, by the number of tasks.
 
-    python benchmarks/adapters.py [--size 64] [--width 192] [--tasks 1 8 32] [--out FILE]
-    python benchmarks/adapters.py --table        # results/adapters.json as Markdown
+    python -m benchmarks.adapters [--size 64] [--width 192] [--tasks 1 8 32] [--out FILE]
+    python -m benchmarks.adapters --table        # results/adapters.json as Markdown
 
 Two blocks of a vision transformer (patches of 16; 192 wide as DeiT-Ti, 384 as DeiT-S) with
 a linear head, 5-way 1-shot with one query a class, one inner step, the second-order

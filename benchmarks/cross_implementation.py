@@ -3,7 +3,7 @@
     pip install torch
     pip install --no-deps higher==0.2.1 torchopt==0.7.3
     pip install optree graphviz typing-extensions
-    python benchmarks/cross_implementation.py       # writes results/cross_implementation.json
+    python -m benchmarks.cross_implementation       # writes results/cross_implementation.json
 
 A convolutional network with batch norm (statistics of the batch), ReLU, max-pooling and
 a linear head, in float64; two tasks, 3-way, cross-entropy. The PyTorch side shares no

@@ -1,7 +1,7 @@
 """Does a sentence beat a photograph? New products by description, picture, photographs.
 
-    python benchmarks/cross_modal.py --data PATH_TO/grocery --backbone FILE.safetensors
-    python benchmarks/cross_modal.py --table                   # the table of the README
+    python -m benchmarks.cross_modal --data PATH_TO/grocery --backbone FILE.safetensors
+    python -m benchmarks.cross_modal --table                   # the table of the README
 
 Grocery Store's 81 products are split at random, ten times: 45 whose descriptions and
 photographs teach a map from one to the other, 15 that choose whatever is chosen, 21 that
@@ -23,10 +23,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from common import machine
 from scipy import stats
 
 import jaxmeta as jm
+from benchmarks.common import machine, write_between
 from jaxmeta import models, tasks, transfer
 from jaxmeta.data import Dataset, grocery_catalogue, take_classes, take_products
 from jaxmeta.functional import normalise, unit, worth_of
@@ -304,13 +304,6 @@ def table(result: dict) -> str:
     return "\n".join(lines)
 
 
-def write_table(result: dict) -> None:
-    text = README.read_text()
-    head, rest = text.split(BEGIN)
-    tail = rest.split(END)[1]
-    README.write_text(f"{head}{BEGIN}\n{table(result)}\n{END}{tail}")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data", help="folder with Grocery Store's files")
@@ -321,7 +314,7 @@ def main() -> None:
     parser.add_argument("--table", action="store_true", help="only write the table")
     args = parser.parse_args()
     if args.table:
-        write_table(json.loads(RESULT.read_text()))
+        write_between(README, BEGIN, END, table(json.loads(RESULT.read_text())))
         return
     facts = {"backbone": Path(args.backbone).stem, "episodes": args.episodes}
     result = json.loads(RESULT.read_text()) if RESULT.exists() else {}
@@ -333,7 +326,7 @@ def main() -> None:
             result["splits"][str(seed)] = measured(split(world, seed), args)
             RESULT.write_text(json.dumps(result, indent=2) + "\n")
             print(f"split {seed}", result["splits"][str(seed)], flush=True)
-    write_table(result)
+    write_between(README, BEGIN, END, table(result))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Photographs of groceries by the features of a frozen network: published, and few-shot.
 
-    python benchmarks/grocery.py --data PATH_TO/grocery --backbone FILE.safetensors
-    python benchmarks/grocery.py --table                       # the table of the README
+    python -m benchmarks.grocery --data PATH_TO/grocery --backbone FILE.safetensors
+    python -m benchmarks.grocery --table                       # the table of the README
 
 The network is not trained: each of the 5,421 pictures passes it once, and its features
 are kept in the cache. (a) The published protocol: a linear classifier of all 81 products,
@@ -22,9 +22,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from common import machine
 
 import jaxmeta as jm
+from benchmarks.common import machine, write_between
 from jaxmeta.data.grocery import Grocery, split_products
 from jaxmeta.functional import bounded_logistic, normalise
 from jaxmeta.tasks.sampling import choose
@@ -278,13 +278,6 @@ def table(result: dict) -> str:
     return "\n".join(lines)
 
 
-def write_table(result: dict) -> None:
-    text = README.read_text()
-    head, rest = text.split(BEGIN)
-    tail = rest.split(END)[1]
-    README.write_text(f"{head}{BEGIN}\n{table(result)}\n{END}{tail}")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data", help="folder with Grocery Store's zip files")
@@ -300,7 +293,7 @@ def main() -> None:
     parser.add_argument("--table", action="store_true", help="only write the table")
     args = parser.parse_args()
     if args.table:
-        write_table(json.loads(RESULT.read_text()))
+        write_between(README, BEGIN, END, table(json.loads(RESULT.read_text())))
         return
     raw, facts = embedded(args)
     if args.embed_only:
@@ -314,7 +307,7 @@ def main() -> None:
 
     def keep() -> None:
         RESULT.write_text(json.dumps(result, indent=2) + "\n")
-        write_table(result)
+        write_between(README, BEGIN, END, table(result))
 
     if "published" in args.only:
         result["published"] = published(parts)

@@ -1,7 +1,7 @@
 """Twelve products, five photographs of each: how is a trained network best fine-tuned?
 
-    python benchmarks/grocery_fine_tuning.py --data PATH_TO/grocery --backbone FILE.safetensors
-    python benchmarks/grocery_fine_tuning.py --table
+    python -m benchmarks.grocery_fine_tuning --data PATH_TO/grocery --backbone FILE.safetensors
+    python -m benchmarks.grocery_fine_tuning --table
 
 Products are split 45/15/21 (`split_products`). A task is 12 products of the 21 with five
 pictures of each from `train`, asked about pictures of `test`, the same for every method;
@@ -21,9 +21,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from common import machine
 
 import jaxmeta as jm
+from benchmarks.common import machine
 from jaxmeta import transfer
 from jaxmeta.data.grocery import Grocery, grocery, split_products
 from jaxmeta.recipes import tuning

@@ -1,7 +1,7 @@
 """What the backward pass of an inner loop keeps, and what that costs in time.
 
-    python benchmarks/memory.py [--problem NAME ...] [--repeats 3] [--out FILE]
-    python benchmarks/memory.py --table          # results/memory.json as Markdown
+    python -m benchmarks.memory [--problem NAME ...] [--repeats 3] [--out FILE]
+    python -m benchmarks.memory --table          # results/memory.json as Markdown
 
 For one task, the meta-gradient of MAML is compiled under every `unrolled(memory=)`; the figure is
 XLA's own: `compiled.memory_analysis().temp_size_in_bytes`, all that is neither argument

@@ -21,7 +21,7 @@ import numpy as np
 import optax
 
 import jaxmeta as jm
-from benchmarks.common import machine, median
+from benchmarks.common import machine, median, write_between
 from jaxmeta import rl
 
 HERE = Path(__file__).parent
@@ -450,11 +450,8 @@ def table(results: dict) -> str:
 
 def write_table() -> None:
     begin, end = "<!-- meta_rl: begin -->", "<!-- meta_rl: end -->"
-    path = HERE / "README.md"
-    head, rest = path.read_text().split(begin)
-    _, tail = rest.split(end)
     text = table(json.loads(RESULTS.read_text()))
-    path.write_text(f"{head}{begin}\n{text}\n{end}{tail}")
+    write_between(HERE / "README.md", begin, end, text)
 
 
 def main() -> None:

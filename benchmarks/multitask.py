@@ -1,7 +1,7 @@
 """Two digits in one image: does learning to read both at once help, and how?
 
-    python benchmarks/multitask.py --data MNIST [--fast] [--out FILE]
-    python benchmarks/multitask.py --table                     # the table of the README
+    python -m benchmarks.multitask --data MNIST [--fast] [--out FILE]
+    python -m benchmarks.multitask --table                     # the table of the README
 
 MNIST's 10,000 test digits are all there is here: 7,000 make the training pairs, 1,000 the
 validation pairs, 2,000 the test pairs; no digit is in two parts. A pair is a left and a right
@@ -17,7 +17,6 @@ import json
 import time
 from pathlib import Path
 
-import common
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -25,6 +24,7 @@ import optax
 from jax.tree_util import Partial
 
 import jaxmeta as jm
+from benchmarks import common
 from jaxmeta import transfer
 
 HERE = Path(__file__).parent
@@ -193,7 +193,7 @@ def measure(args):
             flush=True,
         )
     return dict(
-        command="python benchmarks/multitask.py --data MNIST", machine=machine,
+        command="python -m benchmarks.multitask --data MNIST", machine=machine,
         digits=PARTS, pairs=PAIRS, shape=[14, 18], hidden=HIDDEN, sizes=sizes,
         own_rate=OWN_RATE, rows=rows,
     )  # fmt: skip

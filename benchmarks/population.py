@@ -1,7 +1,7 @@
 """Sixteen runs, or one program that trains sixteen: 4 seeds times 4 learning rates.
 
-    python benchmarks/population.py [--fast] [--out FILE]
-    python benchmarks/population.py --table                    # the table of the README
+    python -m benchmarks.population [--fast] [--out FILE]
+    python -m benchmarks.population --table                    # the table of the README
 
 The population's members are spread over one device a core (`member_mesh`); the same
 program on a single device is timed beside it. The single runs share one compiled program
@@ -19,7 +19,6 @@ import json
 import time
 from pathlib import Path
 
-import common
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -27,6 +26,8 @@ import optax
 from jax.tree_util import Partial
 
 import jaxmeta as jm
+from benchmarks import common
+from benchmarks.common import write_between
 
 HERE = Path(__file__).parent
 RESULT = HERE / "results" / "population.json"
@@ -193,8 +194,7 @@ def table():
 
 
 def write_table():
-    before, rest = README.read_text().split(BEGIN)
-    README.write_text(f"{before}{BEGIN}\n{table()}\n{END}{rest.split(END)[1]}")
+    write_between(README, BEGIN, END, table())
 
 
 def main():
@@ -212,7 +212,7 @@ def main():
     rows = {name: measure(name, args.repeats, args.fast) for name in PROBLEMS}
     if args.fast and args.out == RESULT:
         return None
-    result = dict(command="python benchmarks/population.py", machine=machine, rows=rows)
+    result = dict(command="python -m benchmarks.population", machine=machine, rows=rows)
     args.out.write_text(json.dumps(result, indent=1) + "\n")
     return write_table() if args.out == RESULT else None
 

@@ -1,7 +1,7 @@
 """Networks read from files against torchvision, timm and transformers, weight for weight.
 
-    python benchmarks/pretrained_torch.py /tmp/parity      # where PyTorch is
-    python benchmarks/pretrained_parity.py /tmp/parity [NAME ...]   # where jaxmeta is
+    python -m benchmarks.pretrained_torch /tmp/parity      # where PyTorch is
+    python -m benchmarks.pretrained_parity /tmp/parity [NAME ...]   # where jaxmeta is
 
 Relative differences, of the norm of all entries: features and logits in float32, gradients
 of a random projection of the features, by the picture and by the first kernel, in float64.

@@ -1,6 +1,6 @@
 """How fast EfficientNet-Lite0 embeds pictures, beside PyTorch on the same cores.
 
-    python benchmarks/pretrained_speed.py WEIGHTS.safetensors PYTHON
+    python -m benchmarks.pretrained_speed WEIGHTS.safetensors PYTHON
 
 PYTHON is one that has torch and timm: this process and one of it take turns, so that what
 else the machine does meets both. Times are seconds of computing of all threads as well as

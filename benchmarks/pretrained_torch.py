@@ -1,6 +1,6 @@
 """Networks of torchvision, timm and transformers with random weights, as files.
 
-    python benchmarks/pretrained_torch.py OUT
+    python -m benchmarks.pretrained_torch OUT
 
 writes, for each, `NAME.safetensors` by the names that are published, and `NAME.npz`:
 pictures in [0, 1], features and logits in float32, and, in float64, gradients of a random

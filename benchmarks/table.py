@@ -20,6 +20,7 @@ import sys
 import time
 from pathlib import Path
 
+from benchmarks.common import write_between
 from benchmarks.table_rows import COLUMNS, FULL, ROWS, SMALL, Row
 
 HERE = Path(__file__).parent
@@ -233,9 +234,7 @@ def main() -> None:
     if args.kept.exists():
         plot(args.kept)
     if args.kept == KEPT:
-        before, rest = PAGE.read_text().split(BEGIN)
-        after = rest.split(END)[1]
-        PAGE.write_text(f"{before}{BEGIN}\n{table(KEPT)}\n{END}{after}")
+        write_between(PAGE, BEGIN, END, table(KEPT))
     sys.exit(not whole)
 
 

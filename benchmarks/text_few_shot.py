@@ -5,8 +5,8 @@ the other three (train parts); both methods then get the same support sets of th
 domain (its test part) and the same queries. What each may choose (the network's early
 stop: nothing; the regression's C) is chosen on the training domains' test parts.
 
-    python benchmarks/text_few_shot.py --data PATH_TO/amazon_reviews
-    python benchmarks/text_few_shot.py --table                 # the table of the README
+    python -m benchmarks.text_few_shot --data PATH_TO/amazon_reviews
+    python -m benchmarks.text_few_shot --table                 # the table of the README
 
 The first writes results/text_few_shot.json and the table.
 """
@@ -20,12 +20,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from common import machine
 from sklearn.linear_model import LogisticRegression
 
 import jaxmeta as jm
-from jaxmeta.train import interval
-from jaxmeta.train.evaluate import predictions
+from benchmarks.common import machine, write_between
+from jaxmeta.train import interval, predictions
 
 STRENGTHS = (0.1, 1.0, 10.0, 100.0)
 HERE = Path(__file__).parent
@@ -145,8 +144,7 @@ def table(result):
 
 def write_table():
     text = table(json.loads(RESULT.read_text()))
-    before, rest = README.read_text().split(BEGIN)
-    README.write_text(f"{before}{BEGIN}\n{text}\n{END}{rest.split(END)[1]}")
+    write_between(README, BEGIN, END, text)
 
 
 def main():

@@ -1,8 +1,8 @@
 """What to do with a pretrained extractor: Omniglot, one net, the same test episodes.
 
-    python benchmarks/transfer.py --data OMNIGLOT [--shots 1] [--fast] [--out FILE]
-    python benchmarks/transfer.py --data OMNIGLOT --choose head    # or meta, or tune
-    python benchmarks/transfer.py --table                      # the table of README.md here
+    python -m benchmarks.transfer --data OMNIGLOT [--shots 1] [--fast] [--out FILE]
+    python -m benchmarks.transfer --data OMNIGLOT --choose head    # or meta, or tune
+    python -m benchmarks.transfer --table                      # the table of README.md here
 
 A stride-2 Conv4-64 is pretrained to tell the 964 background characters apart. Then each
 method gets the same 600 episodes, of 5 of the 659 evaluation characters, and is compared

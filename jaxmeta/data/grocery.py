@@ -18,7 +18,7 @@ from jaxmeta.data.arrays import Dataset, Splits, from_counts, make_splits, take_
 from jaxmeta.data.cache import Cache, cached
 from jaxmeta.data.errors import DataError
 from jaxmeta.data.images import check_size, decode_all
-from jaxmeta.data.omniglot import ZIP_ERRORS
+from jaxmeta.data.zipped import ZIP_ERRORS, damaged, names_in
 
 CLASSES = 81
 PICTURES = {"train": 2640, "val": 296, "test": 2485}
@@ -143,17 +143,10 @@ def _list(source: Path, part: str) -> dict[str, list[str]]:
     """Class -> its pictures inside the zip file, both in order."""
     if not source.is_file():
         raise DataError(f"grocery: {source} is missing, wants train, val and test.zip")
-    try:
-        with zipfile.ZipFile(source) as archive:
-            infos = archive.infolist()
-    except ZIP_ERRORS as error:
-        raise _damaged(source, error) from None
     listed: dict[str, list[str]] = {}
-    for info in sorted(infos, key=lambda info: info.filename):
-        if match := re.fullmatch(r"([^/]+)/[^/.][^/]*\.jpg", info.filename):
-            if info.file_size > MAX_BYTES:
-                raise DataError(f"grocery: {source}: {info.filename} has over 8 MiB")
-            listed.setdefault(match[1], []).append(info.filename)
+    for name in sorted(names_in(source, "grocery", most=MAX_BYTES)):
+        if match := re.fullmatch(r"([^/]+)/[^/.][^/]*\.jpg", name):
+            listed.setdefault(match[1], []).append(name)
     count = sum(map(len, listed.values()))
     if count != PICTURES[part]:
         raise DataError(
@@ -182,7 +175,7 @@ def _part(
                     try:
                         content = archive.read(member)
                     except ZIP_ERRORS as error:
-                        raise _damaged(source, error) from None
+                        raise damaged(source, "grocery", error) from None
                     yield f"{source}:{member}", content
 
     def build() -> Dataset:
@@ -193,7 +186,3 @@ def _part(
         return from_counts(inputs, counts, names)
 
     return cached(f"grocery-{source.stem}", key, build, cache)
-
-
-def _damaged(source: Path, error: Exception) -> DataError:
-    return DataError(f"grocery: {source} is damaged ({error}), wants a whole zip file")

@@ -14,7 +14,7 @@ from jaxmeta.data.arrays import Dataset, from_counts, take_classes
 from jaxmeta.data.errors import DataError
 from jaxmeta.data.grocery import CLASSES, MAX_BYTES
 from jaxmeta.data.images import check_size, decode_all
-from jaxmeta.data.omniglot import ZIP_ERRORS
+from jaxmeta.data.zipped import ZIP_ERRORS, damaged
 
 COLUMNS = ("class", "coarse", "description")
 
@@ -129,9 +129,7 @@ def _files(source: Path, names: tuple[str, ...]):
         with zipfile.ZipFile(source) as archive:
             there = {i.filename: archive.read(i) for i in _small(archive)}
     except ZIP_ERRORS as error:
-        raise DataError(
-            f"grocery: {source} is damaged ({error}), wants a whole zip file"
-        ) from None
+        raise damaged(source, "grocery", error) from None
     for name in names:
         if f"{name}.jpg" not in there:
             raise DataError(

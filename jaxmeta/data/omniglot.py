@@ -8,9 +8,7 @@ import hashlib
 import json
 import os
 import re
-import struct
 import zipfile
-import zlib
 from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
@@ -20,16 +18,11 @@ from jaxmeta.data.arrays import Dataset, Splits, from_counts, make_splits, take_
 from jaxmeta.data.cache import Cache, cached
 from jaxmeta.data.errors import DataError
 from jaxmeta.data.images import check_size, decode_all
+from jaxmeta.data.zipped import ZIP_ERRORS, damaged, names_in
 
 DRAWINGS = 20
 MAX_BYTES = 2**20  # of one drawing, unpacked; real ones have a few hundred
 VERSION = 1  # of the way from files to arrays; a new one makes old caches useless
-
-# What a damaged zip file raises; RuntimeError: it claims to be encrypted.
-ZIP_ERRORS = (
-    OSError, ValueError, RuntimeError, EOFError, struct.error, zlib.error,
-    zipfile.BadZipFile,
-)  # fmt: skip
 
 
 def omniglot(
@@ -176,15 +169,7 @@ def _list(source: Path, part: str) -> dict[str, list[str]]:
             p.relative_to(source.parent).as_posix() for p in source.rglob("*.png")
         ]
     else:
-        try:
-            with zipfile.ZipFile(source) as archive:
-                infos = archive.infolist()
-        except ZIP_ERRORS as error:
-            raise _damaged(source, error) from None
-        members = [info.filename for info in infos]
-        large = [info.filename for info in infos if info.file_size > MAX_BYTES]
-        if large:
-            raise DataError(f"omniglot: {source}: {large[0]} has more than 1 MiB")
+        members = names_in(source, "omniglot", most=MAX_BYTES)
     pattern = re.compile(rf"{part}/([^/]+/character\d\d)/[^/.][^/]*\.png")
     listed: dict[str, list[str]] = {}
     for member in sorted(members):
@@ -206,12 +191,8 @@ def _open(drawings: list[tuple[Path, str]]) -> Iterator[tuple[str, Path | bytes]
                     archives[source] = zipfile.ZipFile(source)
                 content = archives[source].read(member)
             except ZIP_ERRORS as error:
-                raise _damaged(source, error) from None
+                raise damaged(source, "omniglot", error) from None
             yield f"{source}:{member}", content
     finally:
         for archive in archives.values():
             archive.close()
-
-
-def _damaged(source: Path, error: Exception) -> DataError:
-    return DataError(f"omniglot: {source} is damaged ({error}), wants a whole zip file")

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from jaxmeta.data.errors import DataError
-from jaxmeta.data.omniglot import ZIP_ERRORS
 from jaxmeta.data.recordings import Crossed, Recordings, by_speaker, by_word, select
 from jaxmeta.data.waves import decode_waves
+from jaxmeta.data.zipped import ZIP_ERRORS, damaged, names_in
 
 RATE = 8000
 TAKES = 50  # of each word by each speaker
@@ -136,15 +136,7 @@ def _list(source: Path) -> list[tuple[int, str, int, str]]:
     if source.is_dir():
         members = [path.name for path in source.iterdir()]
     else:
-        try:
-            with zipfile.ZipFile(source) as archive:
-                infos = archive.infolist()
-        except ZIP_ERRORS as error:
-            raise _damaged(source, error) from None
-        members = [info.filename for info in infos]
-        large = [info.filename for info in infos if info.file_size > MAX_BYTES]
-        if large:
-            raise DataError(f"spoken digits: {source}: {large[0]} has more than 1 MiB")
+        members = names_in(source, "spoken digits", most=MAX_BYTES)
     found = []
     for member in members:
         if match := _NAME.fullmatch(member.split("/")[-1]):
@@ -173,11 +165,5 @@ def _open(source: Path, listed) -> Iterator[tuple[str, Path | bytes]]:
             try:
                 content = archive.read(member)
             except ZIP_ERRORS as error:
-                raise _damaged(source, error) from None
+                raise damaged(source, "spoken digits", error) from None
             yield f"{source}:{member}", content
-
-
-def _damaged(source: Path, error: Exception) -> DataError:
-    return DataError(
-        f"spoken digits: {source} is damaged ({error}), wants a whole zip file"
-    )
