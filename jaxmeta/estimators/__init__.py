@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from jaxmeta.lazily import lazily
 
 if TYPE_CHECKING:
+    from jaxmeta.estimators.classifier import TabularClassifier as TabularClassifier
     from jaxmeta.estimators.few_shot import FewShotClassifier as FewShotClassifier
-    from jaxmeta.estimators.tabular import TabularClassifier as TabularClassifier
-    from jaxmeta.estimators.tabular import TabularRegressor as TabularRegressor
+    from jaxmeta.estimators.regressor import TabularRegressor as TabularRegressor
     from jaxmeta.estimators.weights import pack as pack
 
 __getattr__, __dir__ = lazily(__name__, __file__)

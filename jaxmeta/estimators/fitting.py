@@ -135,7 +135,8 @@ def _read(path: Path, field: str) -> Any:
 def _model(
     kind: str, y: Any, classifier: Any, regressor: Any
 ) -> tuple[Any, np.ndarray]:
-    from jaxmeta.estimators.tabular import TabularClassifier, TabularRegressor
+    from jaxmeta.estimators.classifier import TabularClassifier
+    from jaxmeta.estimators.regressor import TabularRegressor
 
     if kind == "values":
         if y.dtype.kind not in "iufb":

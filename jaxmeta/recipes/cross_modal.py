@@ -18,7 +18,7 @@ from jaxmeta.data import Dataset, from_counts, take_classes
 from jaxmeta.functional import normalise, prototypes, unit, worth_of
 from jaxmeta.learners.probabilistic import classifier
 from jaxmeta.recipes.outer import Optimiser, outer
-from jaxmeta.recipes.sources import existing
+from jaxmeta.recipes.reading import existing
 from jaxmeta.runs.backbone import Backbone, load_backbone
 from jaxmeta.runs.errors import ConfigError
 from jaxmeta.runs.experiment import Experiment, Tasks

@@ -62,9 +62,17 @@ def _learners() -> dict[str, str]:
 
 
 def _part(module: str, table: str) -> dict[str, str]:
-    """The rows of a table of this room, by the docstrings of their functions."""
+    """The rows of a table of this room, by the docstrings of their functions.
+
+    A function stands in the file of the table, or in one that it is imported from.
+    """
     path = HERE / f"{module}.py"
     functions = {f.name: f for f in _functions(path)}
+    for node in _parse(path).body:
+        if isinstance(node, ast.ImportFrom) and node.module:
+            beside = HERE / f"{node.module.rsplit('.', 1)[-1]}.py"
+            if beside.exists():
+                functions = {f.name: f for f in _functions(beside)} | functions
     rows = _rows(_parse(path), table)
     return {name: _line(functions[function]) for name, function in rows.items()}
 

@@ -15,7 +15,7 @@ from jaxmeta.recipes import methods
 from jaxmeta.recipes.assembly import assembled
 from jaxmeta.recipes.outer import Optimiser, Schedule, outer
 from jaxmeta.recipes.parts import Method, Room, Side
-from jaxmeta.recipes.sources import existing
+from jaxmeta.recipes.reading import existing
 from jaxmeta.runs.errors import ConfigError
 from jaxmeta.runs.experiment import Experiment, Tasks
 from jaxmeta.runs.making import unread

@@ -14,7 +14,7 @@ from jaxmeta.data import Dataset
 from jaxmeta.recipes.adaptation import ANY, HELD_OUT, Nets, Parts, adapt
 from jaxmeta.recipes.labelled import held_out
 from jaxmeta.recipes.outer import Optimiser, outer
-from jaxmeta.recipes.sources import existing
+from jaxmeta.recipes.reading import existing
 from jaxmeta.runs.errors import ConfigError
 from jaxmeta.runs.experiment import Experiment
 from jaxmeta.runs.making import unread
