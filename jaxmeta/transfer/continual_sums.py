@@ -12,6 +12,7 @@ from jaxmeta.checks import positive
 from jaxmeta.core import Array, Batch, Features, Key, Meta
 from jaxmeta.functional import Normalise, normalise, squared_euclidean, weights_of
 from jaxmeta.functional.rows import clean
+from jaxmeta.losses import over_present
 from jaxmeta.models.call import call
 from jaxmeta.transfer.continual import Continual
 
@@ -75,7 +76,7 @@ def class_means(model: Features, *, kind: Normalise = "un") -> Continual:
         known = state.count > 0
         means = state.total / jnp.where(known, state.count, 1)[:, None]
         z = -squared_euclidean(features(meta, inputs), means)
-        return jnp.where(known, z, -jnp.inf)
+        return over_present(z, known)
 
     return Continual(start, learn, predict)
 
