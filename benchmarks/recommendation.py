@@ -46,9 +46,14 @@ def episodes(split, cells, cell, seed, count):
     return jax.jit(lambda task, keys: jax.vmap(task)(keys))(task, keys)
 
 
-def first(batch, k):
-    """The first k support ratings of every episode."""
-    return jax.tree.map(lambda x: x[:, :k], batch)
+def first(episode, k):
+    """The first k support ratings of every episode, and its queries, told that it is k."""
+
+    def told(batch):
+        return batch._replace(inputs=batch.inputs.at[..., -1].set(1 / k))
+
+    support = jax.tree.map(lambda x: x[:, :k], episode.support)
+    return told(support), told(episode.query)
 
 
 @jax.jit
@@ -132,8 +137,8 @@ class Factors:
         """Rows of films: factors of the known, biases by content of the others."""
         code = inputs[:, 3].astype(int)  # see tasks.ratings: [user, gender, job, item]
         rows = self.item[np.maximum(code - 1, 0)].copy()
-        # the columns after the codes: the user's age, then the film's numbers
-        content = np.concatenate([inputs[:, 5:], np.ones((len(code), 1))], 1)
+        # the columns after the codes: the user's age, the film's numbers, 1/k
+        content = np.concatenate([inputs[:, 5:-1], np.ones((len(code), 1))], 1)
         rows[code == 0] = 0
         rows[code == 0, 0] = (content @ self.by_content)[code == 0]
         return rows
@@ -167,10 +172,7 @@ def chosen(split, seed, grid):
 
     def error(options):
         model = Factors(split, **options)
-        found = [
-            scores(answered(model, first(e.support, 10), e.query), e.query)["rmse"]
-            for e in parts
-        ]
+        found = [scores(answered(model, *first(e, 10)), e.query)["rmse"] for e in parts]
         return float(np.mean([x.mean() for x in found]))
 
     return min(grid, key=error)
@@ -210,9 +212,7 @@ def measure(args, seed, names, kept):
         drawn = episodes(split, split.test, cell, seed, args.episodes)
         for name, method in methods.items():
             for k in SHOTS:
-                found = scores(
-                    method(first(drawn.support, k), drawn.query), drawn.query
-                )
+                found = scores(method(*first(drawn, k)), drawn.query)
                 kept["scores"].setdefault(cell, {}).setdefault(name, {})[str(k)] = {
                     metric: round(float(np.mean(x)), 4) for metric, x in found.items()
                 }

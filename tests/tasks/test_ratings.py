@@ -30,7 +30,7 @@ def items(batch, e, column=1):
 @pytest.mark.parametrize("cell", data.CELLS)
 def test_ids_say_what_training_has_seen(split, cell):
     found = episodes(tasks.ratings(split, split.test[cell], 3, 6))
-    assert found.support.inputs.shape == (40, 3, 2) and found.support.weights is None
+    assert found.support.inputs.shape == (40, 3, 3) and found.support.weights is None
     user, item = found.query.inputs[..., 0], found.query.inputs[..., 1]
     there = found.query.weights > 0
     assert ((user[there] == 0) == (cell in ("new_users", "new_both"))).all()
@@ -57,7 +57,11 @@ def test_the_same_is_asked_whatever_the_number(split):
         episodes(tasks.ratings(split, split.test["new_users"], k, 6, places=4))
         for k in (1, 3)
     )
-    np.testing.assert_array_equal(one.query.inputs, three.query.inputs)
+    np.testing.assert_array_equal(
+        one.query.inputs[..., :2], three.query.inputs[..., :2]
+    )
+    assert (one.query.inputs[..., 2] == 1).all()
+    np.testing.assert_allclose(three.query.inputs[..., 2], 1 / 3)
     np.testing.assert_array_equal(one.query.targets, three.query.targets)
     np.testing.assert_array_equal(one.support.targets, three.support.targets[:, :1])
 
@@ -67,6 +71,7 @@ def test_numbers_vary_and_ids_are_hidden(split):
     found = episodes(task, 200)
     many = found.support.weights.sum(1)
     assert set(many) == {1, 2, 3, 4}
+    np.testing.assert_allclose(found.query.inputs[:, 0, -1], 1 / many)
     user = found.support.inputs[..., 0]
     assert (user == user[:, :1]).all()  # of a user, all or nothing
     for hidden in ((user[:, 0] == 0).mean(), (found.query.inputs[..., 1] == 0).mean()):
