@@ -56,9 +56,8 @@ def _learners() -> dict[str, str]:
         name: _line(functions[function])
         for name, function in _rows(tree, "LEARNERS").items()
     }
-    for function, mark in _marked("method"):
-        if isinstance(mark, ast.Name):
-            found.setdefault(function.name, _line(function))
+    for function, _ in _marked("method"):
+        found.setdefault(function.name, _line(function))
     return found
 
 
