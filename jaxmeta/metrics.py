@@ -110,7 +110,7 @@ def rmse(outputs: Array, targets: Array, weights: Array | None = None) -> Scalar
     Raises:
       ValueError: if the shapes differ.
 
-    >>> float(rmse(jnp.array([[1.0], [4.0]]), jnp.array([[1.0], [1.0]])).round(4))
+    >>> round(float(rmse(jnp.array([[1.0], [4.0]]), jnp.array([[1.0], [1.0]]))), 4)
     2.1213
     """
     return jnp.sqrt(mse(outputs, targets, weights))
@@ -142,7 +142,7 @@ def ndcg(
       Jaervelin and Kekaelaeinen 2002, https://doi.org/10.1145/582415.582418; ties:
       McSherry and Najork 2008, https://doi.org/10.1007/978-3-540-78646-7_38.
 
-    >>> float(ndcg(jnp.array([3.0, 2.0]), jnp.array([0.0, 1.0]), at=2).round(4))
+    >>> round(float(ndcg(jnp.array([3.0, 2.0]), jnp.array([0.0, 1.0]), at=2)), 4)
     0.6309
     """
     check_same_shape(outputs, targets)

@@ -34,7 +34,7 @@ def movielens(
     split: int = 0,
     cell: Literal["warm", "new_users", "new_items", "new_both"] = "new_users",
     shots: int = 10,
-    train_shots: int = 20,
+    train_shots: int | None = 20,
     queries: int = 40,
     hide_user: float = 0.5,
     hide_item: float = 0.2,
@@ -59,7 +59,7 @@ def movielens(
       cell: what is tested: users and films that training has seen, or has not.
       shots: ratings that a user of the test is learned from.
       train_shots: at most, in training, where the number is drawn; no query of a test
-        is one of the first so many.
+        is one of the first so many; None: as shots.
       queries: ratings that are asked, at most.
       hide_user: how often, in training, a user is one that was never seen.
       hide_item: how often a film is.
@@ -79,6 +79,7 @@ def movielens(
     Returns:
       An `Experiment`.
     """
+    train_shots = shots if train_shots is None else train_shots
     if not 1 <= shots <= train_shots:
         raise ConfigError(
             "shots", shots, f"an integer from 1 to train_shots, {train_shots}"
