@@ -254,9 +254,9 @@ def _interval(values):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--learners", nargs="*", default=[*OTHERS, *LEARNERS])
-    parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--episodes", type=int, default=400)
     parser.add_argument("--out", type=Path, default=RESULT)
     args = parser.parse_args()

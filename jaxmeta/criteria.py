@@ -10,7 +10,7 @@ from collections.abc import Callable
 import jax.numpy as jnp
 
 from jaxmeta import losses, metrics
-from jaxmeta.checks import at_least, within
+from jaxmeta.checks import at_least, positive, within
 from jaxmeta.core import Array, Batch, Criterion, Scalar
 
 
@@ -124,6 +124,38 @@ def rating(*, at: int = 5) -> Criterion:
         }
 
     return Criterion(losses.mse, report, best="min")
+
+
+def summed(criterion: Criterion | Callable, full: float) -> Criterion:
+    """The same question, but a few examples say less than many.
+
+        L = sum_i w_i l_i / full
+
+    As `inner_criterion`, it makes an inner loop trust its start by as much as examples are
+    few: a mean moves as far for one example, and its noise, as for twenty.
+
+    Args:
+      criterion: whose loss is a mean over examples.
+      full: how many examples (weights in all) leave the loss as it is.
+
+    Returns:
+      A `Criterion` that differs in its loss alone.
+
+    Raises:
+      ValueError: if `full` is not positive.
+
+    >>> loss = summed(regression, 4).loss
+    >>> float(loss(jnp.ones((1, 1)), jnp.zeros((1, 1)), None))
+    0.25
+    """
+    positive(full=full)
+    criterion = as_criterion(criterion)
+
+    def loss(outputs, targets, weights=None):
+        many = len(targets) if weights is None else weights.sum()
+        return criterion.loss(outputs, targets, weights) * many / full
+
+    return criterion._replace(loss=loss)
 
 
 def each_place(criterion: Criterion) -> Criterion:

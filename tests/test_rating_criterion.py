@@ -75,3 +75,17 @@ def test_columns_by_hand():
         model.init(jax.random.key(0), jnp.zeros((2, 1)))
     with pytest.raises(ValueError, match="sizes: got"):
         columns(1, sizes=())
+
+
+def test_a_sum_moves_less_for_few():
+    """One example of four: a quarter of the mean's loss; four: the mean's. Padding is none."""
+    said, truth = jnp.arange(4.0)[:, None], jnp.zeros((4, 1))
+    plain, criterion = criteria.regression, criteria.summed(criteria.regression, 4)
+    assert float(criterion.loss(said, truth, None)) == float(
+        plain.loss(said, truth, None)
+    )
+    one = jnp.array([0.0, 0.0, 0.0, 1.0])
+    assert float(criterion.loss(said, truth, one)) == 9 / 4
+    assert criterion.metrics is plain.metrics and criterion.best == "min"
+    with pytest.raises(ValueError, match="full: got 0"):
+        criteria.summed(plain, 0)

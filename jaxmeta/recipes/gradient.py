@@ -131,6 +131,7 @@ def melu(
             steps=steps,
             adapt_only=AllBut(_embeds, "network"),
             criterion=room.criterion,
+            inner_criterion=room.inner,
             **more,
         )
 

@@ -67,6 +67,8 @@ def of(name: str, builder: Callable[..., MetaLearner]) -> Callable[..., Method]:
             more = given | ({"steps": k} if adapts else {})
             if room.criterion is not criteria.classification:
                 more["criterion"] = room.criterion
+            if room.inner is not None and "inner_criterion" in parameters:
+                more["inner_criterion"] = room.inner
             return builder(room.network(side.outputs if head else None), *tx, **more)
 
         found = built(room, make, steps=steps, head=head)

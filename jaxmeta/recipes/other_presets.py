@@ -54,10 +54,13 @@ _films = preset(
     "stars that a new user will give: --learner, --cell, --data FOLDER",
 )
 for _learner, _text in (
-    (use("melu"), "Lee et al. 2019: MAML above the embeddings"),
-    (use("maml", inner_rate=0.05), "Finn et al. 2017: all of the network adapts"),
+    (use("melu", inner_rate=0.02), "Lee et al. 2019: MAML above the embeddings"),
+    (use("maml", inner_rate=0.02), "Finn et al. 2017: all of the network adapts"),
     (use("anil", inner_rate=0.05), "Raghu et al. 2020: the last layer adapts"),
-    (use("cavia", inner_rate=0.5, context=8), "Zintgraf et al. 2019: 8 numbers a user"),
+    (
+        use("cavia", inner_rate=0.3, inner_steps=2, context=8),
+        "Zintgraf et al. 2019: 8 numbers a user",
+    ),
     (use("cnp", min_std=0.1), "Garnelo et al. 2018: a user is a mean of his ratings"),
 ):
     preset(

@@ -96,6 +96,7 @@ class Room(NamedTuple):
       criterion: what tasks are judged by.
       steps: outer steps, for schedules.
       shape: of an image; `None` for inputs that are none.
+      inner: what inner loops descend; `None`: the criterion's loss.
     """
 
     network: Network
@@ -104,6 +105,7 @@ class Room(NamedTuple):
     criterion: Criterion
     steps: int
     shape: tuple[int, ...] | None = None
+    inner: Criterion | None = None
 
 
 class Embedding(NamedTuple):

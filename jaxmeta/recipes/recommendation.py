@@ -7,9 +7,10 @@ Recommendation, https://arxiv.org/abs/1908.00413.
 from functools import partial
 from typing import Annotated, Literal
 
+import jax
 import optax
 
-from jaxmeta import criteria, models, tasks
+from jaxmeta import criteria, models, tasks, tree
 from jaxmeta import data as readers
 from jaxmeta.recipes import methods
 from jaxmeta.recipes.assembly import assembled
@@ -33,21 +34,22 @@ def movielens(
     split: int = 0,
     cell: Literal["warm", "new_users", "new_items", "new_both"] = "new_users",
     shots: int = 10,
-    train_shots: int = 20,
+    train_shots: int | None = 20,
     queries: int = 40,
     hide_user: float = 0.5,
-    hide_item: float = 0.1,
-    width: int = 16,
-    hidden: tuple[int, ...] = (64, 64),
+    hide_item: float = 0.2,
+    width: int = 8,
+    hidden: tuple[int, ...] = (32, 32),
     learner: Annotated[object, methods.ANY] = use("melu"),
-    steps: int = 2000,
+    steps: int = 3000,
     batch: int = 16,
     optimiser: Optimiser = "adam",
     rate: float = 2e-3,
     schedule: Schedule = "cosine",
     halve_every: int = 1000,
     clip: float | None = 10.0,
-    decay: float = 0.0,
+    decay: float = 3e-3,
+    bias_decay: float = 3e-4,
 ) -> Experiment:
     """Stars that a user will give, from a few ratings of his: MovieLens 100k.
 
@@ -57,7 +59,7 @@ def movielens(
       cell: what is tested: users and films that training has seen, or has not.
       shots: ratings that a user of the test is learned from.
       train_shots: at most, in training, where the number is drawn; no query of a test
-        is one of the first so many.
+        is one of the first so many; None: as shots.
       queries: ratings that are asked, at most.
       hide_user: how often, in training, a user is one that was never seen.
       hide_item: how often a film is.
@@ -71,11 +73,13 @@ def movielens(
       schedule: how the rate falls: not, by a half cosine to 0, linearly to 0, by halves.
       halve_every: outer steps between halvings, where schedule is halving.
       clip: largest norm of the outer gradient; None: not clipped.
-      decay: weight of the squared parameters in the loss, halved; 0: none.
+      decay: weight of half the squared parameters in the loss; 0: none.
+      bias_decay: of what a category adds to every prediction, such as a film's worth.
 
     Returns:
       An `Experiment`.
     """
+    train_shots = shots if train_shots is None else train_shots
     if not 1 <= shots <= train_shots:
         raise ConfigError(
             "shots", shots, f"an integer from 1 to train_shots, {train_shots}"
@@ -89,8 +93,9 @@ def movielens(
     else:
         table = readers.movielens(existing(data, _FILES))
         known = readers.four_cells(table, seed=split)
-    if not 0 <= decay < float("inf"):
-        raise ConfigError("decay", decay, "a finite number >= 0")
+    for name, weight in (("decay", decay), ("bias_decay", bias_decay)):
+        if not 0 <= weight < float("inf"):
+            raise ConfigError(name, weight, "a finite number >= 0")
     least = 1 if unread() else LEAST
     train = tasks.ratings(
         known,
@@ -107,14 +112,24 @@ def movielens(
         for part in (known.val, known.test)
     )
     network = partial(models.columns, sizes=known.sizes, width=width, hidden=hidden)
-    room = Room(network, Side(1, train_shots), Side(1, shots), criteria.rating(), steps)
+    stars = criteria.rating()
+    room = Room(
+        network,
+        Side(1, train_shots),
+        Side(1, shots),
+        stars,
+        steps,
+        inner=criteria.summed(stars, train_shots),
+    )
     method: Method = learner(room)  # type: ignore[operator]
     tx = outer(optimiser, rate, schedule, steps, halve_every, clip, method.outer)
     name = methods.name_of(learner)  # type: ignore[arg-type]
     return assembled(
         method,
         Tasks(train, val, test),
-        tx if decay == 0 else optax.chain(optax.add_decayed_weights(decay), tx),
+        optax.chain(
+            *(_decayed(w, b) for w, b in ((decay, False), (bias_decay, True))), tx
+        ),
         steps,
         batch,
         facts={
@@ -127,6 +142,17 @@ def movielens(
         },
         title=f"{name}, {shots} ratings a user, {cell.replace('_', ' ')} of MovieLens 100k",
     )
+
+
+def _decayed(weight: float, biases: bool) -> optax.GradientTransformation:
+    """Adds the gradient of a penalty on the biases of categories, or on all else."""
+
+    def mask(params):
+        return jax.tree.map(
+            lambda path: ("embed_bias" in path) == biases, tree.paths(params)
+        )
+
+    return optax.add_decayed_weights(weight, mask)
 
 
 def _blank(many: int) -> readers.Ratings:

@@ -40,8 +40,8 @@ def ratings(
     Args:
       split: the ratings, and which users and items training sees.
       cell: of `split`: what is support, and what is asked.
-      shots: support ratings; `(low, high)`: a random number of them counts, the others
-        have weight 0.
+      shots: support ratings; `(low, high)`: a random number of them counts, whose
+        logarithm is uniform; the others have weight 0.
       queries: query ratings at most; where a user has fewer, the rest has weight 0.
       places: a query is none of the first so many ratings that are drawn for a user:
         tasks of other `shots` and the same `places` and key ask the same. By default as
@@ -68,27 +68,28 @@ def ratings(
     >>> episode.support.inputs.shape, episode.query.weights.tolist()
     ((1, 3), [1.0, 1.0, 0.0])
     """
-    low, high = check_bounds("shots", shots if isinstance(shots, tuple) else None) or (
-        shots,
-        shots,
+    bounds = check_bounds(
+        "shots", shots if isinstance(shots, tuple) else (shots, shots)
     )
-    at_least(1, shots=high, queries=queries, least=least)
-    places = high if places is None else places
-    at_least(high, places=places)
-    fewest = places if fewest is None else fewest
-    at_least(1, fewest=fewest)
+    assert bounds is not None
+    low, high = bounds
+    at_least(1, queries=queries, least=least)
+    held = high if places is None else places
+    at_least(high, places=held)
+    few = held if fewest is None else fewest
+    at_least(1, fewest=few)
     within("[0, 1]", user=hide[0], item=hide[1])
     data, apart = split.data, cell.query is not None
     asked = cell.query if cell.query is not None else cell.support
     count = len(data.user_side.names)
     many = np.bincount(data.users[cell.support], minlength=count)
     other = np.bincount(data.users[asked], minlength=count)
-    enough = (many >= fewest) & (other >= least if apart else many >= fewest + least)
+    enough = (many >= few) & (other >= least if apart else many >= few + least)
     users = np.flatnonzero(enough)
     if not len(users):
-        got = f"none with {fewest} ratings to learn from and {least} to be asked"
+        got = f"none with {few} ratings to learn from and {least} to be asked"
         raise refusal("cell", got, "one user or more")
-    sampler = _Ratings(low, high, queries, places, least, apart, fewest, tuple(hide))
+    sampler = _Ratings(low, high, queries, held, least, apart, few, hide)
     sides = [
         _coded(data.user_side, split.known_users),
         _coded(data.item_side, split.known_items),
@@ -144,8 +145,10 @@ class _Ratings:
             order = choose(keys[1], count, self.places + self.queries)
             learned, number = order, count - kept
             asked = jax.lax.dynamic_slice(order, (kept,), (self.queries,))
-        size = jax.random.randint(keys[3], (), self.low, self.high + 1)
-        size = jnp.minimum(size, kept)
+        # as often 1 or 2 as 10 to 20: what one more rating teaches falls with their number
+        ends = jnp.log(jnp.array([self.low, self.high + 1.0]))
+        drawn = jnp.exp(jax.random.uniform(keys[3], (), minval=ends[0], maxval=ends[1]))
+        size = jnp.clip(drawn.astype("int32"), self.low, jnp.minimum(self.high, kept))
         whole = self.low == self.high and self.fewest >= self.high
         no_user = jax.random.bernoulli(keys[4], self.hide[0])
 
