@@ -132,7 +132,7 @@ def within_groups(
       shots: support examples of a class, each by another hand.
       queries: query examples of a class, by hands that made no support example.
       train_queries: of the training tasks; None: as queries.
-      warp: whether training warps whole classes into new ones, and bends each image.
+      warp: whether training warps whole groups into new ones, and bends each image.
     """
     if source.group is None or (source.splits is None and not unread()):
         wants = "fixed: the classes of this set have no groups"
@@ -157,7 +157,7 @@ def within_groups(
         source.splits.train,
         train,
         rotations=source.rotations,
-        warp=_another_class if warp else None,
+        warp=_another_group if warp else None,
     )
     if warp:
         first = tasks.augmented(first, augment.affine)
@@ -216,7 +216,7 @@ def other_hands(
     return Drawn(Tasks(first, val, last), train, test, test._asdict())
 
 
-def _another_class(key: Key, image: Array) -> Array:
+def _another_group(key: Key, image: Array) -> Array:
     """A warp large enough that what it makes of a character is another one."""
     wide = partial(augment.affine, degrees=20.0, shear=0.3, scale=0.2)
     return augment.chain(wide, partial(augment.elastic, strength=0.04))(key, image)

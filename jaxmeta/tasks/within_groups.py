@@ -45,8 +45,9 @@ def within_groups(
         `shots` hands have made the whole support, and `queries` others the queries.
       rotations: turn all images of an episode by the same 0, 90, 180 or 270 degrees: a
         group that is turned is another group. Needs square images.
-      warp: `(key, image) -> image`, with one key for all examples of a class: a class
-        that is warped is another class. For training.
+      warp: `(key, image) -> image`, with one key for all images of an episode: a group
+        that is warped is another group. For training. One key a class would give the
+        classes away: they could be told by their slant.
 
     Returns:
       A task, `key -> Episode`: inputs `[ways * m, ...]` and one-hot float32 targets
@@ -116,8 +117,7 @@ class _Within:
         x = flat.at[rows].get(mode="promise_in_bounds")
         x = unit_range(x.reshape(self.ways, each, *inputs.shape[1:]))
         if self.warp is not None:
-            keys = jax.random.split(warp_key, self.ways)
-            x = jax.vmap(jax.vmap(self.warp, (None, 0)))(keys, x)
+            x = jax.vmap(jax.vmap(self.warp, (None, 0)), (None, 0))(warp_key, x)
         if self.rotations:
             turns = [lambda x, k=k: jnp.rot90(x, k, axes=(2, 3)) for k in range(4)]
             x = jax.lax.switch(jax.random.randint(turn_key, (), 0, 4), turns, x)
