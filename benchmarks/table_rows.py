@@ -77,7 +77,7 @@ ROWS = (
             _PROTO,
             columns=_ALL,
             train_ways=60,
-            steps=20_000,
+            steps=6000,  # 98.45 % on validation after 2,000 of 20,000
             seed=seed,
         )
         for seed in range(3)

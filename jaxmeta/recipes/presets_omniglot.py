@@ -268,10 +268,10 @@ preset(
     settings={"episodes": 400, "validate_every": 2000, "validate_episodes": 100},
     dataset=use("omniglot", split="official", size=56),
     sampler=use("within_groups", ways=20, shots=1, queries=1, train_queries=3),
-    network=use("conv4"),
+    network=use("conv4", downsample="stride"),
     learner=use("protonet"),
     test_time=use("views", count=8),
-    steps=20_000,
-    batch=1,
+    steps=10_000,
+    batch=4,
     schedule="cosine",
 )
