@@ -11,7 +11,7 @@ import operator
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-import jax
+from jax.core import Tracer
 
 
 def at_least(low: int, /, **integers: Any) -> None:
@@ -127,7 +127,7 @@ def _check(values: dict[str, Any], fits: Callable[[Any], Any], wants: str) -> No
 
 
 def _traced(value: Any) -> bool:
-    return isinstance(value, jax.core.Tracer)
+    return isinstance(value, Tracer)
 
 
 def _integer(value: Any) -> float:

@@ -250,8 +250,8 @@ def _fit(words: Words, files: Files) -> int:
     except ImportError as error:
         raise RunError(str(error)) from error
     enable_cache()
-    paths = {k: _path(said.pop(k)) for k in ("predict", "out") if said.get(k)}
-    fit_table(_path(words.names[0]), **said, **paths, say=_say)
+    said |= {k: _path(said[k]) for k in ("predict", "out") if said.get(k)}
+    fit_table(_path(words.names[0]), **said, say=_say)
     return 0
 
 

@@ -10,13 +10,17 @@ from typing import Annotated, Any, Literal, NamedTuple, Protocol
 import jax
 import numpy as np
 import optax
+from jax.core import Tracer
 
+from jaxmeta import shapes
 from jaxmeta.checks import at_least
 
 Array = jax.Array
-Key = jax.Array
+Key = shapes.Key[Array, ""]
+"""One key, as `jax.random.key` makes it."""
 PyTree = Any
-Scalar = jax.Array
+Scalar = shapes.Float[Array, ""]
+"""One real number, such as a loss."""
 
 
 class Batch(NamedTuple):
@@ -37,7 +41,11 @@ class Batch(NamedTuple):
 
     @classmethod
     def of_labels(
-        cls, inputs: PyTree, labels: Array, ways: int, weights: Array | None = None
+        cls,
+        inputs: PyTree,
+        labels: Array | np.ndarray,
+        ways: int,
+        weights: Array | None = None,
     ) -> "Batch":
         """Examples with class numbers for labels: `targets` are their one-hot rows.
 
@@ -65,7 +73,7 @@ class Batch(NamedTuple):
         if not jax.numpy.issubdtype(labels.dtype, jax.numpy.integer):
             raise TypeError(f"labels: got {labels.dtype}, wants integers")
         at_least(1, ways=ways)
-        if not isinstance(known, jax.core.Tracer) and labels.size:
+        if not isinstance(known, Tracer) and labels.size:
             known = np.asarray(known)  # inside `jit`, what JAX makes of it is traced
             low, high = int(known.min()), int(known.max())
             if low < 0 or high >= ways:
@@ -179,17 +187,23 @@ class MetaLearner(NamedTuple):
     criterion: Criterion | None = None
 
 
+class ModelInitFn(Protocol):
+    """First parameters and buffers, from the shapes of inputs."""
+
+    def __call__(self, key: Key, inputs: PyTree, /) -> Meta: ...
+
+
 class ApplyFn(Protocol):
-    """Outputs and new buffers of a network."""
+    """Outputs and new buffers of a network; one that mixes examples takes `weights`, too."""
 
     def __call__(
         self,
         meta: Meta,
         inputs: PyTree,
+        /,
         *,
         train: bool = False,
         key: Key | None = None,
-        weights: Array | None = None,
     ) -> tuple[Any, PyTree]: ...
 
 
@@ -222,13 +236,27 @@ class Model(NamedTuple):
       pictures: what a pretrained network was trained with; `None`: nothing is known.
     """
 
-    init: Callable[[Key, PyTree], Meta]
+    init: ModelInitFn
     apply: ApplyFn
     pictures: Pictures | None = None
 
 
 Features = Annotated[Model, "without a head"]
 """A `Model` that ends in features: what a learner asks for that brings its own head."""
+
+
+class ObjectiveInitFn(Protocol):
+    """First parameters and buffers, from the shapes of a batch."""
+
+    def __call__(self, key: Key, batch: PyTree, /) -> Meta: ...
+
+
+class ValueAndGradFn(Protocol):
+    """The mean loss of a batch, what goes with it, and a gradient like `meta.params`."""
+
+    def __call__(
+        self, meta: Meta, batch: PyTree, key: Key, /
+    ) -> tuple[tuple[Scalar, Aux], PyTree]: ...
 
 
 class Objective(NamedTuple):
@@ -239,8 +267,20 @@ class Objective(NamedTuple):
       value_and_grad: `(meta, batch, key) -> ((scalar, Aux), grads)`.
     """
 
-    init: Callable[[Key, PyTree], Meta]
-    value_and_grad: Callable[[Meta, PyTree, Key], tuple[tuple[Scalar, Aux], PyTree]]
+    init: ObjectiveInitFn
+    value_and_grad: ValueAndGradFn
+
+
+class RuleInitFn(Protocol):
+    """The first value of what a rule learns, for parameters like these."""
+
+    def __call__(self, params: PyTree, /) -> PyTree: ...
+
+
+class RuleMakeFn(Protocol):
+    """The optimiser that learned numbers make."""
+
+    def __call__(self, rule_params: PyTree, /) -> optax.GradientTransformation: ...
 
 
 class Rule(NamedTuple):
@@ -251,14 +291,16 @@ class Rule(NamedTuple):
       make: `rule_params -> optax.GradientTransformation`.
     """
 
-    init: Callable[[PyTree], PyTree]
-    make: Callable[[PyTree], optax.GradientTransformation]
+    init: RuleInitFn
+    make: RuleMakeFn
 
 
-Task = Callable[[Key], Episode]
-"""A distribution over tasks: one key in, one episode out, traceable by `jax.jit`.
+class Task(Protocol):
+    """A distribution over tasks: one key in, one episode out, traceable by `jax.jit`.
 
-The builders in `jaxmeta.tasks` return a `jax.tree_util.Partial`, a pytree whose leaves are
-the data. Pass the task itself as an argument of a jitted function and its images are an
-argument of the compiled program; close over it and they become a constant inside it.
-"""
+    The builders in `jaxmeta.tasks` return a `jax.tree_util.Partial`, a pytree whose leaves
+    are the data. Pass the task itself as an argument of a jitted function and its images are
+    an argument of the compiled program; close over it and they become a constant inside it.
+    """
+
+    def __call__(self, key: Key, /) -> Episode: ...

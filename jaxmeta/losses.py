@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxmeta.core import Array, Scalar
+from jaxmeta.shapes import Bool, Float
 
 
 def check_same_shape(outputs: Array, targets: Array) -> None:
@@ -31,7 +32,9 @@ def check_classes(outputs: Array, targets: Array) -> None:
         )
 
 
-def weighted_mean(values: Array, weights: Array | None = None) -> Array:
+def weighted_mean(
+    values: Float[Array, "n ..."], weights: Float[Array, " n"] | None = None
+) -> Float[Array, "..."]:
     """The mean over examples, each counting as much as its weight says.
 
         sum_i w_i v_i / sum_i w_i
@@ -65,7 +68,9 @@ def check_weights(weights: Array, n: int) -> None:
         )
 
 
-def real_only(outputs: Array, weights: Array | None) -> Array:
+def real_only(
+    outputs: Float[Array, "n ..."], weights: Float[Array, " n"] | None
+) -> Float[Array, "n ..."]:
     """Outputs with zeros in the rows of weight 0, so that no gradient is 0 times NaN."""
     if weights is None:
         return outputs
@@ -76,15 +81,17 @@ def real_only(outputs: Array, weights: Array | None) -> Array:
 def lowest(dtype) -> float:
     """The score of a class that has been taken out: finite, and lost in any softmax."""
     # far enough from the largest number that a softmax cannot overflow
-    return jnp.finfo(dtype).min / 4
+    return float(jnp.finfo(dtype).min) / 4
 
 
-def taken_out(outputs: Array) -> Array:
+def taken_out(outputs: Float[Array, "..."]) -> Bool[Array, "..."]:
     """Where `over_present` took a class out: a boolean array like `outputs`."""
     return outputs <= lowest(outputs.dtype) / 2
 
 
-def present_classes(targets: Array, weights: Array | None = None) -> Array:
+def present_classes(
+    targets: Float[Array, "n c"], weights: Float[Array, " n"] | None = None
+) -> Bool[Array, " c"]:
     """Which classes a support set has an example of: a boolean `[c]`.
 
     An example is of every class that its row gives more than the row's least: in a
@@ -106,7 +113,9 @@ def present_classes(targets: Array, weights: Array | None = None) -> Array:
     return jnp.any(shown, 0)
 
 
-def over_present(outputs: Array, present: Array) -> Array:
+def over_present(
+    outputs: Float[Array, "n c"], present: Bool[Array, " c"]
+) -> Float[Array, "n c"]:
     """Takes out of scores the classes that cannot be known.
 
         z_ic -> z_ic if c is present, else a number so low that no softmax sees it
@@ -125,9 +134,9 @@ def over_present(outputs: Array, present: Array) -> Array:
 
 
 def cross_entropy(
-    outputs: Array,
-    targets: Array,
-    weights: Array | None = None,
+    outputs: Float[Array, "n c"],
+    targets: Float[Array, "n c"],
+    weights: Float[Array, " n"] | None = None,
     *,
     smoothing: float = 0.0,
 ) -> Scalar:
@@ -163,7 +172,11 @@ def cross_entropy(
     return weighted_mean(-jnp.sum(targets * log_p, -1), weights)
 
 
-def nll(outputs: Array, targets: Array, weights: Array | None = None) -> Scalar:
+def nll(
+    outputs: Float[Array, "n c"],
+    targets: Float[Array, "n c"],
+    weights: Float[Array, " n"] | None = None,
+) -> Scalar:
     """Mean negative log-likelihood for outputs that already are log-probabilities.
 
         L = -sum_i w_i sum_c t_ic z_ic / sum_i w_i
@@ -189,7 +202,9 @@ def nll(outputs: Array, targets: Array, weights: Array | None = None) -> Scalar:
 
 
 def binary_cross_entropy(
-    outputs: Array, targets: Array, weights: Array | None = None
+    outputs: Float[Array, "n c"],
+    targets: Float[Array, "n c"],
+    weights: Float[Array, " n"] | None = None,
 ) -> Scalar:
     """Mean negative log-likelihood of independent yes-or-no labels under sigmoids.
 
@@ -214,7 +229,11 @@ def binary_cross_entropy(
     return weighted_mean(_mean_of_rest(each), weights)
 
 
-def mse(outputs: Array, targets: Array, weights: Array | None = None) -> Scalar:
+def mse(
+    outputs: Float[Array, "n ..."],
+    targets: Float[Array, "n ..."],
+    weights: Float[Array, " n"] | None = None,
+) -> Scalar:
     """Mean squared error over examples and output dimensions.
 
         L = 1/c sum_i w_i sum_j (y_ij - t_ij)^2 / sum_i w_i

@@ -9,6 +9,7 @@ from jaxmeta import losses
 from jaxmeta.checks import at_least
 from jaxmeta.core import Array, Scalar
 from jaxmeta.losses import check_classes, check_same_shape, weighted_mean
+from jaxmeta.shapes import Float
 
 mse = losses.mse
 
@@ -19,7 +20,11 @@ def _hits(outputs: Array, targets: Array) -> Array:
     return jnp.where(jnp.any(jnp.isnan(outputs), -1), jnp.nan, hit)
 
 
-def accuracy(outputs: Array, targets: Array, weights: Array | None = None) -> Scalar:
+def accuracy(
+    outputs: Float[Array, "n c"],
+    targets: Float[Array, "n c"],
+    weights: Float[Array, " n"] | None = None,
+) -> Scalar:
     """Fraction of the examples whose largest output is the target.
 
         acc = sum_i w_i [argmax z_i = argmax t_i] / sum_i w_i
@@ -43,7 +48,9 @@ def accuracy(outputs: Array, targets: Array, weights: Array | None = None) -> Sc
 
 
 def label_accuracy(
-    outputs: Array, targets: Array, weights: Array | None = None
+    outputs: Float[Array, "n c"],
+    targets: Float[Array, "n c"],
+    weights: Float[Array, " n"] | None = None,
 ) -> Scalar:
     """Fraction of yes-or-no labels that are right, a logit above 0 being a yes.
 
@@ -69,7 +76,11 @@ def label_accuracy(
     return weighted_mean(right.reshape(right.shape[0], -1).mean(-1), weights)
 
 
-def exact_match(outputs: Array, targets: Array, weights: Array | None = None) -> Scalar:
+def exact_match(
+    outputs: Float[Array, "n c"],
+    targets: Float[Array, "n c"],
+    weights: Float[Array, " n"] | None = None,
+) -> Scalar:
     """Fraction of the examples all of whose yes-or-no labels are right.
 
     Args:
@@ -94,7 +105,11 @@ def exact_match(outputs: Array, targets: Array, weights: Array | None = None) ->
     return weighted_mean(row, weights)
 
 
-def rmse(outputs: Array, targets: Array, weights: Array | None = None) -> Scalar:
+def rmse(
+    outputs: Float[Array, "n ..."],
+    targets: Float[Array, "n ..."],
+    weights: Float[Array, " n"] | None = None,
+) -> Scalar:
     """Root of the mean squared error, in the units of the targets.
 
         RMSE = sqrt(mse)
@@ -117,7 +132,11 @@ def rmse(outputs: Array, targets: Array, weights: Array | None = None) -> Scalar
 
 
 def ndcg(
-    outputs: Array, targets: Array, weights: Array | None = None, *, at: int = 5
+    outputs: Float[Array, " n"],
+    targets: Float[Array, " n"],
+    weights: Float[Array, " n"] | None = None,
+    *,
+    at: int = 5,
 ) -> Scalar:
     """How good the top of a list is that is sorted by the outputs; the best has 1.
 
@@ -172,7 +191,11 @@ def _dcg(scores: Array, gains: Array, there: Array, at: int) -> Array:
     return jnp.sum(gains * shared)
 
 
-def confusion(outputs: Array, targets: Array, weights: Array | None = None) -> Array:
+def confusion(
+    outputs: Float[Array, "n c"],
+    targets: Float[Array, "n c"],
+    weights: Float[Array, " n"] | None = None,
+) -> Float[Array, "c c"]:
     """How often each class was taken for each.
 
         C_ab = sum_i w_i [argmax t_i = a] [argmax z_i = b]
@@ -204,8 +227,11 @@ def confusion(outputs: Array, targets: Array, weights: Array | None = None) -> A
 
 
 def accuracy_by_instance(
-    outputs: Array, targets: Array, instances: int, weights: Array | None = None
-) -> Array:
+    outputs: Float[Array, "t c"],
+    targets: Float[Array, "t c"],
+    instances: int,
+    weights: Float[Array, " t"] | None = None,
+) -> Float[Array, " instances"]:
     """Accuracy along a sequence, by how often the class has been seen.
 
         acc_k = mean over steps t at which the class of t appears for the k-th time
@@ -244,8 +270,11 @@ def accuracy_by_instance(
 
 
 def calibration_bins(
-    probabilities: Array, targets: Array, bins: int = 15, weights: Array | None = None
-) -> Array:
+    probabilities: Float[Array, "n c"],
+    targets: Float[Array, "n c"],
+    bins: int = 15,
+    weights: Float[Array, " n"] | None = None,
+) -> Float[Array, "bins 3"]:
     """Sorts predictions by their confidence: what a calibration error is made of.
 
     Tables of several episodes may be added.
@@ -279,7 +308,7 @@ def calibration_bins(
     return jnp.where(jnp.any(jnp.isnan(probabilities)), jnp.nan, table)
 
 
-def calibration_error(table: Array) -> Scalar:
+def calibration_error(table: Float[Array, "bins 3"]) -> Scalar:
     """Expected calibration error of a table of `calibration_bins`.
 
         ECE = sum_b n_b / n |accuracy_b - confidence_b|
@@ -296,7 +325,10 @@ def calibration_error(table: Array) -> Scalar:
 
 
 def ece(
-    probabilities: Array, targets: Array, bins: int = 15, weights: Array | None = None
+    probabilities: Float[Array, "n c"],
+    targets: Float[Array, "n c"],
+    bins: int = 15,
+    weights: Float[Array, " n"] | None = None,
 ) -> Scalar:
     """Expected calibration error: how far confidence is from accuracy.
 

@@ -32,6 +32,10 @@ if OWN_CACHE:
 
 import jax  # noqa: E402 (after the variables)
 
+from tests import shapes  # noqa: E402
+
+shapes.install()  # before any of the package is imported
+
 
 def pytest_unconfigure():
     if OWN_CACHE:

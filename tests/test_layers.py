@@ -13,7 +13,8 @@ FILES = sorted(ROOT.rglob("*.py"))
 HARNESS = sorted((ROOT.parent / "tests" / "scorecard").glob("*.py"))
 
 LEVELS = {
-    "alike": 0, "checks": 0, "core": 0, "lazily": 0, "signatures": 0, "tree": 0,
+    "alike": 0, "checks": 0, "core": 0, "lazily": 0, "shapes": 0, "signatures": 0,
+    "tree": 0,
     "losses": 1, "metrics": 1, "criteria": 1,
     "functional": 1, "convolution": 1, "gradients": 1, "rules": 1,
     "models": 2, "data": 2, "tasks": 2,
@@ -27,6 +28,7 @@ LEVELS = {
 NEIGHBOURS = {
     ("tree", "core"),
     ("core", "checks"),
+    ("core", "shapes"),
     ("metrics", "losses"),
     ("functional", "losses"),
     ("convolution", "functional"),

@@ -46,12 +46,17 @@ def test_a_wheel_holds_the_package_and_nothing_else(tmp_path):
 
 
 def test_nobody_imports_tensorflow_datasets_who_does_not_ask():
-    """Every room and the data readers: with it barred, all of them import."""
+    """Every room and the data readers: with it barred, all of them import.
+
+    So with jaxtyping, which only tests need: without it a shape is a note.
+    """
     code = """
-import importlib, sys
-for barred in ("tensorflow_datasets", "tensorflow", "pyarrow"):
+import importlib, sys, typing
+for barred in ("tensorflow_datasets", "tensorflow", "pyarrow", "jaxtyping"):
     sys.modules[barred] = None
+import jax
 import jaxmeta as jm
+assert typing.get_type_hints(jm.functional.unit) == {"x": jax.Array, "return": jax.Array}
 for name in dir(jm):
     getattr(jm, name)
 for room in (jm.data, jm.tasks, jm.recipes, jm.runs):

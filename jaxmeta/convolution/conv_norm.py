@@ -20,6 +20,7 @@ from jaxmeta.convolution.convolution import conv
 from jaxmeta.convolution.norm import check_weights
 from jaxmeta.functional.meshes import by_rows
 from jaxmeta.functional.rows import spread
+from jaxmeta.shapes import Array, Float
 
 FEW = 9
 """Taps of a kernel (height x width x channels) up to which `conv_batch_norm` pays."""
@@ -27,16 +28,20 @@ FEW = 9
 
 @by_rows(results=3)
 def conv_batch_norm(
-    x: jax.Array,
-    w: jax.Array,
-    scale: jax.Array,
-    offset: jax.Array,
+    x: Float[Array, "n height width channels"],
+    w: Float[Array, "kernel_height kernel_width channels filters"],
+    scale: Float[Array, " filters"],
+    offset: Float[Array, " filters"],
     *,
     stride: int = 1,
     eps: float = 1e-5,
     pool: Callable[[jax.Array], jax.Array] | None = None,
-    weights: jax.Array | None = None,
-) -> tuple[jax.Array, jax.Array, jax.Array]:
+    weights: Float[Array, " n"] | None = None,
+) -> tuple[
+    Float[Array, "n out_height out_width filters"],
+    Float[Array, " filters"],
+    Float[Array, " filters"],
+]:
     """A `SAME` convolution, batch-normalised; its outputs are computed once, normalised.
 
         y = x * (w S) + (offset - mean S),   S = scale / sqrt(var + eps)

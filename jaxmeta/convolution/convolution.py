@@ -13,25 +13,25 @@ https://arxiv.org/abs/1509.09308 (the F(2x2, 3x3) algorithm).
 
 from typing import Any, Literal, get_args
 
-import jax
 import jax.numpy as jnp
 from jax import lax
 
 from jaxmeta.checks import one_of
 from jaxmeta.convolution.primitives import bind
+from jaxmeta.shapes import Array, Float
 
 Impl = Literal["auto", "dot", "dense", "winograd", "xla", "triton"]
 _NHWC = ("NHWC", "HWIO", "NHWC")
 
 
 def conv(
-    x: jax.Array,
-    w: jax.Array,
+    x: Float[Array, "n height width channels"],
+    w: Float[Array, "kernel_height kernel_width channels filters"],
     *,
     stride: int = 1,
     padding: Literal["SAME", "VALID"] | tuple[tuple[int, int], ...] = "SAME",
     impl: Impl = "auto",
-) -> jax.Array:
+) -> Float[Array, "n out_height out_width filters"]:
     """Convolves a batch of images with a kernel; every derivative is as fast.
 
         y[n, i, j, o] = sum_{a, b, c} x[n, s i + a - p, s j + b - q, c] w[a, b, c, o]
@@ -79,18 +79,19 @@ def conv(
     if stride < 1:
         raise ValueError(f"stride: got {stride}, wants at least 1")
     size, window = x.shape[1:3], w.shape[:2]
-    if isinstance(padding, str):
-        one_of(("SAME", "VALID"), padding=padding)
-        padding = lax.padtype_to_pads(size, window, (stride, stride), padding)
-    pads = tuple((int(low), int(high)) for low, high in padding)
+    zeros = padding
+    if isinstance(zeros, str):
+        one_of(("SAME", "VALID"), padding=zeros)
+        zeros = lax.padtype_to_pads(size, window, (stride, stride), zeros)
+    pads = tuple((int(low), int(high)) for low, high in zeros)
     if not _inside(pads, window):
         raise ValueError(f"padding: got {pads}, wants fewer zeros than {window}")
     return bind(x, w, stride, pads, impl)
 
 
 def conv_general_dilated(
-    lhs: jax.Array,
-    rhs: jax.Array,
+    lhs: Array,
+    rhs: Array,
     window_strides: tuple[int, ...],
     padding: Any,
     lhs_dilation: tuple[int, ...] | None = None,
@@ -101,7 +102,7 @@ def conv_general_dilated(
     precision: Any = None,
     preferred_element_type: Any = None,
     out_sharding: Any = None,
-) -> jax.Array:
+) -> Array:
     """`jax.lax.conv_general_dilated`, through `conv` wherever that covers the case.
 
     Covered: two spatial axes in NHWC and HWIO, one stride for both, no dilation, no

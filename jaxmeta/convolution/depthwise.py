@@ -4,12 +4,18 @@ Chollet 2017, Xception, https://arxiv.org/abs/1610.02357; Howard et al. 2017, Mo
 https://arxiv.org/abs/1704.04861.
 """
 
-import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jaxmeta.shapes import Array, Float
 
-def depthwise(x: jax.Array, w: jax.Array, *, stride: int = 1) -> jax.Array:
+
+def depthwise(
+    x: Float[Array, "n height width channels"],
+    w: Float[Array, "k k 1 channels"],
+    *,
+    stride: int = 1,
+) -> Float[Array, "n out_height out_width channels"]:
     """Convolves every channel with its own kernel, `SAME`.
 
         y[n, i, j, c] = sum_{a, b} x[n, s i + a - p, s j + b - q, c] w[a, b, 0, c]
@@ -51,7 +57,7 @@ def depthwise(x: jax.Array, w: jax.Array, *, stride: int = 1) -> jax.Array:
         out = [-(-size // stride) for size in x.shape[1:3]]
         x = jnp.pad(x, ((0, 0), *pads, (0, 0)))
         last = [(n - 1) * stride + 1 for n in out]
-        y = 0.0
+        y = jnp.zeros((), x.dtype)
         for a in range(window[0]):
             for b in range(window[1]):
                 rows, columns = a + last[0], b + last[1]

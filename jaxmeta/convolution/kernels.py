@@ -6,11 +6,13 @@ tile from the cache: images are read and outputs written once. Pallas, lowered b
 """
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import lax
+
+CONFIG: Any = jax.config  # it makes its attributes as JAX is imported
 
 LEAST, MOST = 16, 64
 """Channels a matrix product takes at a time: tensor cores want at least 16."""
@@ -54,7 +56,7 @@ def fits(dtype, channels: tuple[int, ...], elements: int) -> bool:
       channels: of images, kernels and outputs; tensor cores want multiples of 16.
       elements: of the largest array; addresses have 32 bits.
     """
-    full = dtype == jnp.float32 and jax.config.jax_default_matmul_precision not in TF32
+    full = dtype == jnp.float32 and CONFIG.jax_default_matmul_precision not in TF32
     return (
         dtype in (jnp.float32, jnp.bfloat16, jnp.float16)
         and not full

@@ -12,17 +12,18 @@ from jax import lax
 
 from jaxmeta.functional.meshes import by_rows
 from jaxmeta.functional.rows import spread
+from jaxmeta.shapes import Array, Float
 
 
 def affine_norm(
-    x: jax.Array,
-    mean: jax.Array,
-    var: jax.Array,
-    scale: jax.Array,
-    offset: jax.Array,
+    x: Float[Array, "... c"],
+    mean: Float[Array, "..."],
+    var: Float[Array, "..."],
+    scale: Float[Array, "..."],
+    offset: Float[Array, "..."],
     *,
     eps: float = 1e-5,
-) -> jax.Array:
+) -> Float[Array, "... c"]:
     """Normalises by given statistics, as one multiplication and one addition.
 
         y = x S + (offset - mean S),   S = scale / sqrt(var + eps)
@@ -49,14 +50,14 @@ def affine_norm(
 
 @by_rows(results=3)
 def batch_norm(
-    x: jax.Array,
-    scale: jax.Array,
-    offset: jax.Array,
+    x: Float[Array, "... c"],
+    scale: Float[Array, " c"],
+    offset: Float[Array, " c"],
     *,
     eps: float = 1e-5,
     pool: Callable[[jax.Array], jax.Array] | None = None,
-    weights: jax.Array | None = None,
-) -> tuple[jax.Array, jax.Array, jax.Array]:
+    weights: Float[Array, " n"] | None = None,
+) -> tuple[Float[Array, "... c"], Float[Array, " c"], Float[Array, " c"]]:
     """Normalises every channel by its mean and variance over all other axes.
 
         y = pool((x - mean) / sqrt(var + eps) scale + offset)
@@ -97,13 +98,13 @@ def batch_norm(
 
 @by_rows()
 def group_norm(
-    x: jax.Array,
+    x: Float[Array, "n ... c"],
     groups: int,
-    scale: jax.Array,
-    offset: jax.Array,
+    scale: Float[Array, " c"],
+    offset: Float[Array, " c"],
     *,
     eps: float = 1e-5,
-) -> jax.Array:
+) -> Float[Array, "n ... c"]:
     """Normalises each example over space and over groups of neighbouring channels.
 
     Args:
@@ -140,8 +141,12 @@ def group_norm(
 
 @by_rows()
 def layer_norm(
-    x: jax.Array, scale: jax.Array, offset: jax.Array, *, eps: float = 1e-5
-) -> jax.Array:
+    x: Float[Array, "n ... c"],
+    scale: Float[Array, " c"],
+    offset: Float[Array, " c"],
+    *,
+    eps: float = 1e-5,
+) -> Float[Array, "n ... c"]:
     """Normalises each example over all its axes.
 
     Args:
@@ -164,8 +169,10 @@ def layer_norm(
 
 
 def moments(
-    x: jax.Array, axes: tuple[int, ...], weights: jax.Array | None = None
-) -> tuple[jax.Array, jax.Array]:
+    x: Float[Array, "..."],
+    axes: tuple[int, ...],
+    weights: Float[Array, "..."] | None = None,
+) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
     """The weighted mean and the biased variance over some axes, in two passes.
 
     Args:

@@ -4,9 +4,12 @@ import jax
 import jax.numpy as jnp
 
 from jaxmeta.functional.meshes import automatic
+from jaxmeta.shapes import Array, Float
 
 
-def max_pool(x: jax.Array) -> jax.Array:
+def max_pool(
+    x: Float[Array, "n height width channels"],
+) -> Float[Array, "n out_height out_width channels"]:
     """Maximum over 2x2 windows with a stride of 2; an odd last row or column is dropped.
 
     Comparing strided slices is faster on a CPU than `lax.reduce_window`, and a mask of the
@@ -27,7 +30,9 @@ def max_pool(x: jax.Array) -> jax.Array:
     return automatic(_max_pool, x)
 
 
-def max_pool_3x3(x: jax.Array) -> jax.Array:
+def max_pool_3x3(
+    x: Float[Array, "n height width channels"],
+) -> Float[Array, "n out_height out_width channels"]:
     """Maximum over 3x3 windows with a stride of 2, one pixel of padding at every edge.
 
     Rows first, then columns: four comparisons for eight.
@@ -75,7 +80,9 @@ def _max_pool_jvp(primals, tangents):
     return _max_pool(x), jnp.where(mask, t, 0).sum((2, 4))
 
 
-def avg_pool(x: jax.Array) -> jax.Array:
+def avg_pool(
+    x: Float[Array, "n height width channels"],
+) -> Float[Array, "n out_height out_width channels"]:
     """Mean over 2x2 windows with a stride of 2; an odd last row or column is dropped.
 
     Args:

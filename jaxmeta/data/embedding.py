@@ -81,12 +81,14 @@ def embed(
         if size is not None:
             x = resized(x, size)
         plain = model.apply(meta, x, train=False)[0]
-        if views == 1:
+        if augment is None or views == 1:
             return plain
+
+        change = augment  # known to be there, inside too
 
         def view(v: Array) -> Array:
             keys = jax.vmap(lambda i: jax.random.fold_in(jax.random.fold_in(key, i), v))
-            return model.apply(meta, jax.vmap(augment)(keys(rows), x), train=False)[0]
+            return model.apply(meta, jax.vmap(change)(keys(rows), x), train=False)[0]
 
         # one view at a time: the network's maps are held once, whatever the number
         more = jax.lax.map(view, jnp.arange(1, views))

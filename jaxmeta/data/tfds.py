@@ -72,7 +72,7 @@ def tfds(
     image = isinstance(features[inputs], tensorflow_datasets.features.Image)
     shape = features[inputs].shape
     if image:
-        size = _size(name, shape) if size is None else size
+        pixels = _size(name, shape) if size is None else size
     elif size is not None or None in shape:
         raise DataError(
             f"inputs: {inputs!r} of {name} is {shape}, wants one fixed shape"
@@ -92,7 +92,7 @@ def tfds(
         if image:
             mode: Any = {1: "L", 3: "RGB"}[shape[-1]]
             x = decode_all(
-                rows(), count=len(source), size=size, mode=mode, invert=False
+                rows(), count=len(source), size=pixels, mode=mode, invert=False
             )
         else:
             x = np.stack([np.asarray(row) for _, row in rows()])

@@ -61,7 +61,7 @@ class Columns:
 
 
 def _at(c: Any, columns: list) -> bool:
-    return isinstance(c, int | np.integer) and 0 <= c < len(columns)
+    return isinstance(c, int | np.integer) and 0 <= int(c) < len(columns)
 
 
 def _columns(x: Any) -> tuple[list[np.ndarray], list[Any]]:

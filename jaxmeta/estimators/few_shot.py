@@ -4,6 +4,7 @@ import functools
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxmeta.estimators import library  # noqa: F401 (says how to get what follows)
@@ -73,7 +74,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         targets = np.zeros((size, len(self.classes_)), "float32")
         targets[np.arange(len(X)), labels] = 1
         weights = (np.arange(size) < len(X)).astype("float32")
-        support = Batch(_filled(X, size), targets, weights)
+        support = Batch(_filled(X, size), jnp.asarray(targets), jnp.asarray(weights))
         fast = _programs(learner).adapt(meta, support, jax.random.key(self.seed))
         self._fast = jax.tree.map(np.asarray, fast)
         self._support = Batch(None, targets, weights)  # type: ignore[arg-type]

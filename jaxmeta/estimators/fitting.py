@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 
 from jaxmeta.metrics import calibration_bins, calibration_error
@@ -96,8 +97,8 @@ def fit_table(
     if other is not None:
         from sklearn.base import clone
 
-        whole = clone(model).fit(x, y)
-        _predictions(whole, other, kind, target).to_csv(
+        whole: Any = clone(model)
+        _predictions(whole.fit(x, y), other, kind, target).to_csv(
             out / "predictions.csv", index=False
         )
         say(f"{out / 'predictions.csv'}: {len(other):,} rows")
@@ -189,7 +190,8 @@ def _classes(model: Any, x: Any, y: np.ndarray):
     # a class that was not seen in fitting is a column of its own, and never right
     rest = np.zeros((len(y), 1))
     truth = np.eye(len(at) + 1)[[at.get(c, len(at)) for c in y]]
-    table = calibration_bins(np.hstack([p, rest]), truth, BINS)
+    shown = jnp.asarray(np.hstack([p, rest]))
+    table = calibration_bins(shown, jnp.asarray(truth), BINS)
     rows = [(float(s / n), float(r / n), int(n)) for n, s, r in np.asarray(table) if n]
     scores = {
         "accuracy": float(hit.mean()),

@@ -4,6 +4,7 @@ import functools
 from collections.abc import Callable
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxmeta.core import Batch, PyTree
@@ -52,7 +53,7 @@ def padded(
     full[: values.shape[0], : values.shape[1]] = np.clip(values, -1e6, 1e6)
     kinds = np.zeros((rows, columns), "float32")
     kinds[:, : len(categorical)] = categorical
-    return Table(full, kinds)
+    return Table(jnp.asarray(full), jnp.asarray(kinds))
 
 
 def read(

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from jaxmeta.estimators import library  # noqa: F401 (says how to get what follows)
@@ -61,16 +62,16 @@ class TabularRegressor(RegressorMixin, Tabular):
         borders = trained(self._name()).fitted.borders
         for _, logits, mean, std in self._answers(self._numbers(X), self._members):
             yield (
-                logits.astype("float32"),
-                np.asarray(borders, "float32"),
+                jnp.asarray(logits, "float32"),
+                jnp.asarray(borders, "float32"),
                 lambda z, m=mean, s=std: self._centre + self._scale * (m + s * z),
             )
 
     def predict(self, X: Any) -> np.ndarray:
         """The mean of each row's distribution `[n]`."""
         found = [
-            back(np.asarray(bar_moments(*bars)[0], float))
-            for *bars, back in self._bars(X)
+            back(np.asarray(bar_moments(logits, borders)[0], float))
+            for logits, borders, back in self._bars(X)
         ]
         return np.mean(found, 0)
 
@@ -83,6 +84,6 @@ class TabularRegressor(RegressorMixin, Tabular):
         """
         found = []
         for *bars, back in self._bars(X):
-            each = [back(np.asarray(bar_quantile(*bars, q), float)) for q in levels]
-            found.append(np.stack(each, -1))
+            each = [bar_quantile(bars[0], bars[1], q) for q in levels]
+            found.append(np.stack([back(np.asarray(x, float)) for x in each], -1))
         return np.mean(found, 0)

@@ -1,5 +1,7 @@
 """How sure to be: one temperature for a table, from rows that were held out of it."""
 
+from typing import Any
+
 import numpy as np
 from scipy.optimize import minimize_scalar
 
@@ -43,7 +45,8 @@ def best_temperature(p: np.ndarray, labels: np.ndarray) -> float:
         return float(-np.log(np.maximum(known, 1e-30)).sum() + 0.5 * log_t**2)
 
     bounds = (np.log(LOWEST), np.log(HIGHEST))
-    return float(np.exp(minimize_scalar(cost, bounds=bounds, method="bounded").x))
+    found: Any = minimize_scalar(cost, bounds=bounds, method="bounded")
+    return float(np.exp(found.x))
 
 
 def folds(rng: np.random.Generator, labels: np.ndarray) -> np.ndarray:

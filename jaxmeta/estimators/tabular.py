@@ -17,6 +17,9 @@ from jaxmeta.estimators.members import Member, members
 from jaxmeta.estimators.reading import read
 from jaxmeta.estimators.weights import trained
 
+MISSING: dict[str, Any] = {"ensure_all_finite": "allow-nan"}
+"""For scikit-learn, whose signatures say nothing of their types."""
+
 
 class Tabular(BaseEstimator):
     """What both have in common: reading a table, and an ensemble of ways to show it."""
@@ -56,19 +59,13 @@ class Tabular(BaseEstimator):
         X = _two_axes(X)
         self._columns = Columns(self.categorical_features or ()).fit(X)
         X = self._columns.transform(X)
-        return check_X_y(
-            X, y, dtype="float64", ensure_all_finite="allow-nan", y_numeric=real
-        )
+        return check_X_y(X, y, dtype="float64", y_numeric=real, **MISSING)
 
     def _numbers(self, X: Any) -> np.ndarray:
         check_is_fitted(self)
         shown = _two_axes(X)
         validate_data(self, X, reset=False, skip_check_array=True)
-        return check_array(
-            self._columns.transform(shown),
-            dtype="float64",
-            ensure_all_finite="allow-nan",
-        )
+        return check_array(self._columns.transform(shown), dtype="float64", **MISSING)
 
     def _show(self, X: np.ndarray, targets: np.ndarray, labels, classes: int) -> None:
         """Decides what each member sees."""
@@ -81,6 +78,10 @@ class Tabular(BaseEstimator):
         self._rng = np.random.default_rng(seed)
         self._most, self._x, self._targets = most, X, targets
         self._members = self._ensemble(np.arange(len(X)), labels, classes)
+
+    def _given(self, member: Member) -> np.ndarray:
+        """The targets of the rows that a member sees, as its network takes them."""
+        raise NotImplementedError
 
     def _ensemble(self, kept: np.ndarray, labels, classes: int) -> list[Member]:
         """Members that see some rows of the table."""
@@ -112,4 +113,4 @@ def _two_axes(X: Any) -> Any:
         return X
     mixed = getattr(getattr(X, "dtype", None), "kind", "f") in "OUSb"
     kind = "object" if mixed else "float64"
-    return check_array(X, dtype=kind, ensure_all_finite="allow-nan")
+    return check_array(X, dtype=kind, **MISSING)

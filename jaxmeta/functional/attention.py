@@ -4,9 +4,14 @@ import jax
 import jax.numpy as jnp
 
 from jaxmeta.core import Array
+from jaxmeta.shapes import Float
 
 
-def attend(scores: Array, values: Array, weights: Array | None = None) -> Array:
+def attend(
+    scores: Float[Array, "n m"],
+    values: Float[Array, "m d"],
+    weights: Float[Array, " m"] | None = None,
+) -> Float[Array, "n d"]:
     """A weighted mean of values, the weights a softmax of scores.
 
         r_i = sum_j a_ij v_j,   a_i = softmax_j(s_ij + log w_j)
@@ -38,7 +43,11 @@ def _weighed(scores: Array, weights: Array, read: Array) -> Array:
     return jnp.where(read, scores + log, jnp.finfo(scores.dtype).min)
 
 
-def vote(scores: Array, targets: Array, weights: Array | None = None) -> Array:
+def vote(
+    scores: Float[Array, "n m"],
+    targets: Float[Array, "m c"],
+    weights: Float[Array, " m"] | None = None,
+) -> Float[Array, "n c"]:
     """Labels of the support, weighted by attention: log-probabilities of the classes.
 
         log p_ic = log sum_j softmax_j(s_ij + log w_j) t_jc

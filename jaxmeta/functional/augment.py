@@ -9,12 +9,15 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from jaxmeta.core import Array, Key
+from jaxmeta.core import Array, Key, Scalar
+from jaxmeta.shapes import Float
 
 Augment = Callable[[Key, Array], Array]
 
 
-def flip(key: Key, image: Array, *, probability: float = 0.5) -> Array:
+def flip(
+    key: Key, image: Float[Array, "h w c"], *, probability: float = 0.5
+) -> Float[Array, "h w c"]:
     """Mirrors left and right, with a probability.
 
     Args:
@@ -31,7 +34,9 @@ def flip(key: Key, image: Array, *, probability: float = 0.5) -> Array:
     return jnp.where(jax.random.bernoulli(key, probability), image[:, ::-1], image)
 
 
-def crop(key: Key, image: Array, *, padding: int = 4) -> Array:
+def crop(
+    key: Key, image: Float[Array, "h w c"], *, padding: int = 4
+) -> Float[Array, "h w c"]:
     """Moves an image by up to `padding` pixels a side, mirrored at its edges.
 
     The padded image `[h + 2p, w + 2p, c]` is cropped to `[h, w, c]` at a corner that is
@@ -62,7 +67,7 @@ def crop(key: Key, image: Array, *, padding: int = 4) -> Array:
     return jax.lax.dynamic_slice(padded, (*corner, 0), image.shape)
 
 
-def quarter_turn(key: Key, image: Array) -> Array:
+def quarter_turn(key: Key, image: Float[Array, "h h c"]) -> Float[Array, "h h c"]:
     """Turns a square image by 0, 90, 180 or 270 degrees, each equally likely.
 
     Args:
@@ -84,7 +89,9 @@ def quarter_turn(key: Key, image: Array) -> Array:
     return turns[jax.random.randint(key, (), 0, 4)]
 
 
-def rotate(key: Key, image: Array, *, degrees: float = 15.0) -> Array:
+def rotate(
+    key: Key, image: Float[Array, "h w c"], *, degrees: float = 15.0
+) -> Float[Array, "h w c"]:
     """Turns by an angle uniform in [-degrees, degrees], bilinear; corners repeat the edge.
 
     Args:
@@ -102,7 +109,7 @@ def rotate(key: Key, image: Array, *, degrees: float = 15.0) -> Array:
     return turn(image, angle)
 
 
-def turn(image: Array, angle: Array) -> Array:
+def turn(image: Float[Array, "h w c"], angle: Scalar | float) -> Float[Array, "h w c"]:
     """Turns counter-clockwise about the centre, by an angle in radians.
 
     Args:
@@ -123,13 +130,13 @@ def turn(image: Array, angle: Array) -> Array:
 
 def affine(
     key: Key,
-    image: Array,
+    image: Float[Array, "h w c"],
     *,
     degrees: float = 10.0,
     shear: float = 0.15,
     scale: float = 0.1,
     shift: float = 0.05,
-) -> Array:
+) -> Float[Array, "h w c"]:
     """Turns, shears, stretches and moves an image at random, bilinear.
 
         source = A target + b,   A = turn(a) [[1, s], [0, 1]] diag(e^u, e^v)
@@ -158,7 +165,9 @@ def affine(
     return _read_at(image, y + shift * h * down, x + shift * w * right)
 
 
-def elastic(key: Key, image: Array, *, strength: float = 0.03, cells: int = 4) -> Array:
+def elastic(
+    key: Key, image: Float[Array, "h w c"], *, strength: float = 0.03, cells: int = 4
+) -> Float[Array, "h w c"]:
     """Bends an image by a smooth random field of displacements, bilinear.
 
     The field is drawn at `cells + 1` knots a side, and is cubic between them. With the
@@ -198,7 +207,7 @@ def _centred(image: Array) -> tuple[Array, Array]:
 def _read_at(image: Array, y: Array, x: Array) -> Array:
     """The image at places `[h, w]` from its centre, bilinear."""
     h, w = image.shape[:2]
-    where = jnp.stack([y + (h - 1) / 2, x + (w - 1) / 2])
+    where = [y + (h - 1) / 2, x + (w - 1) / 2]
 
     def one(channel):
         return jax.scipy.ndimage.map_coordinates(channel, where, 1, mode="nearest")
@@ -208,12 +217,12 @@ def _read_at(image: Array, y: Array, x: Array) -> Array:
 
 def colour_jitter(
     key: Key,
-    image: Array,
+    image: Float[Array, "h w c"],
     *,
     brightness: float = 0.4,
     contrast: float = 0.4,
     saturation: float = 0.4,
-) -> Array:
+) -> Float[Array, "h w c"]:
     """Changes brightness, contrast and saturation by random factors, in this order.
 
         x <- b x,   x <- m + k (x - m),   x <- g + s (x - g),   clipped to [0, 1]

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxmeta.core import Array
+from jaxmeta.shapes import Float
 
 HALF = 0.6744897501960817  # half of a half-normal's mass is below this many scales
 
@@ -23,7 +24,11 @@ def check_borders(borders) -> None:
         )
 
 
-def bar_log_prob(logits: Array, borders: Array, values: Array) -> Array:
+def bar_log_prob(
+    logits: Float[Array, "... b"],
+    borders: Float[Array, " b+1"],
+    values: Float[Array, "..."],
+) -> Float[Array, "..."]:
     """Log-density of values under bars.
 
         log p(y) = log softmax(z)_b - log width_b,    y in bar b
@@ -61,7 +66,9 @@ def bar_log_prob(logits: Array, borders: Array, values: Array) -> Array:
     return log_p + density
 
 
-def bar_moments(logits: Array, borders: Array) -> tuple[Array, Array]:
+def bar_moments(
+    logits: Float[Array, "... b"], borders: Float[Array, " b+1"]
+) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
     """Mean and standard deviation of bars, tails included.
 
     Args:
@@ -90,7 +97,9 @@ def bar_moments(logits: Array, borders: Array) -> tuple[Array, Array]:
     return mean, jnp.sqrt(jnp.maximum(second - mean**2, 0))
 
 
-def bar_quantile(logits: Array, borders: Array, level: float) -> Array:
+def bar_quantile(
+    logits: Float[Array, "... b"], borders: Float[Array, " b+1"], level: float
+) -> Float[Array, "..."]:
     """The value that a share `level` of the mass lies below; tails cut at 4 scales.
 
     Args:

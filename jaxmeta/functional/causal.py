@@ -5,14 +5,15 @@ import jax.numpy as jnp
 
 from jaxmeta.checks import at_least
 from jaxmeta.core import Array
+from jaxmeta.shapes import Bool, Float
 
 
 def attention_weights(
-    queries: Array,
-    keys: Array,
-    mask: Array | None = None,
-    weights: Array | None = None,
-) -> Array:
+    queries: Float[Array, "... n d"],
+    keys: Float[Array, "... m d"],
+    mask: Bool[Array, "... n m"] | None = None,
+    weights: Float[Array, " m"] | None = None,
+) -> Float[Array, "... n m"]:
     """How much each query looks at each key; every row sums to 1.
 
         A_ij = w_j exp(q_i . k_j / sqrt(d)) / sum_l w_l exp(q_i . k_l / sqrt(d))
@@ -52,7 +53,9 @@ def softmax_over(
     return jax.nn.softmax(scores)
 
 
-def causal_mask(length: int, real: Array | None = None) -> Array:
+def causal_mask(
+    length: int, real: Float[Array, " t"] | None = None
+) -> Bool[Array, "t t"]:
     """Who may look at whom in a sequence: at oneself and at the past.
 
         mask_ij = [j <= i][x_j is real]
@@ -71,7 +74,13 @@ def causal_mask(length: int, real: Array | None = None) -> Array:
     return mask if real is None else mask & real
 
 
-def causal_conv(inputs: Array, kernel: Array, bias: Array, *, dilation: int) -> Array:
+def causal_conv(
+    inputs: Float[Array, "t c"],
+    kernel: Float[Array, "2 c d"],
+    bias: Float[Array, " d"],
+    *,
+    dilation: int,
+) -> Float[Array, "t d"]:
     """A convolution over time with two taps: now, and `dilation` steps ago.
 
         y_t = x_{t-dilation} W_0 + x_t W_1 + b,   x_t = 0 for t < 0

@@ -11,15 +11,16 @@ from jaxmeta.checks import refusal
 from jaxmeta.core import Array, Scalar
 from jaxmeta.functional.distances import unit
 from jaxmeta.losses import lowest, real_only, weighted_mean
+from jaxmeta.shapes import Bool, Float
 
 
 def contrastive(
-    a: Array,
-    b: Array,
+    a: Float[Array, "n d"],
+    b: Float[Array, "n d"],
     scale: Array | float,
-    weights: Array | None = None,
+    weights: Float[Array, " n"] | None = None,
     *,
-    same: Array | None = None,
+    same: Bool[Array, "n n"] | None = None,
 ) -> Scalar:
     """InfoNCE in both directions, as of CLIP: each view has to find its other one.
 

@@ -11,18 +11,19 @@ from jax.tree_util import Partial
 
 from jaxmeta.core import Array, Key, Scalar
 from jaxmeta.functional.kernels import median_bandwidth, rbf
+from jaxmeta.shapes import Float
 
 
 def kmm(
-    source: Array,
-    target: Array,
+    source: Float[Array, "n d"],
+    target: Float[Array, "m d"],
     *,
     bandwidth: float | Array | None = None,
     bound: float = 1000.0,
     epsilon: float | None = None,
     iterations: int = 20_000,
     tolerance: float = 1e-6,
-) -> Array:
+) -> Float[Array, " n"]:
     """Kernel mean matching: weights under which the source's mean embedding is the target's.
 
         min_w  1/2 w^T K w - kappa^T w,   kappa_i = (n_s / n_t) sum_j k(x_i, x_t_j)
@@ -108,8 +109,8 @@ def _into_box(w: Array, bound: float, low, high) -> Array:
 
 
 def kliep(
-    source: Array,
-    target: Array,
+    source: Float[Array, "n d"],
+    target: Float[Array, "m d"],
     key: Key,
     *,
     bandwidth: float | Array | None = None,
@@ -168,7 +169,12 @@ def _mixture(a, c, sigma2, x):
 
 
 def kliep_score(
-    source: Array, target: Array, key: Key, bandwidth: float, *, folds: int = 5
+    source: Float[Array, "n d"],
+    target: Float[Array, "m d"],
+    key: Key,
+    bandwidth: float,
+    *,
+    folds: int = 5,
 ) -> Scalar:
     """Mean log-weight of held-out target points: what KLIEP's bandwidth is chosen by.
 

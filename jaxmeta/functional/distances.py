@@ -4,9 +4,12 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxmeta.core import Array
+from jaxmeta.shapes import Float
 
 
-def squared_euclidean(a: Array, b: Array) -> Array:
+def squared_euclidean(
+    a: Float[Array, "n d"], b: Float[Array, "c d"]
+) -> Float[Array, "n c"]:
     """All pairwise squared Euclidean distances, summed (not averaged) over dimensions.
 
         d_ij = ||a_i - b_j||^2
@@ -27,7 +30,9 @@ def squared_euclidean(a: Array, b: Array) -> Array:
     return jnp.sum(jnp.square(a[:, None, :] - b[None, :, :]), -1)
 
 
-def cosine_similarity(a: Array, b: Array) -> Array:
+def cosine_similarity(
+    a: Float[Array, "n d"], b: Float[Array, "c d"]
+) -> Float[Array, "n c"]:
     """All pairwise cosines; 0 where either vector is zero, with gradient zero there.
 
         s_ij = a_i . b_j / (||a_i|| ||b_j||)
@@ -45,7 +50,9 @@ def cosine_similarity(a: Array, b: Array) -> Array:
     return unit(a) @ unit(b).T
 
 
-def cosine_distance(a: Array, b: Array) -> Array:
+def cosine_distance(
+    a: Float[Array, "n d"], b: Float[Array, "c d"]
+) -> Float[Array, "n c"]:
     """One minus the cosine, for all pairs.
 
         d_ij = 1 - a_i . b_j / (||a_i|| ||b_j||)
@@ -63,7 +70,7 @@ def cosine_distance(a: Array, b: Array) -> Array:
     return 1.0 - cosine_similarity(a, b)
 
 
-def unit(x: Array) -> Array:
+def unit(x: Float[Array, "n d"]) -> Float[Array, "n d"]:
     """Rows divided by their Euclidean norm; a zero row stays zero, with gradient zero.
 
         x_i / ||x_i||

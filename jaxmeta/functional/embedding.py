@@ -4,6 +4,7 @@ from typing import Literal
 
 from jaxmeta.core import Array
 from jaxmeta.functional.distances import unit
+from jaxmeta.shapes import Float
 
 Normalise = Literal["un", "l2", "cl2n"]
 
@@ -14,7 +15,12 @@ def check_normalise(kind: str | None) -> None:
         raise ValueError(f'normalise: got {kind!r}, wants "un", "l2" or "cl2n"')
 
 
-def normalise(features: Array, kind: Normalise, *, mean: Array | None = None) -> Array:
+def normalise(
+    features: Float[Array, "n d"],
+    kind: Normalise,
+    *,
+    mean: Float[Array, " d"] | None = None,
+) -> Float[Array, "n d"]:
     """Puts feature vectors on a common footing.
 
         un:   f          l2:   f / ||f||          cl2n:   (f - mean) / ||f - mean||

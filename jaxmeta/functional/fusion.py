@@ -10,13 +10,18 @@ import jax.numpy as jnp
 
 from jaxmeta.core import Array, Scalar
 from jaxmeta.functional.prototypes import prototypes
+from jaxmeta.shapes import Float
 
 MOST = 1000.0  # examples that knowing a class beforehand may be worth
 
 
 def fused(
-    means: Array, counts: Array, known: Array, worth: Array | float, told: Array
-) -> Array:
+    means: Float[Array, "c d"],
+    counts: Float[Array, " c"],
+    known: Float[Array, "c d"],
+    worth: Array | float,
+    told: Float[Array, " c"],
+) -> Float[Array, "c d"]:
     """Class means of n_k examples, and what was known of the classes, worth some more.
 
         p_k = (n_k m_k + kappa t_k s_k) / (n_k + kappa t_k)
@@ -43,7 +48,11 @@ def fused(
     return (counts * means + share * known) / jnp.where(total > 0, total, 1)
 
 
-def worth_of(features: Array, targets: Array, known: Array) -> Scalar:
+def worth_of(
+    features: Float[Array, "n d"],
+    targets: Float[Array, "n c"],
+    known: Float[Array, "c d"],
+) -> Scalar:
     """How many examples what is known of a class is worth: measured on some classes.
 
         m_k the class means, v_k = sum_i t_ik ||f_i - m_k||^2 / (n_k - 1)

@@ -9,6 +9,7 @@ from jax.scipy.special import ndtri
 from jaxmeta.core import Array, Key, Scalar
 from jaxmeta.functional.rows import clean_rows
 from jaxmeta.losses import weighted_mean
+from jaxmeta.shapes import Float
 
 
 class Gaussian(NamedTuple):
@@ -23,7 +24,7 @@ class Gaussian(NamedTuple):
     std: Array
 
 
-def log_prob(prediction: Gaussian, targets: Array) -> Array:
+def log_prob(prediction: Gaussian, targets: Float[Array, "n c"]) -> Float[Array, "n c"]:
     """The log-density of every target.
 
         log p = -1/2 ((t - m) / s)^2 - log s - 1/2 log 2 pi
@@ -53,7 +54,9 @@ def log_prob(prediction: Gaussian, targets: Array) -> Array:
 
 
 def gaussian_nll(
-    prediction: Gaussian, targets: Array, weights: Array | None = None
+    prediction: Gaussian,
+    targets: Float[Array, "n c"],
+    weights: Float[Array, " n"] | None = None,
 ) -> Scalar:
     """Mean negative log-likelihood over examples and dimensions, in nats.
 
@@ -91,7 +94,7 @@ def row_mean(x: Array) -> Array:
     return x.reshape(x.shape[0], -1).mean(-1)
 
 
-def entropy(prediction: Gaussian) -> Array:
+def entropy(prediction: Gaussian) -> Float[Array, "*shape"]:
     """Differential entropy of every entry, `log s + 1/2 log(2 pi e)`, in nats.
 
     >>> entropy(Gaussian(jnp.zeros(1), jnp.ones(1))).round(4).tolist()
@@ -100,7 +103,7 @@ def entropy(prediction: Gaussian) -> Array:
     return jnp.log(prediction.std) + 0.5 * jnp.log(2 * jnp.pi * jnp.e)
 
 
-def kl_divergence(q: Gaussian, p: Gaussian) -> Array:
+def kl_divergence(q: Gaussian, p: Gaussian) -> Float[Array, "*shape"]:
     """How far `q` is from `p`, entry by entry; 0 if and only if they are equal.
 
         KL(q || p) = log(s_p / s_q) + (s_q^2 + (m_q - m_p)^2) / (2 s_p^2) - 1/2
@@ -121,7 +124,9 @@ def kl_divergence(q: Gaussian, p: Gaussian) -> Array:
     return -jnp.log(ratio) + 0.5 * (jnp.square(ratio) + jnp.square(gap) - 1)
 
 
-def sample(prediction: Gaussian, key: Key, samples: int) -> Array:
+def sample(
+    prediction: Gaussian, key: Key, samples: int
+) -> Float[Array, " samples *shape"]:
     """Draws `[samples, n, c]` from the distribution.
 
     >>> standard = Gaussian(jnp.zeros((3, 1)), jnp.ones((3, 1)))
@@ -135,8 +140,8 @@ def sample(prediction: Gaussian, key: Key, samples: int) -> Array:
 
 def coverage(
     prediction: Gaussian,
-    targets: Array,
-    weights: Array | None = None,
+    targets: Float[Array, "n c"],
+    weights: Float[Array, " n"] | None = None,
     *,
     level: float = 0.9,
 ) -> Scalar:

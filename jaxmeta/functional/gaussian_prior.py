@@ -13,6 +13,7 @@ import numpy as np
 
 from jaxmeta.checks import at_least, refusal
 from jaxmeta.core import Array, Key
+from jaxmeta.shapes import Float
 
 Range = float | tuple[float, float]
 Kernels = tuple[str, ...]
@@ -179,7 +180,9 @@ def nodes(prior: Prior, number: int) -> Hyper:
     return jax.vmap(prior.of_unit)(jnp.asarray(u, jnp.zeros(()).dtype))
 
 
-def covariance(kernels: Kernels, hyper: Hyper, a: Array, b: Array) -> Array:
+def covariance(
+    kernels: Kernels, hyper: Hyper, a: Float[Array, "n d"], b: Float[Array, "m d"]
+) -> Float[Array, "n m"]:
     """How the values of a function at some places vary together.
 
         K_ij = sum_k s_k^2 k_k(a_i - b_j; l_k, p_k)

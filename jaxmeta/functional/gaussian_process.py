@@ -18,6 +18,7 @@ from jaxmeta.core import Array, Batch, Scalar
 from jaxmeta.functional.gaussian import Gaussian
 from jaxmeta.functional.gaussian_prior import Hyper, Kernels, Prior, covariance, nodes
 from jaxmeta.functional.rows import clean, weights_of
+from jaxmeta.shapes import Float
 
 
 class _Learned(NamedTuple):
@@ -57,7 +58,7 @@ def _believed(kernels, hyper, learned: _Learned, inputs: Array) -> Gaussian:
 
 
 def posterior(
-    kernels: Kernels, hyper: Hyper, support: Batch, inputs: Array
+    kernels: Kernels, hyper: Hyper, support: Batch, inputs: Float[Array, "m ..."]
 ) -> Gaussian:
     """What exact inference says of the targets at some inputs, each by itself.
 
@@ -132,7 +133,7 @@ class Averaged(NamedTuple):
 
 
 def averaged(
-    prior: Prior, support: Batch, inputs: Array, *, number: int = 1024
+    prior: Prior, support: Batch, inputs: Float[Array, "m ..."], *, number: int = 1024
 ) -> Averaged:
     """What exact inference says where the hyper-parameters are unknown, too.
 
@@ -163,7 +164,7 @@ def averaged(
     return Averaged(jax.nn.log_softmax(evidence), *found)
 
 
-def log_prob(belief: Gaussian | Averaged, targets: Array) -> Array:
+def log_prob(belief: Gaussian | Averaged, targets: Float[Array, "m c"]) -> Array:
     """The log-density of every target under exact inference, `[m, c]`, in nats.
 
     Args:

@@ -15,6 +15,7 @@ from jax import lax
 from jaxmeta.core import Array, Scalar
 from jaxmeta.functional.distances import squared_euclidean
 from jaxmeta.functional.spectral import same_features
+from jaxmeta.shapes import Float
 
 OCTAVES = (-3, -2, -1, 0, 1)
 AT_ONCE = 2**24  # differences held at a time
@@ -32,7 +33,7 @@ def _apart(a: Array, b: Array) -> Array:
     return lax.map(lambda x: squared_euclidean(x[None], b)[0], a, batch_size=rows)
 
 
-def median_bandwidth(a: Array, b: Array) -> Scalar:
+def median_bandwidth(a: Float[Array, "n d"], b: Float[Array, "m d"]) -> Scalar:
     """The median heuristic: sigma^2 is the median squared distance between the samples.
 
     Args:
@@ -49,7 +50,9 @@ def median_bandwidth(a: Array, b: Array) -> Scalar:
     return jnp.where(middle > 0, middle, 1.0)
 
 
-def rbf(a: Array, b: Array, bandwidth: float | Array) -> Array:
+def rbf(
+    a: Float[Array, "n d"], b: Float[Array, "m d"], bandwidth: float | Array
+) -> Float[Array, "n m"]:
     """The Gaussian kernel.
 
         k_ij = exp(-||a_i - b_j||^2 / (2 sigma^2))
@@ -69,10 +72,10 @@ def rbf(a: Array, b: Array, bandwidth: float | Array) -> Array:
 
 
 def mmd(
-    source: Array,
-    target: Array,
+    source: Float[Array, "n d"],
+    target: Float[Array, "m d"],
     *,
-    weights: Array | None = None,
+    weights: Float[Array, " n"] | None = None,
     bandwidth: float | Array | None = None,
     octaves: Sequence[int] = OCTAVES,
     biased: bool = False,
@@ -121,7 +124,8 @@ def mmd(
         bandwidth = _mean_of_pairs(d, every, every, apart=True)
     bandwidth = lax.stop_gradient(bandwidth)
     bandwidth = jnp.where(bandwidth > 0, bandwidth, 1.0)
-    k = sum(jnp.exp(-d / (2 * 2.0**u * bandwidth)) for u in octaves)
+    each = [jnp.exp(-d / (2 * 2.0**u * bandwidth)) for u in octaves]
+    k = sum(each[1:], each[0])
     within_s, within_t, across = k[:n, :n], k[n:, n:], k[:n, n:]
     return (
         _mean_of_pairs(within_s, w, w, apart=not biased)

@@ -1,6 +1,6 @@
 """Multinomial logistic regression, to its minimum, as a function of arrays."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +9,7 @@ from jax import lax
 
 from jaxmeta.core import Array
 from jaxmeta.losses import cross_entropy, real_only, weighted_mean
+from jaxmeta.shapes import Float
 
 
 class Linear(NamedTuple):
@@ -27,9 +28,9 @@ class Linear(NamedTuple):
 
 
 def fit_logistic(
-    inputs: Array,
-    targets: Array,
-    weights: Array | None = None,
+    inputs: Float[Array, "n d"],
+    targets: Float[Array, "n c"],
+    weights: Float[Array, " n"] | None = None,
     *,
     l2: float | Array,
     steps: int = 500,
@@ -86,7 +87,7 @@ def fit_logistic(
     shape = (x.shape[1], targets.shape[1])
     start = Linear(jnp.zeros(shape, dtype), jnp.zeros(shape[1:], dtype))
     tx = optax.lbfgs()
-    value_and_grad = optax.value_and_grad_from_state(risk)
+    value_and_grad: Any = optax.value_and_grad_from_state(risk)
 
     def body(carry):
         linear, state, _, t = carry
@@ -94,21 +95,22 @@ def fit_logistic(
         updates, state = tx.update(
             grad, state, linear, value=value, grad=grad, value_fn=risk
         )
-        return optax.apply_updates(linear, updates), state, optax.tree.norm(grad), t + 1
+        moved: Any = optax.apply_updates(linear, updates)
+        return moved, state, optax.tree.norm(grad), t + 1
 
     def running(carry):
         return (carry[2] > tolerance) & (carry[3] < steps)
 
     first = (start, tx.init(start), jnp.asarray(jnp.inf, dtype), 0)
-    found = lax.while_loop(running, body, first)[0]
+    found: Linear = lax.while_loop(running, body, first)[0]
     kernel = found.kernel / stiff / spread[:, None]
     return lax.stop_gradient(Linear(kernel, found.bias - mean @ kernel))
 
 
 def bounded_logistic(
-    inputs: Array,
-    targets: Array,
-    weights: Array | None = None,
+    inputs: Float[Array, "n d"],
+    targets: Float[Array, "n c"],
+    weights: Float[Array, " n"] | None = None,
     *,
     l2: float | Array,
     steps: int = 500,

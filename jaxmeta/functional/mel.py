@@ -12,13 +12,16 @@ import numpy as np
 
 from jaxmeta.checks import at_least, one_of, refusal
 from jaxmeta.core import Array
+from jaxmeta.shapes import Float
 
 Scale = Literal["htk", "slaney"]
 BEND, BELOW = 1000.0, 15.0  # Slaney's scale is linear up to 1 kHz, which is 15 mel
 STEP = math.log(6.4) / 27  # and above it 27 mel are a factor of 6.4
 
 
-def frames(wave: Array, *, size: int, hop: int) -> Array:
+def frames(
+    wave: Float[Array, "... samples"], *, size: int, hop: int
+) -> Float[Array, "... frames size"]:
     """Cuts a wave into overlapping frames; what fills no whole frame at its end is left.
 
         x_{t, i} = w_{t hop + i},   t = 0 .. (samples - size) // hop
@@ -45,7 +48,9 @@ def frames(wave: Array, *, size: int, hop: int) -> Array:
     return wave[..., first[:, None] + np.arange(size)]
 
 
-def power_spectrum(wave: Array, *, size: int, hop: int) -> Array:
+def power_spectrum(
+    wave: Float[Array, "... samples"], *, size: int, hop: int
+) -> Float[Array, "... frames bins"]:
     """Power of each frame at each frequency, under a periodic Hann window.
 
         S_{t, k} = |sum_i h_i x_{t, i} e^{-2 pi j k i / size}|^2
@@ -177,7 +182,7 @@ def mel_filters(
 
 
 def log_mel(
-    wave: Array,
+    wave: Float[Array, "... samples"],
     *,
     rate: float,
     size: int,
@@ -188,7 +193,7 @@ def log_mel(
     scale: Scale = "htk",
     area: bool = False,
     floor: float = 1e-10,
-) -> Array:
+) -> Float[Array, "... bands frames"]:
     """The logarithm of what each band hears in each frame.
 
         L_{b, t} = ln max(sum_k H_{b, k} S_{t, k}, floor)
@@ -225,7 +230,9 @@ def log_mel(
     return jnp.log(jnp.maximum(heard, floor))
 
 
-def relative_levels(log_power: Array, *, decibels: float = 60.0) -> Array:
+def relative_levels(
+    log_power: Float[Array, "... bands frames"], *, decibels: float = 60.0
+) -> Float[Array, "... bands frames"]:
     """Levels below the loudest of the recording, in [0, 1]: how loud it was is forgotten.
 
         y = max(0, 1 + (L - max L) 10 / (ln 10 decibels))

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxmeta.core import Array
+from jaxmeta.shapes import Float
 
 
 class MemoryState(NamedTuple):
@@ -54,7 +55,9 @@ def empty_memory(
     return MemoryState(rows, jnp.broadcast_to(first, (heads, slots)), first)
 
 
-def least_used(usage: Array, heads: int) -> Array:
+def least_used(
+    usage: Float[Array, " slots"], heads: int
+) -> Float[Array, "heads slots"]:
     """One-hot rows of the `heads` least-used slots, the least used first.
 
     Slots used equally are taken in their order: before the first write all but slot 0
@@ -76,7 +79,9 @@ def least_used(usage: Array, heads: int) -> Array:
     return jax.nn.one_hot(slots, usage.shape[0], dtype=usage.dtype)
 
 
-def write_weights(state: MemoryState, gate: Array) -> Array:
+def write_weights(
+    state: MemoryState, gate: Float[Array, " heads"]
+) -> Float[Array, "heads slots"]:
     """Where to write: where was read last, or what is least used.
 
         w_w = sigma w_r(t-1) + (1 - sigma) w_lu(t-1)                      (eq. 7)
@@ -93,7 +98,12 @@ def write_weights(state: MemoryState, gate: Array) -> Array:
     return gate * state.read_weights + (1 - gate) * unused
 
 
-def cosines(keys: Array, rows: Array, *, eps: float = 1e-8) -> Array:
+def cosines(
+    keys: Float[Array, "heads width"],
+    rows: Float[Array, "slots width"],
+    *,
+    eps: float = 1e-8,
+) -> Float[Array, "heads slots"]:
     """Cosine of every key with every row, smoothed for rows that are nearly zero.
 
         s_ji = k_j . M_i / sqrt(|k_j|^2 |M_i|^2 + eps)                    (eq. 2)
@@ -114,13 +124,13 @@ def cosines(keys: Array, rows: Array, *, eps: float = 1e-8) -> Array:
 
 def access(
     state: MemoryState,
-    keys: Array,
-    added: Array,
-    gate: Array,
+    keys: Float[Array, "heads width"],
+    added: Float[Array, "heads width"],
+    gate: Float[Array, " heads"],
     *,
     decay: float,
-    strength: Array | float = 1.0,
-) -> tuple[MemoryState, Array]:
+    strength: Float[Array, " heads"] | float = 1.0,
+) -> tuple[MemoryState, Float[Array, "heads width"]]:
     """One step of the memory: erase the least-used row, write, then read.
 
         w_w = sigma w_r(t-1) + (1 - sigma) w_lu(t-1)                      (eq. 7)

@@ -71,6 +71,7 @@ def by_rows(results: int = 1) -> Callable[[Callable[P, T]], Callable[P, T]]:
     def decorate(function: Callable[P, T]) -> Callable[P, T]:
         @functools.wraps(function)
         def run(*args: P.args, **options: P.kwargs) -> T:
+            call: Callable[..., T] = function  # put together again from its leaves
             leaves, treedef = jax.tree.flatten((args, options))
             at = [i for i, x in enumerate(leaves) if hasattr(x, "shape")]
 
@@ -79,7 +80,7 @@ def by_rows(results: int = 1) -> Callable[[Callable[P, T]], Callable[P, T]]:
                 for i, x in zip(at, arrays, strict=True):
                     given[i] = x
                 args, options = treedef.unflatten(given)
-                return function(*args, **options)
+                return call(*args, **options)
 
             def out(x, *rest):
                 first = PartitionSpec(x[0])

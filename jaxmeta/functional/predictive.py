@@ -16,6 +16,7 @@ from jaxmeta.core import Array, Key, Scalar
 from jaxmeta.functional.gaussian import Gaussian, row_mean
 from jaxmeta.functional.rows import clean_rows
 from jaxmeta.losses import weighted_mean
+from jaxmeta.shapes import Float
 
 NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(32)  # for E over N(0, 1)
 
@@ -94,7 +95,7 @@ def point(p: Predictive) -> Array:
     return log_mean(p) if p.std is None else mean(p)
 
 
-def log_prob(p: Predictive, targets: Array) -> Array:
+def log_prob(p: Predictive, targets: Float[Array, "n c"]) -> Float[Array, "n ..."]:
     """Log-likelihood of every target under the mixture.
 
         log 1/M sum_m N(t; f_m, s_m^2),   or   log 1/M sum_m p_m(t)
@@ -126,7 +127,11 @@ def _mix(log_densities: Array) -> Array:
     return jax.nn.logsumexp(log_densities, 0) - math.log(log_densities.shape[0])
 
 
-def nll(p: Predictive, targets: Array, weights: Array | None = None) -> Scalar:
+def nll(
+    p: Predictive,
+    targets: Float[Array, "n c"],
+    weights: Float[Array, " n"] | None = None,
+) -> Scalar:
     """Mean negative log-likelihood of the targets, in nats.
 
         -sum_i w_i log p(t_i | x_i) / sum_i w_i
@@ -162,7 +167,7 @@ def counted(
     if weights is None:
         return p, targets
     if p.std is not None:
-        p = normal(*p)  # a row for each query
+        p = normal(p.members, p.std)  # a row for each query
     turned = jax.tree.map(lambda x: jnp.moveaxis(x, 1, 0), p)
     turned, targets = clean_rows((turned, targets), weights)
     return jax.tree.map(lambda x: jnp.moveaxis(x, 0, 1), turned), targets
@@ -177,13 +182,14 @@ def entropy(p: Predictive) -> Array:
     >>> round(entropy(categorical(jnp.zeros((1, 2)))).item(), 4)  # log 2
     0.6931
     """
-    if p.std is None:
+    members, std = p
+    if std is None:
         log_p = log_mean(p)
         return -jnp.sum(jnp.where(jnp.isfinite(log_p), jnp.exp(log_p) * log_p, 0.0), -1)
 
     def at(node):
-        y = p.members + p.std * node  # [M, n, c], one point of each member
-        return jax.vmap(lambda t: _mix(norm.logpdf(t, p.members, p.std)))(y).mean(0)
+        y = members + std * node  # [M, n, c], one point of each member
+        return jax.vmap(lambda t: _mix(norm.logpdf(t, members, std)))(y).mean(0)
 
     weights = jnp.asarray(WEIGHTS / WEIGHTS.sum(), p.members.dtype)
     return -jnp.tensordot(weights, jax.vmap(at)(jnp.asarray(NODES, weights.dtype)), 1)
@@ -230,16 +236,21 @@ def cdf(p: Predictive, targets: Array) -> Array:
 
     Uniform on [0, 1] where the prediction is calibrated.
 
+    Raises:
+      ValueError: for a classification.
+
     >>> cdf(normal(jnp.zeros((1, 1)), 1.0), jnp.zeros((1, 1))).tolist()
     [[0.5]]
     """
+    if p.std is None:
+        raise ValueError("p: got a prediction of classes, wants one of real values")
     return norm.cdf(targets, p.members, p.std).mean(0)
 
 
 def coverage(
     p: Predictive,
-    targets: Array,
-    weights: Array | None = None,
+    targets: Float[Array, "n c"],
+    weights: Float[Array, " n"] | None = None,
     *,
     level: float = 0.9,
 ) -> Scalar:

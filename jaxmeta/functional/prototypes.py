@@ -3,9 +3,14 @@
 import jax.numpy as jnp
 
 from jaxmeta.core import Array
+from jaxmeta.shapes import Float
 
 
-def prototypes(features: Array, targets: Array, weights: Array | None = None) -> Array:
+def prototypes(
+    features: Float[Array, "n d"],
+    targets: Float[Array, "n c"],
+    weights: Float[Array, " n"] | None = None,
+) -> Float[Array, "c d"]:
     """The mean feature vector of every class.
 
         c_k = sum_i w_i t_ik f_i / sum_i w_i t_ik

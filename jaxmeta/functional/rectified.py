@@ -13,17 +13,18 @@ from jaxmeta.core import Array
 from jaxmeta.functional.distances import cosine_similarity, squared_euclidean, unit
 from jaxmeta.functional.prototypes import prototypes
 from jaxmeta.losses import over_present, present_classes, weighted_mean
+from jaxmeta.shapes import Float
 
 
 def rectified(
-    support: Array,
-    targets: Array,
-    query: Array,
+    support: Float[Array, "n d"],
+    targets: Float[Array, "n c"],
+    query: Float[Array, "m d"],
     *,
-    weights: Array | None = None,
-    query_weights: Array | None = None,
+    weights: Float[Array, " n"] | None = None,
+    query_weights: Float[Array, " m"] | None = None,
     scale: float = 10.0,
-) -> tuple[Array, Array]:
+) -> tuple[Float[Array, "c d"], Float[Array, "m d"]]:
     """Prototypes and queries with their two biases taken out.
 
         z' = z + mean_S z - mean_Q z  of a query,   z = f / ||f||
@@ -66,14 +67,14 @@ def rectified(
 
 
 def bd_cspn(
-    support: Array,
-    targets: Array,
-    query: Array,
+    support: Float[Array, "n d"],
+    targets: Float[Array, "n c"],
+    query: Float[Array, "m d"],
     *,
-    weights: Array | None = None,
-    query_weights: Array | None = None,
+    weights: Float[Array, " n"] | None = None,
+    query_weights: Float[Array, " m"] | None = None,
     scale: float = 10.0,
-) -> Array:
+) -> Float[Array, "m c"]:
     """The cosine to rectified prototypes, of shifted queries: e cos(z', P'_k).
 
     Args:
@@ -103,17 +104,17 @@ def bd_cspn(
 
 
 def laplacian_shot(
-    support: Array,
-    targets: Array,
-    query: Array,
+    support: Float[Array, "n d"],
+    targets: Float[Array, "n c"],
+    query: Float[Array, "m d"],
     *,
-    weights: Array | None = None,
-    query_weights: Array | None = None,
+    weights: Float[Array, " n"] | None = None,
+    query_weights: Float[Array, " m"] | None = None,
     strength: float = 0.7,
     neighbours: int = 3,
     steps: int = 20,
     rectify: bool = False,
-) -> Array:
+) -> Float[Array, "m c"]:
     """Queries near to each other are held to the same class.
 
         min_Y  sum_q y_q . a_q + l/2 sum_qp w_qp ||y_q - y_p||^2           (eqs. 2, 3)

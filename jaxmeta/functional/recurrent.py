@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxmeta.core import Array
+from jaxmeta.shapes import Float
 
 
 class Carry(NamedTuple):
@@ -22,7 +23,12 @@ class Carry(NamedTuple):
 
 
 def lstm_step(
-    kernel: Array, bias: Array, carry: Carry, inputs: Array, *, forget_bias: float = 0.0
+    kernel: Float[Array, "rows gates"],
+    bias: Float[Array, " gates"],
+    carry: Carry,
+    inputs: Float[Array, "... features"],
+    *,
+    forget_bias: float = 0.0,
 ) -> Carry:
     """One step of an LSTM.
 
@@ -61,14 +67,14 @@ def lstm_step(
 
 
 def lstm_scan(
-    kernel: Array,
-    bias: Array,
-    inputs: Array,
+    kernel: Float[Array, "rows gates"],
+    bias: Float[Array, " gates"],
+    inputs: Float[Array, "t ... features"],
     *,
     carry: Carry | None = None,
     reverse: bool = False,
     forget_bias: float = 0.0,
-) -> tuple[Carry, Array]:
+) -> tuple[Carry, Float[Array, "t ... d"]]:
     """Runs an LSTM over a sequence.
 
     Args:

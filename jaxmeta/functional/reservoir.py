@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from jaxmeta.checks import at_least
 from jaxmeta.core import Array, Key, PyTree
+from jaxmeta.shapes import Float
 
 
 class Reservoir(NamedTuple):
@@ -76,7 +77,9 @@ def kept(reservoir: Reservoir, row: PyTree, key: Key) -> Reservoir:
     return Reservoir(rows, i + 1)
 
 
-def recalled(reservoir: Reservoir, count: int, key: Key) -> tuple[PyTree, Array]:
+def recalled(
+    reservoir: Reservoir, count: int, key: Key
+) -> tuple[PyTree, Float[Array, " count"]]:
     """Draws examples from the memory, with replacement.
 
     Args:

@@ -10,9 +10,12 @@ import jax.numpy as jnp
 
 from jaxmeta.checks import refusal
 from jaxmeta.core import Array, Scalar
+from jaxmeta.shapes import Float, Num
 
 
-def seen_accuracy(table: Array, sizes: Array | None = None) -> Array:
+def seen_accuracy(
+    table: Float[Array, "t t"], sizes: Num[Array, " t"] | None = None
+) -> Float[Array, " t"]:
     """Accuracy on all that has been seen so far, after each stage.
 
         A_t = sum_{j <= t} s_j R_tj / sum_{j <= t} s_j
@@ -39,7 +42,7 @@ def seen_accuracy(table: Array, sizes: Array | None = None) -> Array:
     return jnp.where(below, table * sizes, 0).sum(1) / jnp.where(below, sizes, 0).sum(1)
 
 
-def forgetting(table: Array) -> Scalar:
+def forgetting(table: Float[Array, "T T"]) -> Scalar:
     """How far each stage has fallen from its best.
 
         F = 1/(T-1) sum_{j < T-1} ( max_{j <= t < T-1} R_tj  -  R_{T-1,j} )
@@ -68,7 +71,7 @@ def forgetting(table: Array) -> Scalar:
     return (before.max(0) - table[-1, :-1]).mean()
 
 
-def backward_transfer(table: Array) -> Scalar:
+def backward_transfer(table: Float[Array, "T T"]) -> Scalar:
     """What later stages did to earlier ones; negative is forgetting.
 
         BWT = 1/(T-1) sum_{j < T-1} ( R_{T-1,j} - R_jj )

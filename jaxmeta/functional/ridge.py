@@ -14,18 +14,19 @@ from jax.scipy.linalg import solve
 from jaxmeta.checks import at_least, one_of
 from jaxmeta.core import Array
 from jaxmeta.losses import real_only
+from jaxmeta.shapes import Float
 
 Form = Literal["auto", "primal", "dual"]
 
 
 def ridge(
-    x: Array,
-    y: Array,
+    x: Float[Array, "n d"],
+    y: Float[Array, "n c"],
     lam: Array | float,
-    weights: Array | None = None,
+    weights: Float[Array, " n"] | None = None,
     *,
     form: Form = "auto",
-) -> Array:
+) -> Float[Array, "d c"]:
     """Ridge regression.
 
         W = argmin sum_i w_i ||x_i W - y_i||^2 + lam ||W||^2
@@ -82,13 +83,13 @@ def _missing(system: Array) -> Array:
 
 
 def logistic(
-    x: Array,
-    y: Array,
+    x: Float[Array, "n d"],
+    y: Float[Array, "n c"],
     lam: Array | float,
-    weights: Array | None = None,
+    weights: Float[Array, " n"] | None = None,
     *,
     steps: int,
-) -> Array:
+) -> Float[Array, "d c"]:
     """Ridge-penalised logistic regression, one class against the rest, by Newton steps.
 
         w_c = argmin  sum_i weight_i [log(1 + e^{z_i}) - y_ic z_i] + lam/2 ||w||^2,

@@ -13,6 +13,7 @@ from jax import lax
 from jaxmeta.checks import at_least
 from jaxmeta.core import Array, Batch, Key, PyTree
 from jaxmeta.losses import check_weights
+from jaxmeta.shapes import Float, Int
 
 
 class Semi(NamedTuple):
@@ -70,12 +71,12 @@ def clean_rows(rows: PyTree, weights: Array | None) -> PyTree:
     return jax.tree.map(one, rows, is_leaf=lambda x: isinstance(x, Semi))
 
 
-def example_weights(weights: Array) -> Array:
+def example_weights(weights: Float[Array, "n ..."]) -> Float[Array, " n"]:
     """`[n]` of weights `[n]`, or of `[n, ...]`, where an example is as good as its best place."""
     return weights if weights.ndim == 1 else weights.reshape(len(weights), -1).max(-1)
 
 
-def weights_of(batch: Batch) -> Array:
+def weights_of(batch: Batch) -> Float[Array, "n ..."]:
     """`[n]`: the weights of a batch, ones where it has none."""
     if batch.weights is None:
         return jnp.ones(batch.targets.shape[0], batch.targets.dtype)
@@ -105,7 +106,9 @@ def joined(first: Batch, second: Batch) -> Batch:
     return Batch(inputs, targets, joined_weights(first, second))
 
 
-def parted(rows: Array, n: int) -> tuple[Array, Array]:
+def parted(
+    rows: Float[Array, "rows ..."], n: int
+) -> tuple[Float[Array, "n ..."], Float[Array, "m ..."]]:
     """The first `n` rows and the others: what `joined` has put together.
 
     Not two slices: the derivative of a slice is padded with zeros, and XLA for CPUs
@@ -137,7 +140,7 @@ def joined_weights(first: Batch, second: Batch) -> Array | None:
     return jnp.concatenate([weights_of(first), weights_of(second)])
 
 
-def rows_at(batch: Batch, rows: Array) -> Batch:
+def rows_at(batch: Batch, rows: Int[Array, " m"]) -> Batch:
     """Some of the examples, by number."""
     return jax.tree.map(lambda x: jnp.asarray(x)[rows], batch)
 

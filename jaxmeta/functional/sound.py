@@ -10,9 +10,12 @@ import jax.numpy as jnp
 
 from jaxmeta.checks import at_least
 from jaxmeta.core import Array, Key
+from jaxmeta.shapes import Float
 
 
-def time_mask(key: Key, image: Array, *, width: int = 8, masks: int = 1) -> Array:
+def time_mask(
+    key: Key, image: Float[Array, "bands frames 1"], *, width: int = 8, masks: int = 1
+) -> Float[Array, "bands frames 1"]:
     """Silences runs of frames, each of a random length up to `width` (SpecAugment).
 
         w ~ uniform{0 .. width},   t0 ~ uniform{0 .. frames - w},   x[:, t0 : t0 + w] = 0
@@ -35,7 +38,9 @@ def time_mask(key: Key, image: Array, *, width: int = 8, masks: int = 1) -> Arra
     return image * _kept(key, image.shape[1], width, masks)[None, :, None]
 
 
-def frequency_mask(key: Key, image: Array, *, width: int = 6, masks: int = 1) -> Array:
+def frequency_mask(
+    key: Key, image: Float[Array, "bands frames 1"], *, width: int = 6, masks: int = 1
+) -> Float[Array, "bands frames 1"]:
     """Silences runs of bands, each of a random number up to `width` (SpecAugment).
 
         w ~ uniform{0 .. width},   b0 ~ uniform{0 .. bands - w},   x[b0 : b0 + w] = 0
@@ -58,7 +63,9 @@ def frequency_mask(key: Key, image: Array, *, width: int = 6, masks: int = 1) ->
     return image * _kept(key, image.shape[0], width, masks)[:, None, None]
 
 
-def time_shift(key: Key, image: Array, *, most: int = 6) -> Array:
+def time_shift(
+    key: Key, image: Float[Array, "bands frames 1"], *, most: int = 6
+) -> Float[Array, "bands frames 1"]:
     """Moves a spectrogram by up to `most` frames to either side; silence follows.
 
     Args:
@@ -78,7 +85,9 @@ def time_shift(key: Key, image: Array, *, most: int = 6) -> Array:
     return jax.lax.dynamic_slice_in_dim(padded, start, image.shape[1], axis=1)
 
 
-def pace(key: Key, image: Array, *, most: float = 0.15) -> Array:
+def pace(
+    key: Key, image: Float[Array, "bands frames 1"], *, most: float = 0.15
+) -> Float[Array, "bands frames 1"]:
     """Says it faster or slower about the middle of the recording, linear between frames.
 
         y(t) = x(c + e^u (t - c)),   u ~ uniform(-most, most)
@@ -99,7 +108,9 @@ def pace(key: Key, image: Array, *, most: float = 0.15) -> Array:
     return _read(image, centre + jnp.exp(u) * (jnp.arange(image.shape[1]) - centre), 1)
 
 
-def other_voice(key: Key, image: Array, *, most: float = 0.12) -> Array:
+def other_voice(
+    key: Key, image: Float[Array, "bands frames 1"], *, most: float = 0.12
+) -> Float[Array, "bands frames 1"]:
     """Stretches pitch, as a longer or shorter vocal tract does, linear between bands.
 
         y(b) = x(e^u b),   u ~ uniform(-most, most)
@@ -125,7 +136,9 @@ def other_voice(key: Key, image: Array, *, most: float = 0.12) -> Array:
     return _read(image, jnp.exp(u) * jnp.arange(image.shape[0]), 0)
 
 
-def backwards(key: Key, image: Array, *, probability: float = 0.5) -> Array:
+def backwards(
+    key: Key, image: Float[Array, "bands frames 1"], *, probability: float = 0.5
+) -> Float[Array, "bands frames 1"]:
     """Turns time around, with a probability: a word that is said backwards is another.
 
     Args:
@@ -143,7 +156,9 @@ def backwards(key: Key, image: Array, *, probability: float = 0.5) -> Array:
     return jnp.where(jax.random.bernoulli(key, probability), image[:, ::-1], image)
 
 
-def gain(key: Key, wave: Array, *, decibels: float = 6.0) -> Array:
+def gain(
+    key: Key, wave: Float[Array, " samples"], *, decibels: float = 6.0
+) -> Float[Array, " samples"]:
     """Makes a wave louder or softer.
 
         y = 10^(g / 20) x,   g ~ uniform(-decibels, decibels)
@@ -163,7 +178,9 @@ def gain(key: Key, wave: Array, *, decibels: float = 6.0) -> Array:
     return 10 ** (g / 20) * wave
 
 
-def noise(key: Key, wave: Array, *, decibels: float = 20.0) -> Array:
+def noise(
+    key: Key, wave: Float[Array, " samples"], *, decibels: float = 20.0
+) -> Float[Array, " samples"]:
     """Adds white noise, so many decibels below the wave.
 
         y = x + 10^(-decibels / 20) sqrt(mean x^2) n,   n ~ normal(0, 1)

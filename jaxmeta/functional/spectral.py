@@ -3,9 +3,12 @@
 import jax.numpy as jnp
 
 from jaxmeta.core import Array, Scalar
+from jaxmeta.shapes import Float
 
 
-def principal(x: Array) -> tuple[Array, Array, Array]:
+def principal(
+    x: Float[Array, "n d"],
+) -> tuple[Float[Array, " d"], Float[Array, " k"], Float[Array, "d k"]]:
     """Mean, variances and directions of a sample, by singular values.
 
         X - mean = U S V^T,   cov(X) = V (S^2 / (n - 1)) V^T
@@ -42,8 +45,11 @@ def power(variances: Array | float, lam: float | Array, exponent: float) -> Arra
 
 
 def apply_spectrum(
-    x: Array, directions: Array, inside: Array, outside: Array | float
-) -> Array:
+    x: Float[Array, "n d"],
+    directions: Float[Array, "d k"],
+    inside: Float[Array, " k"],
+    outside: Array | float,
+) -> Float[Array, "n d"]:
     """Multiplies rows by a symmetric matrix given by its spectrum, at a cost of `n d k`.
 
         x (P diag(inside) P^T + outside (I - P P^T))
@@ -68,7 +74,9 @@ def apply_spectrum(
 
 
 def coral_distance(
-    source: Array, target: Array, weights: Array | None = None
+    source: Float[Array, "n d"],
+    target: Float[Array, "m d"],
+    weights: Float[Array, " n"] | None = None,
 ) -> Scalar:
     """How far apart two covariances are; the loss of Deep CORAL.
 

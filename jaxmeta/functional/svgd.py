@@ -9,12 +9,13 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxmeta.core import Array
+from jaxmeta.core import Array, Scalar
 from jaxmeta.functional.distances import squared_euclidean
 from jaxmeta.functional.kernels import rbf
+from jaxmeta.shapes import Float
 
 
-def particle_bandwidth(x: Array) -> Array:
+def particle_bandwidth(x: Float[Array, "m d"]) -> Scalar:
     """The median heuristic, `sigma^2 = med^2 / (2 log M)`, med the median distance of a pair.
 
     Then every particle weighs about 1 on itself and 1 on all the others together:
@@ -42,7 +43,9 @@ def particle_bandwidth(x: Array) -> Array:
     return jnp.where(median > 0, jnp.square(median) / (2 * math.log(m)), 1.0)
 
 
-def kernel_and_push(x: Array, bandwidth: Array | float) -> tuple[Array, Array]:
+def kernel_and_push(
+    x: Float[Array, "m d"], bandwidth: Array | float
+) -> tuple[Float[Array, "m m"], Float[Array, "m d"]]:
     """The kernel of all pairs of particles, and its gradient, summed.
 
         k_ij = exp(-||x_i - x_j||^2 / (2 sigma^2))
@@ -66,12 +69,12 @@ def kernel_and_push(x: Array, bandwidth: Array | float) -> tuple[Array, Array]:
 
 
 def direction(
-    x: Array,
-    grads: Array,
+    x: Float[Array, "m d"],
+    grads: Float[Array, "m d"],
     *,
     repulsion: float | Array = 1.0,
     bandwidth: Array | float | None = None,
-) -> Array:
+) -> Float[Array, "m d"]:
     """The descent direction of Stein variational gradient descent, negated eq. 8.
 
         u_i = 1/M sum_j [ k_ij grad_j L - repulsion d k(x_j, x_i) / d x_j ]
@@ -104,7 +107,7 @@ def direction(
     return (k @ grads - repulsion * push) / x.shape[0]
 
 
-def rows(tree) -> Array:
+def rows(tree) -> Float[Array, "m d"]:
     """Particles as rows: leaves `[m, ...]` of a tree, side by side, `[m, d]`.
 
     >>> rows({"a": jnp.ones((2, 3)), "b": jnp.zeros((2,))}).shape
@@ -114,7 +117,7 @@ def rows(tree) -> Array:
     return jnp.concatenate([leaf.reshape(leaf.shape[0], -1) for leaf in leaves], 1)
 
 
-def unrows(x: Array, like):
+def unrows(x: Float[Array, "m d"], like):
     """The inverse of `rows`, in the shapes of `like`.
 
     >>> like = {"a": jnp.ones((2, 3)), "b": jnp.zeros((2,))}

@@ -14,16 +14,17 @@ from jax.scipy.sparse.linalg import cg
 
 from jaxmeta.checks import at_least, positive
 from jaxmeta.core import Array, Scalar
+from jaxmeta.shapes import Float
 
 
 def svm_dual(
-    gram: Array,
-    targets: Array,
-    weights: Array | None = None,
+    gram: Float[Array, "n n"],
+    targets: Float[Array, "n c"],
+    weights: Float[Array, " n"] | None = None,
     *,
     C: float,
     iterations: int = 1000,
-) -> Array:
+) -> Float[Array, "n c"]:
     """Solves the dual of the Crammer-Singer support vector machine.
 
         min_a  1/2 sum_k a_k^T K a_k - sum_{n,k} t_nk a_nk
@@ -63,10 +64,10 @@ def svm_dual(
 
 
 def kkt_residual(
-    gram: Array,
-    targets: Array,
-    dual: Array,
-    weights: Array | None = None,
+    gram: Float[Array, "n n"],
+    targets: Float[Array, "n c"],
+    dual: Float[Array, "n c"],
+    weights: Float[Array, " n"] | None = None,
     *,
     C: float,
 ) -> Scalar:
@@ -185,7 +186,7 @@ def _backward(iterations, kept, v):
     # K and v in units of their own, or the squares of `cg` leave float32
     size, length = _largest(gram), _largest(v)
     gram, v = gram / size, v / length
-    eps = jnp.finfo(a.dtype).eps
+    eps = float(jnp.finfo(a.dtype).eps)
     z, _ = cg(
         lambda z: tangent(gram @ tangent(z)), tangent(v), tol=10 * eps, maxiter=a.size
     )

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from jaxmeta.core import Array
 from jaxmeta.functional.rows import spread
+from jaxmeta.shapes import Float
 
 CODES = 8  # numbers that tell one category from another
 CHANNELS = 4 + CODES  # numbers a cell
@@ -59,7 +60,9 @@ def as_table(inputs: Array | Table) -> Table:
     return inputs
 
 
-def columns_of(values: Array, weights: Array | None = None) -> Columns:
+def columns_of(
+    values: Float[Array, "n f"], weights: Float[Array, " n"] | None = None
+) -> Columns:
     """Mean and standard deviation of each column, over the values that there are.
 
         m_j = sum_i w_ij v_ij / sum_i w_ij,    w_ij = w_i [v_ij is there]
@@ -89,7 +92,7 @@ def columns_of(values: Array, weights: Array | None = None) -> Columns:
     return Columns(mean, jnp.where(flat, 1, std), total > 0)
 
 
-def cells(table: Table, columns: Columns) -> Array:
+def cells(table: Table, columns: Columns) -> Float[Array, "n f channels"]:
     """Every cell as a few numbers, by statistics of the support set alone.
 
         [clip(z, -5, 5), asinh(z), missing, categorical, cos(w_j c + b_j) ...]

@@ -15,15 +15,16 @@ from jaxmeta.core import Array
 from jaxmeta.functional.distances import unit
 from jaxmeta.functional.prototypes import prototypes
 from jaxmeta.losses import cross_entropy, over_present, present_classes
+from jaxmeta.shapes import Float
 
 
 def tim(
-    support: Array,
-    targets: Array,
-    query: Array,
+    support: Float[Array, "n d"],
+    targets: Float[Array, "n c"],
+    query: Float[Array, "m d"],
     *,
-    weights: Array | None = None,
-    query_weights: Array | None = None,
+    weights: Float[Array, " n"] | None = None,
+    query_weights: Float[Array, " m"] | None = None,
     alpha: float = 1.0,
     ce: float = 0.1,
     marginal: float = 1.0,
@@ -31,7 +32,7 @@ def tim(
     temperature: float = 15.0,
     rate: float = 1e-4,
     steps: int = 1000,
-) -> Array:
+) -> Float[Array, "m c"]:
     """Class weights that start at the prototypes and raise the mutual information.
 
         p_ik ~ exp(-T/2 ||w_k - z_i||^2),   z = f / ||f||,   p_k = mean_{i in Q} p_ik

@@ -13,11 +13,17 @@ from jaxmeta.core import Array
 from jaxmeta.functional.distances import squared_euclidean, unit
 from jaxmeta.functional.prototypes import prototypes
 from jaxmeta.losses import over_present, present_classes, weighted_mean
+from jaxmeta.shapes import Float
 
 
 def sinkhorn(
-    cost: Array, rows: Array, columns: Array, *, strength: float, rounds: int = 100
-) -> Array:
+    cost: Float[Array, "n m"],
+    rows: Float[Array, " n"],
+    columns: Float[Array, " m"],
+    *,
+    strength: float,
+    rounds: int = 100,
+) -> Float[Array, "n m"]:
     """The cheapest plan with given sums, smoothed by its entropy.
 
         min_M  sum_ij M_ij C_ij - H(M) / l,   M 1 = r,   M^T 1 = c
@@ -57,19 +63,19 @@ def _potentials(kernel, rows, columns, rounds):
 
 
 def pt_map(
-    support: Array,
-    targets: Array,
-    query: Array,
+    support: Float[Array, "n d"],
+    targets: Float[Array, "n c"],
+    query: Float[Array, "m d"],
     *,
-    weights: Array | None = None,
-    query_weights: Array | None = None,
+    weights: Float[Array, " n"] | None = None,
+    query_weights: Float[Array, " m"] | None = None,
     power: float = 0.5,
     centre: bool = True,
     strength: float = 10.0,
     inertia: float = 0.2,
     steps: int = 20,
     rounds: int = 100,
-) -> Array:
+) -> Float[Array, "m c"]:
     """Power transform, and class centres by optimal transport.
 
         z = (f + 1e-6)^b / ||(f + 1e-6)^b||                                   (eq. 1)

@@ -127,7 +127,7 @@ def bmaml_process(
         return descend(meta, start, support, support, steps, False, key)
 
     def predictive(meta, fast, inputs, weights=None):
-        asked = Batch(clean_rows(inputs, weights), None, weights)
+        asked = Batch(clean_rows(inputs, weights), None, weights)  # type: ignore[arg-type]  # none are asked for
         outputs, _ = outputs_of(fast, meta.buffers, asked, False, None)
         return mixture(outputs, meta.params)
 

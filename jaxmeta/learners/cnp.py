@@ -94,9 +94,12 @@ def neural_process(
     check_min_std(min_std)
     keys = flat() if keys is None else keys
     models = {"encoder": encoder, "decoder": decoder, "keys": keys}
-    models["attention"] = from_nnx_for(
-        lambda rngs, x: CrossAttention(*(a.shape[-1] for a in x[:3]), heads, rngs=rngs)
-    )
+
+    def looking(rngs, x):
+        queries, keys, values = (a.shape[-1] for a in x[:3])
+        return CrossAttention(queries, keys, values, heads, rngs=rngs)
+
+    models["attention"] = from_nnx_for(looking)
 
     def encode(run, support, looks):
         """What is kept of the context: r `[d]`, or keys and values `[n, d]`."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -23,6 +23,7 @@ from jaxmeta.core import (
     Model,
     PyTree,
     Rule,
+    Scalar,
 )
 from jaxmeta.criteria import as_criterion
 from jaxmeta.functional.rows import check_minibatch, minibatch
@@ -38,6 +39,7 @@ from jaxmeta.gradients import (
 )
 from jaxmeta.learners.common import Part, Slow, learned, warn_of_averages
 from jaxmeta.learners.differentiated import (
+    Loss,
     by_values,
     check_gradient,
     check_implicit,
@@ -151,7 +153,7 @@ def start_meta(how: Family, key: Key, episode: Episode) -> Meta:
         # masks by name are judged where names are
         check_differentiable(how.inner, phi, steps=how.steps)
     if how.part.gather is None:  # else there are averages for each inner step
-        bare = Model(how.part.init, lambda m, x, *, train, key: how.part.apply(
+        bare = Model(how.part.init, lambda m, x, *, train=False, key=None: how.part.apply(
             m, phi, x, 0, train, key, None
         ))  # fmt: skip
         warn_of_averages(bare, net, episode.support.inputs)
@@ -183,36 +185,39 @@ def judge(how: Family, meta: Meta, episode: Episode, key: Key, phi: PyTree, k):
     return *judged(how.criterion, outputs, episode.support, query), buffers
 
 
-def query_loss(how: Family, meta: Meta, episode: Episode, key: Key, watch=0.0):
+def query_loss(
+    how: Family, meta: Meta, episode: Episode, key: Key, watch=0.0
+) -> tuple[Scalar, Aux]:
     """`loss` of the learner: that of the queries after the inner loop, or after each
     step, by their weights."""
     net, _, now = opened(how, meta)
     judging = partial(judge, how, meta, episode, key)
-    everywhere = how.part.gather is not None and bool(tree.leaves(net.buffers))
+    gather = how.part.gather if tree.leaves(net.buffers) else None
     run = partial(descend, how, meta, episode.support, True, key)
-    if how.steps == 0 or (how.query_weights is None and not everywhere):
+    if how.steps == 0 or (how.query_weights is None and gather is None):
         found = run(watch=watch)
         value, report, buffers = judging(found.params, how.steps)
         if found.report is not None:
             report = {"inner_gap": found.report.gap} | report
     else:
         w = step_weights(how, now)
-        needed = None if everywhere else w
+        needed = w if gather is None else None
         visit = partial(judge_if_needed, judging, needed, how.steps)
         values, reports, visited = run(visit).visits
         value = jnp.sum(w.astype(values.dtype) * values)
         report, last = jax.tree.map(lambda x: x[-1], (reports, visited))
-        buffers = how.part.gather(net.buffers, visited) if everywhere else last
-    if how.scheduled:
+        buffers = last if gather is None else gather(net.buffers, visited)
+    if now is not None:
         buffers = {"model": buffers, "step": jnp.round(now) + 1}
     return value, Aux(report, buffers)
 
 
-def step_weights(how: Family, now: Array | None) -> Array:
+def step_weights(how: Family, now: Any) -> Array:
     """w_1..K of the query losses after each step."""
-    if how.query_weights is None:
+    weights = how.query_weights
+    if weights is None:
         return jnp.zeros(how.steps).at[-1].set(1.0)
-    return how.query_weights(now) if callable(how.query_weights) else how.query_weights
+    return weights(now) if callable(weights) else weights
 
 
 def judge_if_needed(judging, w: Array | None, steps: int, phi: PyTree, k: Array):
@@ -269,8 +274,8 @@ def unrolled_learner(
         part, learned(inner), inner, steps, gradient, criterion, within, inner_batch,
         query_weights, proximal,
     )  # fmt: skip
-    four = (start_meta, adapted, answers, query_loss)
-    init, adapt, predict, loss = (partial(of, how) for of in four)
+    init, adapt, predict = (partial(f, how) for f in (start_meta, adapted, answers))
+    loss: Loss = partial(query_loss, how)
     if isinstance(gradient, Evolution):
         loss = by_values(
             partial(query_loss, how._replace(gradient=first_order)), gradient

@@ -94,21 +94,20 @@ def lstm_meta_learner(
 
     def minibatch(batch: Batch, key, step) -> Batch:
         n = batch.targets.shape[0]
-        if inner_batch is None or inner_batch == n:
+        size = inner_batch
+        if size is None or size == n:
             return batch
-        if inner_batch > n or (batch.weights is None and n % inner_batch):
+        if size > n or (batch.weights is None and n % size):
             raise ValueError(
-                f"inner_batch: got {inner_batch}, wants a divisor of the {n} examples"
+                f"inner_batch: got {size}, wants a divisor of the {n} examples"
             )
         real = jnp.sum(weights_of(batch) > 0)
-        per_epoch = jnp.maximum(real // inner_batch, 1)
+        per_epoch = jnp.maximum(real // size, 1)
         epoch, at = step // per_epoch, step % per_epoch
         # in a new order, with the examples that do not count in front
         batch, _ = presented(batch, jax.random.fold_in(key, epoch))
-        start = n - (at + 1) * inner_batch
-        return jax.tree.map(
-            lambda x: lax.dynamic_slice_in_dim(x, start, inner_batch), batch
-        )
+        start = n - (at + 1) * size
+        return jax.tree.map(lambda x: lax.dynamic_slice_in_dim(x, start, size), batch)
 
     def apply(meta: Meta, batch: Batch, train, key):
         weights = batch.weights
@@ -169,7 +168,8 @@ def lstm_meta_learner(
         return Meta(done.params, statistics(meta, support, keys, done.visits))
 
     def predict(meta, fast, inputs, weights=None):
-        return apply(fast, Batch(inputs, None, weights), False, None)[0]
+        batch = Batch(inputs, None, weights)  # type: ignore[arg-type]  # none are asked for
+        return apply(fast, batch, False, None)[0]
 
     def loss(meta, episode, key):
         support, query = episode

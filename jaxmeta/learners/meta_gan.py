@@ -94,11 +94,11 @@ def meta_gan_process(
     """
     check_model(model)
     one_of(("maml", "relation"), base=base)
-    if base == "maml" and inner is None:
-        raise ValueError('inner: got None, wants an optimiser where base is "maml"')
     not_negative(lam_gan=lam_gan)
     at_least(1, latent=latent, fakes=fakes)
     if base == "maml":
+        if inner is None:
+            raise ValueError('inner: got None, wants an optimiser where base is "maml"')
         own: Base = maml_base(
             model,
             inner,
@@ -162,9 +162,9 @@ def meta_gan_process(
             return found
         return jnp.where(jnp.any(support.weights > 0), found, logits)
 
-    def unsupervised(fake: Array, asked, support) -> Unsupervised | None:
+    def unsupervised(fake: Array | None, asked, support) -> Unsupervised | None:
         """What a loss on `asked` is given beside L_sup: -lam_gan L_unsup."""
-        if not lam_gan:
+        if fake is None:
             return None
         unlabelled = unlabelled_of(asked)
 
@@ -213,8 +213,7 @@ def meta_gan_process(
         plain = episode._replace(support=_plain(support), query=_plain(query))
         fake = None
         if lam_gan:  # G learns from the outer fakes alone
-            fake = generate(g, support, drawn(support, making))
-            fake = lax.stop_gradient(fake)
+            fake = lax.stop_gradient(generate(g, support, drawn(support, making)))
         extra = unsupervised(fake, support, plain.support)
         fast, logits, buffers = own.train(d, plain, extra, key)
         value, report = judged(own.criterion, own.outputs(logits), *plain)

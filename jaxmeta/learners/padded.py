@@ -2,9 +2,9 @@
 
 import functools
 
-import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from jaxmeta.core import Array, Batch, Criterion, Episode, MetaLearner
 from jaxmeta.functional.rows import clean, clean_rows
@@ -81,7 +81,7 @@ def checked(batch: Batch, places: bool) -> Batch:
 
 
 def _check_values(weights: Array) -> None:
-    if isinstance(weights, jax.core.Tracer):
+    if isinstance(weights, Tracer):
         return
     known = np.asarray(weights)  # by NumPy: constants of a compiled function, too
     if not np.all(known >= 0):

@@ -148,7 +148,7 @@ def platipus_process(
         return jax.vmap(lambda k: adapted(meta, start, support, False, k))(keys)
 
     def predictive(meta, fast, inputs, weights=None):
-        asked = Batch(clean_rows(inputs, weights), None, weights)
+        asked = Batch(clean_rows(inputs, weights), None, weights)  # type: ignore[arg-type]  # none are asked for
         outputs = jax.vmap(lambda phi: apply(meta, phi, asked, False, None)[0])(fast)
         return mixture(outputs, meta.params)
 
@@ -183,10 +183,11 @@ def platipus_process(
         report = dict(criterion.metrics(point, query.targets, query.weights))
         if kl_weight:
             p = prior(meta, support, True, inferring)
-            divergence = sum(
+            apart = [
                 jnp.sum(kl_divergence(Gaussian(*each[:2]), Gaussian(*each[2:])))
                 for each in zip(*map(jax.tree.leaves, (*q, *p)), strict=True)
-            )
+            ]
+            divergence = sum(apart[1:], apart[0])
             report["kl"] = divergence
             value = value + kl_weight * divergence
         return value, Aux(report, buffers)

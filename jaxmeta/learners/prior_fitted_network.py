@@ -53,7 +53,7 @@ class PriorFitted(NamedTuple):
 
     learner: MetaLearner
     believe: Callable[[Meta, Any, Any], Array]
-    borders: Array | None
+    borders: np.ndarray | None
 
 
 def prior_fitted(

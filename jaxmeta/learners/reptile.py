@@ -128,7 +128,8 @@ def reptile(
         return run(meta, support, False, key).params
 
     def predict(meta, fast, inputs, weights=None):
-        return apply(meta, fast, Batch(inputs, None, weights), False, None)[0]
+        batch = Batch(inputs, None, weights)  # type: ignore[arg-type]  # none are asked for
+        return apply(meta, fast, batch, False, None)[0]
 
     def loss(meta, episode, key):
         support, query = episode

@@ -9,6 +9,7 @@ the two make of its input.
 import functools
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 from flax import nnx
@@ -136,6 +137,7 @@ def unknown(module: nnx.Module, found: dict[str, Moved]) -> set[str]:
 
 def set_beside(module: nnx.Module, found: dict[str, Moved]) -> None:
     """Lends layers of a module, which is good for one call, what is beside their kernels."""
+    layer: Any
     for path, layer in nnx.iter_modules(module):
         moved = found.get("/".join(map(str, (*path, "kernel"))))
         if moved is None:
@@ -156,9 +158,10 @@ def listening(kind: type[nnx.Module]) -> type[nnx.Module]:
         values = [v[...] for v in layer.lent]
         kernel = layer.kernel[...]
         if len(values) == 1:
-            moved = Scaled(kernel, *values)
+            moved = Scaled(kernel, values[0])
         else:
-            moved = Beside(kernel, *values, layer.lent_activation)
+            down, up = values
+            moved = Beside(kernel, down, up, layer.lent_activation)
             if (
                 kernel.shape[-2] != x.shape[-1]
             ):  # of groups: no narrow path has them all
@@ -174,6 +177,5 @@ def listening(kind: type[nnx.Module]) -> type[nnx.Module]:
             vars(other).update(bias=None, use_bias=False)
         return other
 
-    return type(kind)(
-        kind.__name__, (kind,), {"__call__": call, "lent_activation": None}
-    )
+    meta: Any = type(kind)
+    return meta(kind.__name__, (kind,), {"__call__": call, "lent_activation": None})

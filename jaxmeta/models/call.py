@@ -1,26 +1,35 @@
 """How learners run a network on a batch whose examples have weights."""
 
 import contextlib
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Protocol
 
 import flax.linen as nn
 from flax import nnx
 
-from jaxmeta.core import Array, Key, Meta, Model, PyTree
+from jaxmeta.core import Array, Key, Meta, PyTree
 from jaxmeta.functional.rows import (
     example_weights,
     takes_any,
     takes_weights,
     weights_dropped,
 )
+from jaxmeta.shapes import Float
+
+
+class Applied(Protocol):
+    """A `Model`, or a `PerStep` one."""
+
+    @property
+    def apply(self) -> Callable[..., tuple[Any, PyTree]]: ...
 
 
 def call(
-    model: Model,
+    model: Applied,
     meta: Meta,
     inputs: PyTree,
     *,
-    weights: Array | None = None,
+    weights: Float[Array, " n"] | None = None,
     train: Any = False,
     key: Key | None = None,
     **options: Any,

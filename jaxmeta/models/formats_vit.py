@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -188,7 +189,7 @@ def _known(
     head = shapes.get(rename("params/head/kernel"))
     if head is not None and head[1] == 2 * width:  # a linear probe of DINOv2
         options["pool"] = "cls_mean"
-    given = dict(
+    given: dict[str, Any] = dict(
         patch=patch,
         width=width,
         depth=depth,

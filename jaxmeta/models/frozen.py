@@ -65,7 +65,7 @@ class FrozenNetwork:
         def learns(part: str) -> bool:
             inside = [p for p in named if p == part or p.startswith(f"{part}/")]
             free = not inside or not all(map(self.where, inside))
-            return free and (train(part) if callable(train) else True)
+            return free and bool(train(part) if callable(train) else True)
 
         return learns
 

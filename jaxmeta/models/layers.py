@@ -1,7 +1,7 @@
 """Layers whose parameters differ between tasks: convolution and the norms."""
 
 import math
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +22,9 @@ from jaxmeta.models.statistics import Place, RowWeights, note, rows_of
 NormName = Literal["batch", "batch_running", "batch_renorm", "group", "layer"]
 
 
+Padding = Literal["SAME"] | tuple[tuple[int, int], ...]
+
+
 class Conv(nnx.Module):
     """A square convolution, NHWC, `SAME`; see `jaxmeta.convolution`.
 
@@ -33,7 +36,8 @@ class Conv(nnx.Module):
         self, channels, filters, *, size=3, stride=1, bias=True, symmetric=False, rngs
     ):
         self.stride = stride
-        self.pads = ((size // 2, size // 2),) * 2 if symmetric else "SAME"
+        same = (size // 2, size // 2)
+        self.pads: Padding = (same, same) if symmetric else "SAME"
         shape = (size, size, channels, filters)
         self.kernel = nnx.Param(
             jax.nn.initializers.glorot_uniform()(rngs.params(), shape)
@@ -101,8 +105,8 @@ class BatchNorm(nnx.Module):
         self.epsilon = epsilon
         self.scale = nnx.Param(jnp.ones(features))
         self.bias = nnx.Param(jnp.zeros(features))
-        self.mean = nnx.BatchStat(jnp.zeros(features)) if running else None
-        self.var = nnx.BatchStat(jnp.ones(features)) if running else None
+        self.mean: Any = nnx.BatchStat(jnp.zeros(features)) if running else None
+        self.var: Any = nnx.BatchStat(jnp.ones(features)) if running else None
 
     def __call__(self, x, pool=None):
         scale, bias = self.scale[...], self.bias[...]

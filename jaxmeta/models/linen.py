@@ -66,8 +66,9 @@ def from_linen(module: nn.Module, *, statistics: Statistics = "running") -> Mode
     of_batch = statistics == "batch"
 
     def run(train, weights, function):
-        net = module.clone(**as_flags(by_field, train)) if by_field else module
-        given: dict[str, Any] = dict(as_flags(by_call, train))
+        fields: dict[str, Any] = {**as_flags(by_field, train)}
+        net = module.clone(**fields) if fields else module
+        given: dict[str, Any] = {**as_flags(by_call, train)}
         if "weights" in takes:
             given["weights"] = weights
         listener = _listener(weights, of_batch, told, id(run))

@@ -94,7 +94,7 @@ def merged(model: Model, meta: Meta) -> tuple[Model, Meta]:
     (True, ['head', 'layer1'])
     """
     owner = getattr(model.apply, "__self__", None)
-    if not hasattr(owner, "merged"):
+    if owner is None or not hasattr(owner, "merged"):
         raise TypeError(
             "model: got one with nothing to merge, wants what lora, adapter, "
             "scale_shift, bias_only or frozen gave (of with_head, its body)"

@@ -128,12 +128,9 @@ def split(module: nnx.Module) -> Parts:
         module, nnx.Param, nnx.RngState, BUFFERS, ...
     )
     takes = tuple(inspect.signature(type(module).__call__).parameters)
-    return Parts(
-        graphdef,
-        *(nnx.to_pure_dict(state) for state in (params, random, buffers)),
-        takes,
-        nnx_flags(module),
-    )
+    pure = nnx.to_pure_dict
+    told = nnx_flags(module)
+    return Parts(graphdef, pure(params), pure(random), pure(buffers), takes, told)
 
 
 def _set_mode(module: nnx.Module, train: bool | Callable[[str], bool]) -> None:
@@ -169,7 +166,7 @@ def fresh(random: PyTree, key: jax.Array) -> PyTree:
         treedef,
         [
             jax.random.fold_in(key, i)
-            if jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key)
+            if jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
             else jnp.zeros(x.shape, x.dtype)
             for i, x in enumerate(leaves)
         ],

@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +12,7 @@ from jaxmeta.convolution import moments
 from jaxmeta.functional.rows import check_not_dropped
 from jaxmeta.models.layers import BatchNorm, GroupNorm, LayerNorm
 from jaxmeta.models.statistics import Place, RowWeights, normalised, note, rows_of
+from jaxmeta.shapes import Array, Float
 
 NORMS = (
     BatchNorm, GroupNorm, LayerNorm,
@@ -18,7 +20,9 @@ NORMS = (
 )  # fmt: skip
 
 
-def lend(module: nnx.Module, weights: jax.Array | None, of_batch: bool, owner: int):
+def lend(
+    module: nnx.Module, weights: Float[Array, " n"] | None, of_batch: bool, owner: int
+):
     """Tells the batch norms inside a module, which is good for one call, of its rows.
 
     Args:
@@ -37,9 +41,10 @@ def lend(module: nnx.Module, weights: jax.Array | None, of_batch: bool, owner: i
             _check_known(layer, "/".join(map(str, path)), weights)
             continue
         name = "/".join(map(str, path)) or type(layer).__name__
-        layer.place = Place(name, owner, of_batch)
+        lent: Any = layer
+        lent.place = Place(name, owner, of_batch)
         if weights is not None:
-            layer.row_weights = RowWeights(weights)
+            lent.row_weights = RowWeights(weights)
 
 
 def _check_known(layer: nnx.Module, path: str, weights: jax.Array | None) -> None:
@@ -99,7 +104,8 @@ def told(kind: type[nnx.BatchNorm]) -> type[nnx.BatchNorm]:
     members = {
         "__call__": own_call if own else call, "place": Place(), "row_weights": None
     }  # fmt: skip
-    return type(kind)(kind.__name__, (kind,), members)
+    meta: Any = type(kind)
+    return meta(kind.__name__, (kind,), members)
 
 
 def _weighted(layer, x, weights, mask, held):

@@ -16,9 +16,12 @@ from jaxmeta.convolution import max_pool
 from jaxmeta.core import Array, Key, Model
 from jaxmeta.models.adapter import from_nnx_for
 from jaxmeta.models.layers import Conv, NormName, check_norm, norm_layer
+from jaxmeta.shapes import Float
 
 
-def drop_block(x: Array, key: Key, *, rate: float, size: int) -> Array:
+def drop_block(
+    x: Float[Array, "n h w c"], key: Key, *, rate: float, size: int
+) -> Array:
     """Drops squares of each feature map, and scales up what is left of the example.
 
         gamma = rate / b^2 * h w / ((h - b + 1) (w - b + 1))              (eq. 1)

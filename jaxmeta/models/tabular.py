@@ -99,7 +99,7 @@ class TabularBlock(nnx.Module):
         self.up = nnx.Linear(width, expansion * width, rngs=rngs)
         self.down = nnx.Linear(expansion * width, width, rngs=rngs)
 
-    def __call__(self, x, there, weights, support=None, kept=None):
+    def __call__(self, x, there, weights, support=0, kept=None):
         """`[n, f + 1, width]`; `support` rows come first, or are `kept` from before."""
         y = self.norm1(x)
         x = x + self.columns.look(y, self.columns.keys_and_values(y), there)

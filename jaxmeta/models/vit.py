@@ -49,8 +49,10 @@ class Attention(nnx.Module):
 
     def __init__(self, width, heads, *, rngs):
         self.heads = heads
-        for name in ("query", "key", "value", "out"):
-            setattr(self, name, nnx.Linear(width, width, rngs=rngs))
+        self.query = nnx.Linear(width, width, rngs=rngs)
+        self.key = nnx.Linear(width, width, rngs=rngs)
+        self.value = nnx.Linear(width, width, rngs=rngs)
+        self.out = nnx.Linear(width, width, rngs=rngs)
 
     def __call__(self, x):
         q, k, v = (self._split(f(x)) for f in (self.query, self.key, self.value))

@@ -1,6 +1,7 @@
 """Few-shot classification: any learner, any network, any set of classes."""
 
-from typing import Annotated
+from collections.abc import Callable
+from typing import Annotated, Any
 
 from jaxmeta import criteria
 from jaxmeta.recipes import at_test, methods, networks, samplers, sources
@@ -15,11 +16,11 @@ from jaxmeta.runs.registry import recipe
 @recipe("few-shot")
 def few_shot(
     *,
-    dataset: Annotated[object, sources.ANY] = use("glyphs"),
-    sampler: Annotated[object, samplers.ANY] = use("fixed"),
+    dataset: Annotated[Callable[..., Any], sources.ANY] = use("glyphs"),
+    sampler: Annotated[Callable[..., Any], samplers.ANY] = use("fixed"),
     network: Annotated[Network, networks.ANY] = use("conv4"),
-    learner: Annotated[object, methods.ANY] = use("protonet"),
-    test_time: Annotated[object, at_test.ANY] = use("nothing"),
+    learner: Annotated[Callable[..., Any], methods.ANY] = use("protonet"),
+    test_time: Annotated[Callable[..., Any], at_test.ANY] = use("nothing"),
     steps: int = 1000,
     batch: int = 16,
     optimiser: Optimiser = "adam",

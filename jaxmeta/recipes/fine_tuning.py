@@ -3,6 +3,7 @@
 Growth: Chen et al. 2016, https://arxiv.org/abs/1511.05641; the methods are in `tuning`.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -82,13 +83,13 @@ DATA = {
 @recipe("fine-tune")
 def fine_tune(
     *,
-    dataset: Annotated[object, OneOf(DATA)] = use("glyphs"),
+    dataset: Annotated[Callable[..., Any], OneOf(DATA)] = use("glyphs"),
     network: Annotated[Network, networks.ANY] = use("conv4"),
     pretrained: str | None = None,
     backbone: str | None = None,
-    method: Annotated[object, OneOf(METHODS)] = use("full"),
+    method: Annotated[Callable[..., Any], OneOf(METHODS)] = use("full"),
     head: Literal["linear", "cosine", "attention"] = "linear",
-    growth: Annotated[object, OneOf(GROWTH)] = use("none"),
+    growth: Annotated[Callable[..., Any], OneOf(GROWTH)] = use("none"),
     queries: int = 3,
     steps: int = 300,
     batch: int = 32,

@@ -103,7 +103,7 @@ class Streams:
             "accuracy_seen_ci95": [number(x) for x in halves],
         }
         for measure in (forgetting, backward_transfer):
-            mean, half = train.interval([float(measure(t)) for t in tables])
+            mean, half = train.interval(np.array([float(measure(t)) for t in tables]))
             name = measure.__name__
             values |= {name: number(mean), f"{name}_ci95": number(half)}
         return values

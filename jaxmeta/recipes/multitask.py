@@ -4,7 +4,7 @@ Sener and Koltun 2018, https://arxiv.org/abs/1810.04650; Kurin et al. 2022,
 https://arxiv.org/abs/2201.04122.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -99,9 +99,9 @@ DATA = {"glyphs": glyphs, "folders": folders}
 @recipe("multitask")
 def many_tasks(
     *,
-    dataset: Annotated[object, OneOf(DATA)] = use("glyphs"),
+    dataset: Annotated[Callable[..., Any], OneOf(DATA)] = use("glyphs"),
     network: Annotated[Network, networks.ANY] = use("conv4"),
-    weighting: Annotated[object, OneOf(WEIGHTINGS)] = use("equal"),
+    weighting: Annotated[Callable[..., Any], OneOf(WEIGHTINGS)] = use("equal"),
     weight_rate: float = 0.025,
     queries: int = 3,
     steps: int = 500,

@@ -1,10 +1,11 @@
 """Networks of the command line: `--network NAME`, each with options of its own."""
 
 import functools
-from typing import Literal
+from typing import Any, Literal
 
 from jaxmeta import models, transfer
 from jaxmeta.core import Model
+from jaxmeta.models.layers import NormName
 from jaxmeta.runs.backbone import load_backbone
 from jaxmeta.runs.errors import ConfigError
 from jaxmeta.runs.options import OneOf
@@ -34,7 +35,7 @@ def conv4(
       downsample: how it shrinks: 2x2 max-pooling, or convolutions of stride 2.
       precision: what it computes in; parameters and statistics are float32.
     """
-    shape = dict(flatten=False, pools=2, valid=2) if maps else {}
+    shape: dict[str, Any] = dict(flatten=False, pools=2, valid=2) if maps else {}
     net = models.conv4(
         outputs, filters=filters, norm=_norm(norm), downsample=downsample, **shape
     )
@@ -122,7 +123,8 @@ def resnet(
       norm: normalisation, see conv4.
       precision: what it computes in.
     """
-    net = models.resnet(int(depth), outputs, stem=stem, width=width, norm=_norm(norm))
+    deep: Any = int(depth)
+    net = models.resnet(deep, outputs, stem=stem, width=width, norm=_norm(norm))
     return precise(net, precision)
 
 
@@ -247,7 +249,7 @@ ANY = OneOf(NETWORKS, files=True)
 """One of them, or a function of one's own: `FILE.py:FUNCTION`, outputs -> Model."""
 
 
-def norm_of(network) -> str | None:
+def norm_of(network) -> NormName | None:
     """What a chosen network is told about its norm, where it has one."""
     inner = network
     while isinstance(inner, functools.partial):

@@ -1,5 +1,7 @@
 """Regression: sine waves, sine waves or lines, Gaussian processes."""
 
+from typing import Any
+
 from jaxmeta.runs.options import use
 from jaxmeta.runs.registry import preset
 
@@ -20,6 +22,7 @@ _sinusoid = preset(
     steps=20_000,
     schedule="cosine",
 )
+_options: dict[str, Any]
 for _learner, _summary, _options in (
     (
         use("anil", inner_rate=0.01, inner_steps=1),

@@ -1,11 +1,14 @@
 """Full schedules: as long as the papers train, where they say how long; hours on a GPU."""
 
+from typing import Any
+
 from jaxmeta.recipes import presets_omniglot  # noqa: F401 (what these are variants of)
 from jaxmeta.runs.options import use
 from jaxmeta.runs.registry import RECIPES, preset
 
 _AS_PROTONET = {"steps": 20_000, "schedule": "halving", "halve_every": 2000}
 
+_options: dict[str, Any]
 for _name, _summary, _options in (
     (
         "protonet",

@@ -1,5 +1,7 @@
 """Omniglot, Vinyals' classes by quarter turns: 5 ways, 1 shot."""
 
+from typing import Any
+
 from jaxmeta.runs.options import Use, use
 from jaxmeta.runs.registry import Recipe, preset
 
@@ -27,6 +29,7 @@ def _omniglot(
 
 
 # Learners that compare: many ways in training, one episode a step.
+_more: dict[str, Any]
 for _learner, _summary, _more in (
     (
         use("protonet"),

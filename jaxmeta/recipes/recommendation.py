@@ -4,8 +4,9 @@ Lee et al. 2019, MeLU: Meta-Learned User Preference Estimator for Cold-Start
 Recommendation, https://arxiv.org/abs/1908.00413.
 """
 
+from collections.abc import Callable
 from functools import partial
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import jax
 import optax
@@ -40,7 +41,7 @@ def movielens(
     hide_item: float = 0.2,
     width: int = 8,
     hidden: tuple[int, ...] = (32, 32),
-    learner: Annotated[object, methods.ANY] = use("melu"),
+    learner: Annotated[Callable[..., Any], methods.ANY] = use("melu"),
     steps: int = 3000,
     batch: int = 16,
     optimiser: Optimiser = "adam",

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Any
 
 import jax
 
@@ -37,7 +37,7 @@ def regression(
     train_shots: int | None = None,
     train_queries: int | None = None,
     network: Annotated[Network, networks.ANY] = use("mlp"),
-    learner: Annotated[object, methods.ANY] = use(
+    learner: Annotated[Callable[..., Any], methods.ANY] = use(
         "maml", inner_rate=0.01, inner_steps=1
     ),
     steps: int = 5000,

@@ -4,7 +4,8 @@ Blitzer et al. 2007, Biographies, Bollywood, Boom-boxes and Blenders (ACL); Gani
 2016, https://arxiv.org/abs/1505.07818.
 """
 
-from typing import Annotated, Literal
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
 
 import numpy as np
 
@@ -29,7 +30,7 @@ def amazon(
     source: Literal["books", "dvd", "electronics", "kitchen"] = "books",
     target: Literal["books", "dvd", "electronics", "kitchen"] = "dvd",
     words: int = 5000,
-    method: Annotated[object, ANY] = use("dann"),
+    method: Annotated[Callable[..., Any], ANY] = use("dann"),
     hidden: tuple[int, ...] = (50,),
     queries: int = 50,
     steps: int = 400,

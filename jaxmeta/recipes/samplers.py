@@ -97,7 +97,7 @@ def meta_dataset(
     if source.splits is None:
         wants = "fixed: this set is drawn, or has not been read"
         raise ConfigError("sampler", "meta_dataset", wants)
-    sizes = dict(
+    sizes: dict[str, Any] = dict(
         min_ways=min_ways,
         max_ways=max_ways,
         max_queries=max_queries,

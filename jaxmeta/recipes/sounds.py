@@ -93,9 +93,9 @@ def source_of(
             *(p.data._replace(inputs=heard[p.data.inputs]) for p in found.parts)
         )
         warps = (sound.backwards, sound.other_voice)
-        warps = warps if told == "word" else warps[::-1]
         train, val, test = (part.hands for part in found.parts)
-        hands = Hands(train, val, test, *warps, EACH)
+        other_word, other_hand = warps if told == "word" else warps[::-1]
+        hands = Hands(train, val, test, other_word, other_hand, EACH)
     return Source(
         name,
         splits,

@@ -26,7 +26,9 @@ def prior(
       columns: the most columns.
       classes: the most classes; `None`: real targets.
     """
-    sizes = dict(support=support, queries=queries, columns=(min(2, columns), columns))
+    sizes: dict[str, Any] = dict(
+        support=support, queries=queries, columns=(min(2, columns), columns)
+    )
     made = (tasks.structural_causal, tasks.bayesian_network, tasks.tree_ensemble)
     return tasks.mixture([one(**sizes, classes=classes) for one in made], [2, 1, 1])
 

@@ -59,7 +59,7 @@ def write_adapted(file: Path, found: Adapted) -> None:
     """
     parts = [_hero(found), _support(found), _hardest(found)]
     if found.true is not None:
-        parts.append(_confused(found))
+        parts.append(_confused(found, found.true))
     parts += [_map(found), _heads(found)]
     about = "Also in result.json, with all probabilities."
     parts.append(page.section("How", about, page.table(found.facts)))
@@ -128,7 +128,7 @@ def _hardest(found: Adapted) -> str:
         elif said == found.true[i]:
             kind, caption = "right", f"✓ {name} {sure}"
         else:
-            true = page.name(found.names[found.true[i]])
+            true = page.name(found.names[int(found.true[i])])
             kind, caption = "wrong", f"✗ {name} {sure}, is {true}"
         images.append(figure_of(found.query[i], kind, caption))
     text = "Mistakes, the surest first; then those that were least sure."
@@ -140,15 +140,15 @@ def _hardest(found: Adapted) -> str:
     return page.section("Hardest queries", text, body)
 
 
-def _confused(found: Adapted) -> str:
-    counts = confusion(found.true, found.sure.argmax(1), len(found.names))
+def _confused(found: Adapted, true: np.ndarray) -> str:
+    counts = confusion(true, found.sure.argmax(1), len(found.names))
     shown = np.arange(len(found.names))
     text = "A row is a class, a column what was said."
     if len(shown) > MOST_CLASSES:
         wrong = counts.sum(1) + counts.sum(0) - 2 * np.diag(counts)
         shown = np.sort(np.argsort(-wrong, kind="stable")[:MOST_CLASSES])
         text += f" The {MOST_CLASSES} of {len(found.names)} classes with most mistakes."
-    names = [found.names[c] for c in shown]
+    names = [found.names[int(c)] for c in shown]
     table = table_of(names, counts[shown][:, shown], numbers=shown + 1)
     return page.section("Confusion", text, table)
 

@@ -66,8 +66,8 @@ def beside_exact(run: Finished, *, predictive: Believe) -> str | None:
 
 def spread(belief: pr.Predictive) -> Gaussian:
     """Mean and standard deviation of a mixture."""
-    mean = pr.mean(belief)
-    apart = jnp.square(belief.std) + jnp.square(belief.members - mean)
+    mean, std = pr.mean(belief), jnp.asarray(belief.std)
+    apart = jnp.square(std) + jnp.square(belief.members - mean)
     return Gaussian(mean, jnp.sqrt(apart.mean(0)))
 
 

@@ -8,6 +8,7 @@ from jaxmeta.report import page
 from jaxmeta.report.finished import Finished
 from jaxmeta.report.seen import Classified, classified
 from jaxmeta.tasks import class_names
+from jaxmeta.tasks.names import is_task
 
 MOST_CLASSES = 12
 """Classes up to which mistakes are a table."""
@@ -45,7 +46,10 @@ def confused(task: Classified) -> str:
 
 
 def table_of(
-    names: Sequence[str], counts: np.ndarray, *, numbers: Sequence[int] | None = None
+    names: Sequence[str],
+    counts: np.ndarray,
+    *,
+    numbers: Sequence[int] | np.ndarray | None = None,
 ) -> str:
     """Counts of what was said as a table: a row is a class, a column what was said.
 
@@ -136,7 +140,7 @@ def _class(name: str, right: float, taken: str) -> str:
 def _taken_for(run: Finished) -> dict[str, str]:
     """The commonest mistake of each class, as a share of its queries."""
     table = run.found.confusion
-    names = class_names(run.test) if callable(run.test) else None
+    names = class_names(run.test) if is_task(run.test) else None
     if table is None or names is None:
         return {}
     said = {}

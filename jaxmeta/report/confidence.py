@@ -98,7 +98,7 @@ def summary(table: np.ndarray) -> Calibration:
     ([0.9], [0.5], 0.4)
     """
     counts, sure, right = table[table[:, 0] > 0].T
-    error = float(metrics.calibration_error(table))
+    error = float(metrics.calibration_error(jnp.asarray(table)))
     return Calibration(sure / counts, right / counts, counts / counts.sum(), error)
 
 

@@ -42,7 +42,7 @@ def png(draw: Draw, theme: Theme, size: tuple[float, float]) -> bytes:
     colours = dict.fromkeys(
         ("text.color", "axes.labelcolor", "xtick.color", "ytick.color"), theme.ink
     )
-    rc = {
+    rc: dict[Any, Any] = {
         **colours,
         "font.size": 10,
         "axes.titlesize": 10,

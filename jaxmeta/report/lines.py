@@ -8,6 +8,7 @@ from jaxmeta import train
 from jaxmeta.report import page
 from jaxmeta.report.figures import Draw, drawn, plain
 from jaxmeta.report.finished import Finished
+from jaxmeta.tasks.names import is_task
 
 PROBE_EPISODES = 100
 """Test episodes for each number of inner steps, at most."""
@@ -17,9 +18,9 @@ _COUNTS = (0, 1, 2, 5, 10, 20, 50)
 def line(
     title: str,
     text: str,
-    xs: Sequence[float],
-    ys: Sequence[float],
-    ci: Sequence[float] | None = None,
+    xs: Sequence[float] | np.ndarray,
+    ys: Sequence[float] | np.ndarray,
+    ci: Sequence[float] | np.ndarray | None = None,
     *,
     xlabel: str = "",
     ylabel: str = "",
@@ -87,7 +88,7 @@ def inner_steps(run: Finished) -> str | None:
       HTML, or `None` for a learner without inner steps, and where fewer than two
       numbers of them can be built.
     """
-    if run.at_steps is None or run.inner_steps is None or not callable(run.test):
+    if run.at_steps is None or run.inner_steps is None or not is_task(run.test):
         return None
     used, metric = run.inner_steps[1], run.found.metric
     episodes = min(PROBE_EPISODES, run.episodes)

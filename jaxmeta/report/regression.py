@@ -58,7 +58,8 @@ def curves(run: Finished) -> str | None:
     found = [see(jax.random.fold_in(run.drawing, i)) for i in range(TASKS)]
     episode = found[0][0]
     if all(np.asarray(x).size == len(x) for x in (*episode.query[:2],)):
-        tasks = [_curve(run, *parts, list(learners)) for parts in found]
+        names = list(learners)
+        tasks = [_curve(run, e, grid, said, names) for e, grid, said in found]
         number = len(tasks[0].given[0])
         text = (
             f"The {number} triangle{'s' * (number != 1)} are all that the learner is "

@@ -12,7 +12,7 @@ from jaxmeta.core import Batch, Episode
 from jaxmeta.functional.rows import Semi
 from jaxmeta.report.finished import Finished
 from jaxmeta.tasks import class_names, episode_classes
-from jaxmeta.tasks.names import as_partial
+from jaxmeta.tasks.names import as_partial, is_task
 
 _programs = Shared()
 
@@ -54,7 +54,7 @@ def see(run: Finished, episode: int | None = None) -> Seen | None:
     def predict(meta, episode, key):
         return train.predictions(tester, meta, episode, key)
 
-    if callable(task):
+    if is_task(task):
         task = as_partial(task)
         made, classes = train.draw(task, sampling), _classes(task, sampling)
     elif isinstance(task, Sequence) and task:
@@ -148,7 +148,7 @@ def classified(run: Finished, episode: int | None = None) -> Classified | None:
 
 def names_of(run: Finished, seen: Seen, ways: int) -> list[str]:
     """What the classes of an episode are called; by number, where they have no names."""
-    names = class_names(run.test) if callable(run.test) else None
+    names = class_names(run.test) if is_task(run.test) else None
     if names is None or seen.classes is None:
         return [f"class {i + 1}" for i in range(ways)]
     return [names[i] if i >= 0 else "" for i in seen.classes]

@@ -34,7 +34,7 @@ def from_gymnax(
       ValueError: if nothing says how long an episode is.
     """
     if isinstance(env, str):
-        import gymnax
+        import gymnax  # type: ignore[import-not-found]  # of the extra rl
 
         env, _ = gymnax.make(env)
     default = env.default_params

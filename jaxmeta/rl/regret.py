@@ -12,6 +12,7 @@ import numpy as np
 from jax import lax
 
 from jaxmeta.core import Array, Key
+from jaxmeta.shapes import Float, Int
 
 
 def gittins_indices(horizon: int, *, discount: float = 1.0, grid: int = 400):
@@ -48,13 +49,17 @@ def gittins_indices(horizon: int, *, discount: float = 1.0, grid: int = 400):
     return table
 
 
-def thompson(key: Key, wins: Array, losses: Array, t: Array) -> Array:
+def thompson(
+    key: Key, wins: Float[Array, " k"], losses: Float[Array, " k"], t: Int[Array, ""]
+) -> Int[Array, ""]:
     """Draws a probability for every arm from what is known of it; pulls the largest."""
     del t
     return jnp.argmax(jax.random.beta(key, wins + 1.0, losses + 1.0))
 
 
-def gittins(table: Array) -> Callable[[Key, Array, Array, Array], Array]:
+def gittins(
+    table: Float[Array, "t wins losses"],
+) -> Callable[[Key, Array, Array, Array], Array]:
     """Pulls the arm of the largest index of a table from `gittins_indices`."""
     table = jnp.asarray(table)
 
@@ -66,12 +71,16 @@ def gittins(table: Array) -> Callable[[Key, Array, Array, Array], Array]:
     return choose
 
 
-def expected_reward(probabilities: Array, actions: Array) -> Array:
+def expected_reward(
+    probabilities: Float[Array, " k"], actions: Int[Array, "..."]
+) -> Float[Array, "..."]:
     """What some pulls pay on average, `[...]` of actions `[..., t]`: without their luck."""
     return probabilities[actions].sum(-1)
 
 
-def regret(probabilities: Array, actions: Array) -> Array:
+def regret(
+    probabilities: Float[Array, " k"], actions: Int[Array, "..."]
+) -> Float[Array, "..."]:
     """What the best arm would have paid more, on average.
 
         t max_i p_i - sum_t p_{a_t}
@@ -85,11 +94,11 @@ def regret(probabilities: Array, actions: Array) -> Array:
 
 def pull(
     choose: Callable[[Key, Array, Array, Array], Array],
-    probabilities: Array,
+    probabilities: Float[Array, " k"],
     key: Key,
     *,
     pulls: int,
-) -> Array:
+) -> Int[Array, " pulls"]:
     """The arms `[pulls]` that a rule of counted successes and failures pulls.
 
     Args:
@@ -108,9 +117,9 @@ def pull(
 
     def step(counts, t):
         choosing, paying = jax.random.split(jax.random.fold_in(key, t))
-        arm = choose(choosing, *counts, t)
-        won = jax.random.bernoulli(paying, probabilities[arm]).astype(float)
         wins, losses = counts
+        arm = choose(choosing, wins, losses, t)
+        won = jax.random.bernoulli(paying, probabilities[arm]).astype(float)
         return (wins.at[arm].add(won), losses.at[arm].add(1 - won)), arm
 
     zeros = jnp.zeros(probabilities.shape)

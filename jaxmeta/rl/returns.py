@@ -6,9 +6,10 @@ from jax import lax
 
 from jaxmeta.core import Array, PyTree
 from jaxmeta.rl.env import Trajectory, floating
+from jaxmeta.shapes import Float, Num
 
 
-def discounted(values: Array, decay: float) -> Array:
+def discounted(values: Num[Array, "... t"], decay: float) -> Float[Array, "... t"]:
     """Sums of what comes, along the last axis.
 
         y_t = x_t + decay y_{t+1}
@@ -38,8 +39,13 @@ def flat_observations(observations: PyTree, axes: int, dtype) -> Array:
 
 
 def generalised_advantages(
-    rewards: Array, values: Array, mask: Array, *, discount: float, trace: float
-) -> Array:
+    rewards: Float[Array, "... t"],
+    values: Float[Array, "... t"],
+    mask: Float[Array, "... t"],
+    *,
+    discount: float,
+    trace: float,
+) -> Float[Array, "... t"]:
     """Generalised advantage estimation.
 
         delta_t = r_t + gamma v_{t+1} - v_t,   A_t = sum_k (gamma lambda)^k delta_{t+k}
@@ -70,8 +76,8 @@ def generalised_advantages(
 
 
 def linear_baseline(
-    trajectory: Trajectory, returns: Array, *, ridge: float = 1e-5
-) -> Array:
+    trajectory: Trajectory, returns: Float[Array, "n t"], *, ridge: float = 1e-5
+) -> Float[Array, "n t"]:
     """A state value that is linear in the observation, its square and powers of time.
 
         f = (o, o^2, t/100, (t/100)^2, (t/100)^3, 1),   v = f . w

@@ -8,10 +8,11 @@ low-variance curvature surrogate), https://arxiv.org/abs/1810.06784.
 import jax.numpy as jnp
 from jax import lax
 
-from jaxmeta.core import Array
+from jaxmeta.core import Array, Scalar
+from jaxmeta.shapes import Float
 
 
-def magic_box(x: Array) -> Array:
+def magic_box(x: Float[Array, "..."]) -> Float[Array, "..."]:
     """One, with the derivatives of exp(x): every one of them gathers a d x.
 
     >>> magic_box(jnp.array(3.0)).item()
@@ -20,7 +21,11 @@ def magic_box(x: Array) -> Array:
     return jnp.exp(x - lax.stop_gradient(x))
 
 
-def dice(log_probs: Array, advantages: Array, mask: Array) -> Array:
+def dice(
+    log_probs: Float[Array, "n t"],
+    advantages: Float[Array, "n t"],
+    mask: Float[Array, "n t"],
+) -> Scalar:
     """DiCE with advantages: right in every order.
 
         L = 1/n sum_i sum_t (box(sum_{s<=t} log pi_s) - box(sum_{s<t} log pi_s)) A_t
@@ -50,7 +55,11 @@ def dice(log_probs: Array, advantages: Array, mask: Array) -> Array:
     return jnp.mean(jnp.sum(terms * advantages * mask, -1))
 
 
-def lvc(log_probs: Array, advantages: Array, mask: Array) -> Array:
+def lvc(
+    log_probs: Float[Array, "n t"],
+    advantages: Float[Array, "n t"],
+    mask: Float[Array, "n t"],
+) -> Scalar:
     """Low-variance curvature: DiCE without the products of different times.
 
         L = 1/n sum_i sum_t box(log pi_t) A_t
@@ -76,7 +85,11 @@ def lvc(log_probs: Array, advantages: Array, mask: Array) -> Array:
     return jnp.mean(jnp.sum(magic_box(log_probs) * advantages * mask, -1))
 
 
-def score(log_probs: Array, advantages: Array, mask: Array) -> Array:
+def score(
+    log_probs: Float[Array, "n t"],
+    advantages: Float[Array, "n t"],
+    mask: Float[Array, "n t"],
+) -> Scalar:
     """The plain policy gradient: right once, wrong when differentiated again.
 
         L = 1/n sum_i sum_t log pi_t A_t

@@ -42,8 +42,8 @@ def meta_curvature(inner: optax.GradientTransformation | Rule) -> Rule:
         return jax.tree.map(_identities, params)
 
     def make(matrices):
-        def update(grads, state, params=None):
-            return jax.tree.map(_transform, grads, matrices), state
+        def update(updates, state, params=None):
+            return jax.tree.map(_transform, updates, matrices), state
 
         return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
 

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.core import Tracer
 
 from jaxmeta.core import Array, PyTree, Rule
 from jaxmeta.rules.base import as_rule
@@ -119,6 +120,6 @@ def _whole(x) -> Array:
 
 def _values(x, shape: tuple[int, ...]) -> Array:
     """The first entries of a leaf; ones where there are no values yet."""
-    if isinstance(x, jax.core.Tracer | jax.ShapeDtypeStruct):
+    if isinstance(x, Tracer | jax.ShapeDtypeStruct):
         return jnp.ones(shape, x.dtype)
     return jnp.asarray(x)[tuple(slice(0, n) for n in shape)]

@@ -46,7 +46,7 @@ def learn(
     for name in spaces:
         if name not in hyper:
             raise ValueError(f"spaces: got {name!r}, wants some of {', '.join(hyper)}")
-    space = {name: spaces.get(name, "raw") for name in hyper}
+    space: dict[str, Space] = {name: spaces.get(name, "raw") for name in hyper}
     start = {name: enter(name, value, space[name]) for name, value in hyper.items()}
 
     def make(rule_params):

@@ -14,6 +14,7 @@ from jax.flatten_util import ravel_pytree
 from jaxmeta.checks import at_least
 from jaxmeta.core import Array, Key, Rule
 from jaxmeta.functional.recurrent import Carry, lstm_step
+from jaxmeta.shapes import Float
 
 
 class LSTMRuleState(NamedTuple):
@@ -30,7 +31,7 @@ class LSTMRuleState(NamedTuple):
     forget: Array
 
 
-def preprocess(x: Array, *, p: float = 10.0) -> Array:
+def preprocess(x: Float[Array, "..."], *, p: float = 10.0) -> Float[Array, "... 2"]:
     """Splits a number into magnitude and sign, so that tiny and huge ones look alike.
 
         (log|x| / p, sign x)  if |x| >= e^-p,   else (-1, e^p x)
@@ -136,13 +137,13 @@ def coordinate_lstm(
             gate = jnp.zeros_like(theta)
             return LSTMRuleState(Carry(zeros, zeros), gate, gate)
 
-        def update(grads, state, params=None, *, value=None, **extra):
+        def update(updates, state, params=None, *, value=None, **extra):
             del extra
             if params is None or value is None:
                 raise ValueError(
                     "value: got None, wants update(grads, state, params, value=loss)"
                 )
-            g, restore = ravel_pytree(grads)
+            g, restore = ravel_pytree(updates)
             theta, _ = ravel_pytree(params)
             seen = jnp.concatenate(
                 [

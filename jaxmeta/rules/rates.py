@@ -73,8 +73,8 @@ def meta_sgd(
     def make(rule_params):
         rates = jax.tree.map(lambda x: leave(x, space), rule_params)
 
-        def update(grads, state, params=None):
-            return _descend(rates, grads), state
+        def update(updates, state, params=None):
+            return _descend(rates, updates), state
 
         return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
 
@@ -117,10 +117,10 @@ def lslr(init_rate: float, *, steps: int, space: Space = "raw") -> Rule:
         )
 
     def make(rule_params):
-        def update(grads, state, params=None):
+        def update(updates, state, params=None):
             k = jnp.minimum(state.step, steps - 1)
             rates = jax.tree.map(lambda x: leave(x[k], space), rule_params)
-            return _descend(rates, grads), StepState(state.step + 1)
+            return _descend(rates, updates), StepState(state.step + 1)
 
         def begin(params):
             return StepState(jnp.zeros((), "int32"))

@@ -51,10 +51,10 @@ def adam(
         )
     tx = optax.adam(learning_rate, b1=b1, b2=b2, eps=eps, eps_root=eps_root)
 
-    def update(grads, state, params=None):
+    def update(updates, state, params=None):
         # Only a learned second moment can be negative, and only before the first step.
         first = state[0]._replace(nu=jax.tree.map(jax.nn.relu, state[0].nu))
-        return tx.update(grads, (first, *state[1:]), params)
+        return tx.update(updates, (first, *state[1:]), params)
 
     return optax.GradientTransformation(tx.init, update)
 
@@ -108,12 +108,12 @@ def clip_by_global_norm(max_norm: float | Array) -> optax.GradientTransformation
     """
     positive(max_norm=max_norm)
 
-    def update(grads, state, params=None):
-        squared = sum(jnp.sum(jnp.square(g)) for g in jax.tree.leaves(grads))
+    def update(updates, state, params=None):
+        squared = sum(jnp.sum(jnp.square(g)) for g in jax.tree.leaves(updates))
         long = squared > max_norm**2
         # the root is kept away from 0, not only its result
         norm = jnp.sqrt(jnp.where(long, squared, max_norm**2))
         scale = jnp.where(long, max_norm / norm, 1)
-        return jax.tree.map(lambda g: g * scale, grads), state
+        return jax.tree.map(lambda g: g * scale, updates), state
 
     return optax.GradientTransformation(lambda params: optax.EmptyState(), update)

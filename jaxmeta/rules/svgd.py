@@ -31,10 +31,10 @@ def svgd(repulsion: float = 1.0) -> optax.GradientTransformation:
     True
     """
 
-    def update(grads, state, params=None):
+    def update(updates, state, params=None):
         if params is None:
             raise ValueError("params: got None, wants the particles")
-        u = direction(rows(params), rows(grads), repulsion=repulsion)
-        return unrows(u, grads), state
+        u = direction(rows(params), rows(updates), repulsion=repulsion)
+        return unrows(u, updates), state
 
     return optax.GradientTransformation(lambda params: optax.EmptyState(), update)

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 VARIABLE = "JAXMETA_COMPILE_CACHE"
 
@@ -15,8 +16,9 @@ def enable_cache() -> None:
     """
     import jax
 
+    config: Any = jax.config  # it makes its attributes as JAX is imported
     wanted = os.environ.get(VARIABLE, "")
-    if wanted.lower() in ("off", "0", "false") or jax.config.jax_compilation_cache_dir:
+    if wanted.lower() in ("off", "0", "false") or config.jax_compilation_cache_dir:
         return
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     folder = Path(wanted) if wanted else base / "jaxmeta" / "xla"

@@ -69,7 +69,8 @@ def reopened(path: Path, said: Mapping[str, Any], files: Files) -> dict[str, Opt
     """The options that may be others for the test of a run: those of its recipe."""
     config = read_config(path)
     recipe = of_reference(config.recipe, files)
-    return options_of(recipe, from_json(config.options, files) | said, files).options
+    known = {**from_json(config.options, files), **said}
+    return options_of(recipe, known, files).options
 
 
 def _word(value: Any) -> str:

@@ -4,7 +4,7 @@
 program that adapts and predicts (`jax.export`). Both want `pip install jaxmeta[export]`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -135,7 +135,7 @@ def load_parameters(file: Path, like: Meta) -> Meta:
     return restore(found, like)
 
 
-def restore(flat: dict[str, Array], like: Meta) -> Meta:
+def restore(flat: Mapping[str, Array | np.ndarray], like: Meta) -> Meta:
     """`flatten` backwards."""
     named = {"params": like.params, "buffers": like.buffers}
     names = tree.leaves(tree.paths(named))

@@ -23,6 +23,7 @@ import importlib.metadata
 import os
 import platform
 from pathlib import Path
+from typing import Any
 
 import jaxmeta
 from jaxmeta.functional.threads import cpu_threads
@@ -39,6 +40,7 @@ def fingerprint() -> dict[str, str | int | bool]:
     import jax
 
     devices = jax.devices()
+    config: Any = jax.config  # it makes its attributes as JAX is imported
     return {
         "jaxmeta": jaxmeta.__version__,  # what runs, whatever is said to be installed
         **{name: _version(name) for name in PACKAGES},
@@ -51,9 +53,9 @@ def fingerprint() -> dict[str, str | int | bool]:
         "cpu_threads": cpu_threads(),
         "nproc": os.environ.get("NPROC", ""),
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
-        "x64": bool(jax.config.jax_enable_x64),
-        "matmul_precision": str(jax.config.jax_default_matmul_precision),
-        "prng": str(jax.config.jax_default_prng_impl),
+        "x64": bool(config.jax_enable_x64),
+        "matmul_precision": str(config.jax_default_matmul_precision),
+        "prng": str(config.jax_default_prng_impl),
     }
 
 

@@ -11,7 +11,8 @@ from jaxmeta.runs.errors import ConfigError, one_line
 from jaxmeta.runs.experiment import Experiment, HostBatches, tested
 from jaxmeta.runs.kinds import check_type
 from jaxmeta.runs.making import Made
-from jaxmeta.runs.settings import OUTER, Settings, check, check_least
+from jaxmeta.runs.settings import OUTER, USUAL, Settings, check, check_least
+from jaxmeta.tasks.names import is_task
 from jaxmeta.train.trainer import Trainer, TrainState
 
 
@@ -41,6 +42,11 @@ class Job(NamedTuple):
     @property
     def batch(self) -> int:
         return self.experiment.batch
+
+    @property
+    def chunk(self) -> int:
+        """Outer steps in one compiled call."""
+        return self.settings.chunk or USUAL["chunk"]
 
     @property
     def tester(self) -> MetaLearner | None:
@@ -134,8 +140,14 @@ def abstract_state(job: Job) -> TrainState:
     try:
         state = jax.eval_shape(lambda key: init_state(job, key), key)
         task = tested(job.experiment.tasks)
-        if job.experiment.judge is None and callable(task):
-            jax.eval_shape(lambda state, key: _predict(job, state, key), state, key)
+        tester = job.tester
+        if job.experiment.judge is None and tester is not None and is_task(task):
+
+            def predict(state, key):
+                drawing, adapting = jax.random.split(key)
+                return train.predictions(tester, state.meta, task(drawing), adapting)
+
+            jax.eval_shape(predict, state, key)
     except ValueError as error:
         if "package" not in job.made.recipe.origin:
             raise  # of the user's own code, where Python says it best
@@ -143,9 +155,3 @@ def abstract_state(job: Job) -> TrainState:
             "model", job.made.recipe.name, f"a fit: {one_line(error)}"
         ) from error
     return state
-
-
-def _predict(job: Job, state: TrainState, key: Key):
-    drawing, adapting = jax.random.split(key)
-    episode = tested(job.experiment.tasks)(drawing)
-    return train.predictions(job.tester, state.meta, episode, adapting)

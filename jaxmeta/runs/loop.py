@@ -22,6 +22,7 @@ from jaxmeta.runs.devices import gather, make_mesh, spread
 from jaxmeta.runs.errors import RunError
 from jaxmeta.runs.experiment import HostBatches
 from jaxmeta.runs.job import Job
+from jaxmeta.runs.settings import USUAL
 from jaxmeta.tasks.names import as_partial
 from jaxmeta.train import Evaluation, Trainer, TrainState
 
@@ -73,7 +74,7 @@ def compile_chunk(job: Job, state: TrainState, key: Key):
     """
     if isinstance(job.experiment.tasks.train, HostBatches):
         return _compile_step(job, state, key)
-    chunk_, steps_ = job.settings.chunk, job.steps
+    chunk_, steps_ = job.chunk, job.steps
     steps, left = min(chunk_, steps_), steps_ - int(state.step)
     mesh = make_mesh(job.settings.devices, job.batch)
 
@@ -108,7 +109,7 @@ def _compile_step(job: Job, state: TrainState, key: Key):
 
     def chunk(state):
         first, rows = int(state.step), []
-        for t in range(first, min(first + job.settings.chunk, job.steps)):
+        for t in range(first, min(first + job.chunk, job.steps)):
             state, metrics = compiled(state, host.batch(t), key)
             rows.append(metrics)
         return state, {k: np.stack([row[k] for row in rows]) for k in rows[0]}
@@ -179,7 +180,7 @@ def run(job: Job, snapshot: Snapshot, events: Events) -> Snapshot:
         while step < job.steps and not events.stopping():
             start = time.perf_counter()
             state, metrics = chunk(state)
-            taken = min(step + settings.chunk, job.steps) - step
+            taken = min(step + job.chunk, job.steps) - step
             means, held = nonfinite.means(metrics, taken)
             if held is not None and settings.on_nonfinite != "skip_task":
                 text = nonfinite.explain_step(job, state, key)
@@ -228,7 +229,8 @@ def _validate(job: Job, meta: Meta) -> dict[str, float]:
     settings = job.settings
     if settings.inner_alarm is not None:
         nonfinite.watch(job, meta)
-    tasks, episodes = job.experiment.tasks, settings.validate_episodes
+    tasks = job.experiment.tasks
+    episodes = settings.validate_episodes or USUAL["validate_episodes"]
     found = score(job, meta, tasks.val, keys.validation(), episodes)
     return {f"val_{found.metric}": found.mean, "val_ci95": found.ci95}
 

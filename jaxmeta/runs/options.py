@@ -50,8 +50,11 @@ class Use(NamedTuple):
     options: dict[str, Any]
 
 
-def use(name: str, **options: Any) -> Use:
-    """`use("maml", inner_rate=0.4)`: the value of an option that is `OneOf` a table."""
+def use(name: str, **options: Any) -> Any:
+    """`use("maml", inner_rate=0.4)`: the value of an option that is `OneOf` a table.
+
+    It is a `Use`, where a type checker wants what will have been chosen.
+    """
     return Use(name, options)
 
 

@@ -103,7 +103,7 @@ def adapt_photographs(
     if not asked:
         raise ConfigError("query", "no picture", "one that can be decoded")
     decoded = time.perf_counter()
-    size = backbone.model.pictures.size
+    size = x.shape[1]
     tell(
         f"{len(names)} classes, {len(x)} support and {len(y)} query pictures, {size}x{size}"
     )
@@ -185,10 +185,12 @@ def embed_photographs(
         raise ConfigError("out", out, "a file that ends in .npz")
     if views < 1:
         raise ConfigError("views", views, "an integer >= 1")
+    wanted = backbone.model.pictures
+    assert wanted is not None  # of every backbone
     try:
         found = data.photographs(
             root,
-            backbone.model.pictures,
+            wanted,
             damaged=note if skip_damaged else None,
             progress=progress("reading"),
         )
@@ -215,6 +217,7 @@ def embed_photographs(
 def _read(
     model: Model, field: str, files: Sequence[Path], *, skip: Say | None, progress
 ) -> tuple[np.ndarray, np.ndarray]:
+    assert model.pictures is not None  # of every backbone
     try:
         return data.load_photographs(
             files, model.pictures, damaged=skip, progress=progress
@@ -264,7 +267,8 @@ def _choose(known, head, u, labels, ways, tell) -> tuple[str, dict[str, heads.Tr
                 "head protonet: with one picture a class none can be left out to choose"
             )
         return names[0], found
-    best = max(names, key=lambda name: found[name].accuracy)
-    said = ", ".join(f"{n} {100 * t.accuracy:.1f} %" for n, t in found.items())
+    right = {name: tried.accuracy or 0.0 for name, tried in found.items()}
+    best = max(names, key=lambda name: right[name])
+    said = ", ".join(f"{n} {100 * x:.1f} %" for n, x in right.items())
     tell(f"head {best}: leaving out one of {found[best].rows} support pictures, {said}")
     return best, found

@@ -108,12 +108,12 @@ def preset(
     Returns:
       The recipe.
     """
-    settings = settings or {}
+    settings, function = settings or {}, base
     if isinstance(base, Recipe):
         options = {**base.defaults, **_merged(base.defaults, options)}
-        base, settings = base.base, {**base.settings, **settings}
+        function, settings = base.base, {**base.settings, **settings}
     origin = {"package": name}
-    RECIPES[name] = Recipe(name, base, summary, origin, options, settings)
+    RECIPES[name] = Recipe(name, function, summary, origin, options, settings)
     return RECIPES[name]
 
 
@@ -122,10 +122,11 @@ def _merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
 
     def one(name, value):
         before = old.get(name)
-        same = isinstance(value, Use) and isinstance(before, Use)
-        if same and before.name == value.name:
-            return value._replace(options=before.options | value.options)
-        return value
+        if not (isinstance(value, Use) and isinstance(before, Use)):
+            return value
+        if before.name != value.name:
+            return value
+        return value._replace(options=before.options | value.options)
 
     return {name: one(name, value) for name, value in new.items()}
 

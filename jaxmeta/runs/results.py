@@ -66,7 +66,7 @@ def make_result(
 
 def beliefs(found: Evaluation) -> dict[str, Any]:
     """What result.json holds of a learner that says how sure it is."""
-    if found.nll is None:
+    if found.nll is None or found.nlls is None:
         return {}
     values = {
         "nll": found.nll,

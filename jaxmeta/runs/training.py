@@ -27,11 +27,12 @@ from jaxmeta.runs.job import Job, abstract_state, build, init_state
 from jaxmeta.runs.making import Made, make, options_of
 from jaxmeta.runs.registry import Recipe
 from jaxmeta.runs.results import headline, make_result
-from jaxmeta.runs.settings import OUTER, Settings
+from jaxmeta.runs.settings import OUTER, USUAL, Settings
 from jaxmeta.runs.stop import Interrupted, Stop
 from jaxmeta.runs.tracker import check_tracker, open_tracker
 from jaxmeta.runs.writer import Writer
 from jaxmeta.tasks import class_names
+from jaxmeta.tasks.names import is_task
 
 Say = Callable[[str], None]
 
@@ -195,7 +196,7 @@ def _finish(
 ) -> Path:
     """Tests what was trained and writes what came of it."""
     meta, step = chosen(job, snapshot)
-    episodes = job.settings.episodes
+    episodes = job.settings.episodes or USUAL["episodes"]
     say(f"testing on {episodes} episodes ...")
     task, key = tested(job.experiment.tasks), keys.test()
     found = loop.score(job, meta, task, key, episodes, bar=True)
@@ -249,8 +250,8 @@ def _start(job: Job, where: RunFolder, snapshot: Snapshot | None, say: Say) -> S
     what = job.experiment.title or job.made.recipe.name
     say(f"{where.path}: {what}, {job.steps} steps")
     tasks = job.experiment.tasks
-    names = class_names(tasks.train) if callable(tasks.train) else None
-    if names is not None and callable(tasks.val) and names == class_names(tasks.val):
+    names = class_names(tasks.train) if is_task(tasks.train) else None
+    if names is not None and is_task(tasks.val) and names == class_names(tasks.val):
         say(
             f"{where.path}: few classes, so validation draws from the {len(names)} that "
             "are trained on; the test is of others"

@@ -74,8 +74,9 @@ def gaussian_process(
     if not low < high:
         raise refusal("bounds", bounds, "two numbers (low, high) with low < high")
     at_least(1, features=features)
-    sizes = [_sizes(name, n) for name, n in (("shots", shots), ("queries", queries))]
-    prior = Prior(kernel, *(_range(r) for r in (length, scale, period, noise)))
+    sizes = _sizes("shots", shots), _sizes("queries", queries)
+    ranges = [_range(r) for r in (length, scale, period, noise)]
+    prior = Prior(kernel, *ranges)
     return Partial(_GaussianProcess(*sizes, prior, (low, high), features))
 
 

@@ -15,6 +15,7 @@ from jax.tree_util import Partial
 
 from jaxmeta.checks import at_least
 from jaxmeta.core import Array, Batch, Episode, Key
+from jaxmeta.shapes import Float
 from jaxmeta.tasks.inputs import class_labels
 
 STROKES = 4  # at most, in a character
@@ -105,7 +106,7 @@ class _Glyphs:
         return Episode(batch(x[:, : self.shots]), batch(x[:, self.shots :]))
 
 
-def invent(u: Array) -> Character:
+def invent(u: Float[Array, "strokes traits"]) -> Character:
     """Invents a character of one to four strokes; most touch the one before.
 
     Args:
@@ -171,7 +172,9 @@ def _strokes(u: Array) -> tuple[Array, Array]:
     return 1.6 * start[:, None] - 0.8 + walk, smooth
 
 
-def draw(z: Array, character: Character, size: int) -> Array:
+def draw(
+    z: Float[Array, " jitters"], character: Character, size: int
+) -> Float[Array, "size size 1"]:
     """Draws a character once, with the jitter of a hand.
 
     Args:

@@ -16,6 +16,7 @@ from jax.tree_util import Partial
 from jaxmeta.checks import at_least, refusal
 from jaxmeta.core import Array, Batch, Episode, Key
 from jaxmeta.data.arrays import Dataset, unit_range
+from jaxmeta.shapes import Float
 from jaxmeta.tasks.inputs import on_device
 from jaxmeta.tasks.sampling import choose
 
@@ -172,7 +173,9 @@ class _MetaDataset:
         return Batch.of_labels(x, label, self.sizes.max_ways, weights)
 
 
-def composition(key: Key, n: Array, real: Array, sizes: _Sizes) -> tuple[Array, Array]:
+def composition(
+    key: Key, n: Float[Array, " max_ways"], real: Array, sizes: _Sizes
+) -> tuple[Array, Array]:
     """Draws how many examples of each class an episode has.
 
     Args:

@@ -50,11 +50,11 @@ def mixture(tasks: Sequence[Task], weights: Sequence[float] | None = None) -> Pa
     held = [as_partial(task) for task in tasks]
     key = jax.eval_shape(lambda: jax.random.key(0))
     shapes = [jax.eval_shape(task, key) for task in held]
-    weighted = tuple(
+    support, query = (
         any(part.weights is not None for part in parts)
         for parts in zip(*shapes, strict=True)
     )
-    sampler = _Mixture(weighted)
+    sampler = _Mixture((support, query))
     drawn = [jax.eval_shape(sampler.one, task, key) for task in held]
     for i, other in enumerate(drawn[1:], 1):
         _check_alike(drawn[0], other, i)
@@ -115,7 +115,7 @@ class _Mixture:
 
         def classes(task: Task, key: Key) -> Array:
             of_mixture = [number[name] for name in class_names(task) or ()]
-            found = episode_classes(task, key)
+            found = jnp.asarray(episode_classes(task, key))
             of_mixture = jnp.asarray(of_mixture, jnp.int32)
             return jnp.where(found < 0, -1, of_mixture[found])
 

@@ -1,10 +1,11 @@
 """Which classes an episode is made of, and what they are called."""
 
-from typing import Protocol
+from typing import Any, Protocol, TypeGuard
 
 from jax.tree_util import Partial
 
 from jaxmeta.core import Array, Key, Task
+from jaxmeta.shapes import Float
 
 
 class KnowsClasses(Protocol):
@@ -32,6 +33,11 @@ def as_partial(task: Task) -> Partial:
     return task if isinstance(task, Partial) else Partial(task)
 
 
+def is_task(tasks: Any) -> TypeGuard[Task]:
+    """Whether it is drawn from, and no sequence of episodes."""
+    return callable(tasks)
+
+
 def class_names(task: Task) -> tuple[str, ...] | None:
     """The names of the classes that a task draws from.
 
@@ -55,7 +61,7 @@ def class_names(task: Task) -> tuple[str, ...] | None:
     return None if found is None else found(*task.args, **task.keywords)
 
 
-def episode_classes(task: Task, key: Key) -> Array | None:
+def episode_classes(task: Task, key: Key) -> Float[Array, " ways"] | None:
     """The classes of `task(key)`: which class each column of its targets stands for.
 
     Traceable by `jit` and `vmap`. Where a task has names, label j of the episode is

@@ -116,4 +116,5 @@ def _batch(x: np.ndarray) -> Batch:
     batch, ways, m = x.shape[:3]
     targets = np.repeat(np.eye(ways, dtype=np.float32), m, axis=0)
     targets = np.broadcast_to(targets, (batch, *targets.shape))
-    return Batch(x.reshape(batch, ways * m, *x.shape[3:]), targets)
+    x = x.reshape(batch, ways * m, *x.shape[3:])
+    return Batch(x, targets)  # type: ignore[arg-type]  # it stays on the host

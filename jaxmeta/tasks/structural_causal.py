@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax.tree_util import Partial
 
 from jaxmeta.core import Array, Episode
+from jaxmeta.shapes import Float
 from jaxmeta.tasks.tables import (
     Dice,
     Drawn,
@@ -111,7 +112,9 @@ def causes(dice: Dice, n: int, width: int = WIDTH) -> tuple[Array, Array, Array]
     return jnp.where(clusters, near, x), member, clusters
 
 
-def layered(dice: Dice, root: Array, layers: int) -> tuple[Array, Array]:
+def layered(
+    dice: Dice, root: Float[Array, "n WIDTH"], layers: int
+) -> tuple[Array, Array]:
     """Nodes of a random layered graph, from its roots down.
 
     Args:

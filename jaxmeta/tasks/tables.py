@@ -11,6 +11,7 @@ import numpy as np
 from jaxmeta.checks import at_least, refusal
 from jaxmeta.core import Array, Batch, Episode, Key, Task
 from jaxmeta.functional.tables import Table, columns_of
+from jaxmeta.shapes import Float
 from jaxmeta.tasks.padded import check_bounds
 
 
@@ -118,10 +119,10 @@ def standardised(x: Array) -> Array:
 def finish(
     dice: Dice,
     shape: Shape,
-    features: Array,
-    first: Array,
+    features: Float[Array, "n f"],
+    first: Float[Array, " f"],
     count: Array,
-    targets: Array,
+    targets: Float[Array, "n c"],
 ) -> Episode:
     """An episode of drawn columns: worn as columns of real tables are, and cut in two.
 
@@ -156,7 +157,13 @@ def logarithmic(u: Array, low: float, high: float) -> Array:
     return low * (high / low) ** u
 
 
-def classes_of(dice: Dice, ways: int, value: Array, scores: Array, cut: Array) -> Array:
+def classes_of(
+    dice: Dice,
+    ways: int,
+    value: Float[Array, " n"],
+    scores: Float[Array, "n ways"],
+    cut: Array,
+) -> Array:
     """One-hot rows `[n, ways]` of 2 to `ways` classes, some labels wrong.
 
     Args:
@@ -190,7 +197,7 @@ def classes_of(dice: Dice, ways: int, value: Array, scores: Array, cut: Array) -
     return jax.nn.one_hot(names[labels], ways, dtype="float32")
 
 
-def worn(dice: Dice, x: Array) -> tuple[Array, Array]:
+def worn(dice: Dice, x: Float[Array, "n f"]) -> tuple[Array, Array]:
     """Columns as people have them: warped, rounded, categories, noise, missing cells.
 
     Args:

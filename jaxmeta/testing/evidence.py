@@ -117,8 +117,8 @@ def burst_leak(
 def _merged(observed: np.ndarray, expected: np.ndarray, least: float = 5.0):
     """Joins the sparse bins at the end, as the chi-square test wants."""
     last = int((expected >= least).sum())
-    observed = [*observed[: last - 1], observed[last - 1 :].sum()]
-    return observed, [*expected[: last - 1], expected[last - 1 :].sum()]
+    joined = [*observed[: last - 1], observed[last - 1 :].sum()]
+    return joined, [*expected[: last - 1], expected[last - 1 :].sum()]
 
 
 def coverage(

@@ -85,8 +85,8 @@ def subject(learner: MetaLearner, task: Task, key: Key, options: dict) -> Subjec
 
     one = value_and_grad(learner)
     many = jax.vmap(one, (None, 0, 0))
-    compiled = map(jax.jit, (one, many, predict, score))
     looked_at = (episodes, nth(episodes, 0), meta)
+    compiled = jax.jit(one), jax.jit(many), jax.jit(predict), jax.jit(score)
     return Subject(learner, task, *looked_at, key, options, *compiled, draw, began)
 
 

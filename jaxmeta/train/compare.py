@@ -93,4 +93,4 @@ def _agreement(estimate: PyTree, exact: PyTree) -> Agreement:
     gap = optax.tree.norm(optax.tree.sub(estimate, exact))
     both = norm * size
     cosine = optax.tree.vdot(estimate, exact) / jnp.where(both > 0, both, 1)
-    return Agreement(cosine, gap / jnp.where(size > 0, size, 1), norm)
+    return Agreement(jnp.asarray(cosine), gap / jnp.where(size > 0, size, 1), norm)

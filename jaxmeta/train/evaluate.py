@@ -33,6 +33,8 @@ PARTS = 20
 class _Programs:
     """What is compiled for a learner and a way to judge it, however often it is used."""
 
+    headline: str
+
     def __init__(self, learner, criterion, chunk, predictive, mesh):
         def one(meta, episode, key):
             fast = learner.adapt(meta, episode.support, key)

@@ -6,13 +6,14 @@ from jax import lax
 from jax.sharding import Mesh
 
 from jaxmeta.core import Array, Aux, Episode, Key, Meta, MetaLearner, Objective, PyTree
+from jaxmeta.shapes import Bool
 from jaxmeta.train.objective import episodic
 from jaxmeta.train.trainer import Trainer, TrainState
 
 _KEPT = "kept_tasks"
 
 
-def all_finite(tree: PyTree) -> Array:
+def all_finite(tree: PyTree) -> Bool[Array, ""]:
     """Whether no floating-point leaf holds an infinity or a NaN.
 
     Args:

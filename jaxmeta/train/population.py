@@ -90,7 +90,7 @@ def fit_population(
     )(hypers, keys, states)
 
 
-def member_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
+def member_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:  # type: ignore[valid-type]
     """A mesh with one axis, "members".
 
     Args:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from jaxmeta.core import Array, Criterion, Episode, Key, Meta, MetaLearner
+from jaxmeta.core import Array, Criterion, Episode, Key, Meta, MetaLearner, Scalar
 from jaxmeta.criteria import as_criterion
 from jaxmeta.functional.rows import clean, takes_weights
 
@@ -53,7 +53,7 @@ def told_weights(predict: Callable, meta, fast, inputs, weights):
 
 def query_dependence(
     learner: MetaLearner, meta: Meta, episode: Episode, key: Key
-) -> Array:
+) -> Scalar:
     """How far predictions of a query move when all other queries change.
 
         max_c | f(q_1 | q_1, q_2, ..., q_n)_c - f(q_1 | q_1, q_1, ..., q_1)_c |

@@ -14,7 +14,7 @@ from jaxmeta.core import PyTree
 AXIS = "tasks"
 
 
-def task_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
+def task_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:  # type: ignore[valid-type]
     """A mesh with one axis, "tasks".
 
     Args:
@@ -45,7 +45,7 @@ def replicate(tree: PyTree, mesh: Mesh) -> PyTree:
     everywhere = NamedSharding(mesh, PartitionSpec())
 
     def put(x):
-        if jax.dtypes.issubdtype(getattr(x, "dtype", None), jax.dtypes.prng_key):
+        if jnp.issubdtype(getattr(x, "dtype", float), jax.dtypes.prng_key):
             data = put(jax.random.key_data(x))
             return jax.random.wrap_key_data(data, impl=jax.random.key_impl(x))
         if isinstance(x, jax.Array) and x.sharding == everywhere:

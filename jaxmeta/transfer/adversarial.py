@@ -30,7 +30,7 @@ from jaxmeta.transfer.domain import (
 )
 
 
-def ramp(progress: float | Array, *, gamma: float = 10.0) -> Array:
+def ramp(progress: float | Array, *, gamma: float = 10.0) -> Scalar:
     """DANN's schedule of the reversal: 0 at first, 1 in the end.
 
         lambda_p = 2 / (1 + exp(-gamma p)) - 1

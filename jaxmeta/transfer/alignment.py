@@ -22,6 +22,7 @@ from jaxmeta.functional.spectral import (
     principal,
     same_features,
 )
+from jaxmeta.shapes import Float
 from jaxmeta.tasks.domains import DomainPair
 from jaxmeta.transfer.domain import (
     DomainMethod,
@@ -46,7 +47,9 @@ class Maps(NamedTuple):
     target: Callable[[Array], Array]
 
 
-def subspace_alignment(source: Array, target: Array, *, dim: int) -> Maps:
+def subspace_alignment(
+    source: Float[Array, "n d"], target: Float[Array, "m d"], *, dim: int
+) -> Maps:
     """Turns the source's principal subspace into the target's, in closed form.
 
         z_s = (x_s - mean_s) P_s P_s^T P_t,   z_t = (x_t - mean_t) P_t
@@ -86,8 +89,8 @@ def subspace_alignment(source: Array, target: Array, *, dim: int) -> Maps:
 
 
 def coral(
-    source: Array,
-    target: Array,
+    source: Float[Array, "n d"],
+    target: Float[Array, "m d"],
     *,
     lam: float | Array = 1.0,
     match_means: bool = False,
@@ -164,7 +167,8 @@ def deep_coral(
     """
 
     def distance(h, y, weights):
-        return coral_distance(*y, weights)
+        source, target = y
+        return coral_distance(source, target, weights)
 
     return _aligned(features, classifier, distance, weight, statistics, criterion)
 

@@ -10,6 +10,7 @@ from jaxmeta.checks import refusal
 from jaxmeta.core import Array, Batch, Episode, Key, Meta, PyTree
 from jaxmeta.functional.rows import weights_of
 from jaxmeta.metrics import accuracy
+from jaxmeta.shapes import Float
 
 
 class Continual(NamedTuple):
@@ -59,7 +60,7 @@ def in_stages(episode: Episode, stages: int) -> Episode:
 
 def accuracies(
     method: Continual, meta: Meta, stages: Episode, key: Key
-) -> tuple[Array, PyTree]:
+) -> tuple[Float[Array, "t t"], PyTree]:
     """Learns stage after stage; after each one, asks for the queries of all.
 
         R_tj = accuracy on the queries of stage j after stages 0 to t

@@ -55,7 +55,8 @@ def l2_sp(start: PyTree, *, head: float = 0.0) -> FeatureLoss:
             for w, w0 in zip(tree.leaves(body.params), tree.leaves(origin), strict=True)
         ]
         decay = [jnp.sum(jnp.square(w)) for w in tree.leaves(top.params)]
-        return (sum(gaps) + head * sum(decay)) / 2 if head else sum(gaps) / 2
+        total = jnp.asarray(sum(gaps))
+        return (total + head * sum(decay)) / 2 if head else total / 2
 
     return loss
 
@@ -144,6 +145,7 @@ def feature_gap(gap: Callable[[Array, Array], Scalar]) -> FeatureLoss:
                 "weights: got some, and the gap takes two samples alone: wants one that "
                 "takes weights="
             )
-        return gap(*flat, weights=example_weights(seen.weights))
+        told: Callable[..., Scalar] = gap
+        return told(*flat, weights=example_weights(seen.weights))
 
     return loss

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import jax
 import optax
 from jax import lax
+from jax.core import Tracer
 
 from jaxmeta import criteria, tree
 from jaxmeta.checks import at_least, not_negative
@@ -93,7 +94,7 @@ def fine_tune(
     >>> import jaxmeta as jm
     >>> objective = fine_tune(jm.models.conv4(None), jm.models.linear_head(5))
     """
-    acts = isinstance(lam, jax.core.Tracer) or lam != 0
+    acts = isinstance(lam, Tracer) or lam != 0
     not_negative(lam=lam)
     if acts and feature_loss is None:
         raise ValueError(f"lam: got {lam} without a feature_loss, wants 0 or one")
@@ -125,7 +126,7 @@ def fine_tune(
         )
         value = criterion.loss(outputs, targets, weights)
         report = criterion.metrics(outputs, targets, weights)
-        if acts:
+        if acts and feature_loss is not None:
             other = None
             if isinstance(batch, DomainPair):  # its statistics are its own
                 other, _ = extractor.apply(

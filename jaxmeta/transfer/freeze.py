@@ -3,6 +3,7 @@
 import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -88,14 +89,14 @@ def freeze(
 
     both = optax.partition({"free": tx, "frozen": optax.set_to_zero()}, labels)
 
-    def init(params):
+    def init(params) -> Any:
         named = tree.leaves(tree.paths(params))
         chosen = tuple(path for path in named if select(path))
         if not chosen:
             raise ValueError(f"select: got none of {sorted(named)}")
         return FreezeState(both.init(params), chosen)
 
-    def update(updates, state, params=None, **extra):
+    def update(updates, state, params=None, **extra) -> Any:
         updates, inner = both.update(updates, state.inner, params, **extra)
         return updates, FreezeState(inner, state.paths)
 

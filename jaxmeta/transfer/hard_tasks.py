@@ -14,7 +14,6 @@ from jax.tree_util import Partial
 
 from jaxmeta.checks import at_least
 from jaxmeta.core import (
-    Array,
     Batch,
     Episode,
     Key,
@@ -24,6 +23,7 @@ from jaxmeta.core import (
 )
 from jaxmeta.data.arrays import Dataset, unit_range
 from jaxmeta.functional.rows import clean_rows, example_weights
+from jaxmeta.shapes import Array, Float, Int
 from jaxmeta.tasks.sampling import choose
 
 ClassTask = Callable[[Key, Array], Episode]
@@ -193,8 +193,10 @@ def learner_meta(meta: Meta) -> Meta:
 
 
 def failing_class(
-    outputs: Array, targets: Array, weights: Array | None = None
-) -> Array:
+    outputs: Float[Array, "n c"],
+    targets: Float[Array, "n c"],
+    weights: Float[Array, " n"] | None = None,
+) -> Int[Array, ""]:
     """The class with the lowest accuracy; among equals, with the highest mean loss.
 
     Args:

@@ -14,9 +14,10 @@ from jaxmeta.functional.density_ratio import kmm as kmm
 from jaxmeta.functional.logistic import fit_logistic
 from jaxmeta.functional.rows import weights_of
 from jaxmeta.losses import weighted_mean
+from jaxmeta.shapes import Float
 
 
-def weighted(batch: Batch, weights: Array) -> Batch:
+def weighted(batch: Batch, weights: Float[Array, " n"]) -> Batch:
     """Puts weights on examples: every loss here is their weighted mean.
 
         sum_i w_i l_i / sum_i w_i
@@ -48,7 +49,7 @@ def weighted(batch: Batch, weights: Array) -> Batch:
     return batch._replace(weights=had * found / weighted_mean(found, had))
 
 
-def effective_sample_size(weights: Array) -> Scalar:
+def effective_sample_size(weights: Float[Array, " n"]) -> Scalar:
     """How many equally weighted examples are worth as much.
 
         ESS = (sum w)^2 / sum w^2
@@ -65,7 +66,9 @@ def effective_sample_size(weights: Array) -> Scalar:
     return jnp.square(jnp.sum(weights)) / jnp.sum(jnp.square(weights))
 
 
-def tame(weights: Array, *, power: float = 1.0, most: float | None = None) -> Array:
+def tame(
+    weights: Float[Array, " n"], *, power: float = 1.0, most: float | None = None
+) -> Float[Array, " n"]:
     """Trades bias for variance: flattens weights, scales them to a mean of 1, clips them.
 
         w <- min(w^power / mean(w^power), most)
@@ -96,7 +99,9 @@ def tame(weights: Array, *, power: float = 1.0, most: float | None = None) -> Ar
     return w if most is None else jnp.minimum(w, most)
 
 
-def classifier_ratio(source: Array, target: Array, *, l2: float = 1e-2) -> Partial:
+def classifier_ratio(
+    source: Float[Array, "n d"], target: Float[Array, "m d"], *, l2: float = 1e-2
+) -> Partial:
     """The density ratio from a classifier that tells the domains apart.
 
         w(x) = (n_s / n_t) (1 - d(x)) / d(x),   d(x) = P(source | x)

@@ -8,6 +8,7 @@ deep neural networks?, https://arxiv.org/abs/1411.1792.
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import jax
 import jax.extend.core
@@ -154,10 +155,10 @@ def gradual_unfreezing(
     names = tuple(reversed(layers))
     tx = optax.with_extra_args_support(tx)
 
-    def part(params, name):
+    def part(params, name) -> Any:
         return None if params is None else tree.partition(params, within(name))[0]
 
-    def init(params):
+    def init(params) -> Any:
         _depths(params, layers)
         inner = tuple(tx.init(part(params, name)) for name in names)
         inside = tuple(

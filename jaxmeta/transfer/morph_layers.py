@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from jaxmeta import tree
 from jaxmeta.core import Array, Meta, PyTree
+from jaxmeta.shapes import Float
 from jaxmeta.transfer.freeze import within
 from jaxmeta.transfer.morph import Morph, carried, is_masked
 
@@ -15,7 +16,7 @@ from jaxmeta.transfer.morph import Morph, carried, is_masked
 def deepen(
     after: str,
     *,
-    statistics: tuple[Array, Array] | None = None,
+    statistics: tuple[Float[Array, " c"], Float[Array, " c"]] | None = None,
     epsilon: float = 1e-5,
 ) -> Morph:
     """One more layer, the identity, after a layer whose activation is idempotent.

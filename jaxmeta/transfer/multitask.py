@@ -171,12 +171,11 @@ def multitask(
             every = {"trunk": direction(jacobian, own), "heads": grads}
             return (values.mean(), Aux(report, buffers)), every
 
+        how = weighting.weigh
         state = Meta(meta.params["weighting"], meta.buffers["weighting"])
 
         def weigh(params):
-            w, objective, kept = weighting.weigh(
-                state._replace(params=params), values, jacobian
-            )
+            w, objective, kept = how(state._replace(params=params), values, jacobian)
             return objective, (w, kept)
 
         moves, (w, kept) = jax.grad(weigh, has_aux=True)(state.params)

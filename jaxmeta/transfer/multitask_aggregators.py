@@ -14,12 +14,13 @@ from jax import lax
 
 from jaxmeta.checks import one_of
 from jaxmeta.core import Array, Key, PyTree
+from jaxmeta.shapes import Float
 from jaxmeta.transfer.multitask_simplex import nonzero, quadratic, shortest, steepest
 
 Aggregate = Callable[..., PyTree]
 
 
-def gram(jacobian: PyTree) -> Array:
+def gram(jacobian: PyTree) -> Float[Array, "K K"]:
     """The inner products of the tasks' gradients.
 
         M_ij = g_i . g_j
@@ -35,10 +36,11 @@ def gram(jacobian: PyTree) -> Array:
     """
     rows = [x.reshape(x.shape[0], -1) for x in jax.tree.leaves(jacobian)]
     # not in the accelerator's fast precision: projections subtract nearly equal numbers
-    return sum(jnp.matmul(x, x.T, precision=lax.Precision.HIGHEST) for x in rows)
+    each = [jnp.matmul(x, x.T, precision=lax.Precision.HIGHEST) for x in rows]
+    return sum(each[1:], each[0])
 
 
-def combine_tasks(weights: Array, jacobian: PyTree) -> PyTree:
+def combine_tasks(weights: Float[Array, " K"], jacobian: PyTree) -> PyTree:
     """`sum_k w_k g_k`."""
     return jax.tree.map(
         lambda x: jnp.tensordot(weights.astype(x.dtype), x, 1), jacobian

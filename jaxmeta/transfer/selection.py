@@ -17,9 +17,14 @@ from jaxmeta import losses
 from jaxmeta.core import Array, Batch, Scalar
 from jaxmeta.functional.distances import unit
 from jaxmeta.functional.rows import clean, clean_rows
+from jaxmeta.shapes import Float
 
 
-def source_risk(outputs: Array, targets: Array, rows: Array | None = None) -> Scalar:
+def source_risk(
+    outputs: Float[Array, "n c"],
+    targets: Float[Array, "n c"],
+    rows: Float[Array, " n"] | None = None,
+) -> Scalar:
     """Minus the cross-entropy on held-out source examples.
 
     Blind to the shift: it prefers what learned the source best. `rows`, `[n]`, are
@@ -32,12 +37,12 @@ def source_risk(outputs: Array, targets: Array, rows: Array | None = None) -> Sc
 
 
 def importance_weighted_risk(
-    outputs: Array,
-    targets: Array,
-    weights: Array,
+    outputs: Float[Array, "n c"],
+    targets: Float[Array, "n c"],
+    weights: Float[Array, " n"],
     *,
     control: bool = True,
-    rows: Array | None = None,
+    rows: Float[Array, " n"] | None = None,
 ) -> Scalar:
     """Minus the importance-weighted cross-entropy on held-out source examples.
 
@@ -80,7 +85,7 @@ def importance_weighted_risk(
     return -risk
 
 
-def certainty(outputs: Array) -> Scalar:
+def certainty(outputs: Float[Array, "n c"]) -> Scalar:
     """Minus the mean entropy of the predictions for the target.
 
     Also large for a model that says the same of everything: `information`.
@@ -91,7 +96,7 @@ def certainty(outputs: Array) -> Scalar:
     return -jnp.mean(_entropy(jax.nn.softmax(outputs)))
 
 
-def information(outputs: Array) -> Scalar:
+def information(outputs: Float[Array, "n c"]) -> Scalar:
     """Mutual information of input and prediction on the target.
 
         I = H(mean p) - mean H(p)
@@ -108,7 +113,9 @@ def information(outputs: Array) -> Scalar:
     return _entropy(jnp.mean(p, 0)) - jnp.mean(_entropy(p))
 
 
-def neighbourhood_density(features: Array, *, temperature: float = 0.05) -> Scalar:
+def neighbourhood_density(
+    features: Float[Array, "n d"], *, temperature: float = 0.05
+) -> Scalar:
     """Soft neighbourhood density: how many close neighbours a target example has.
 
         SND = mean_i H(softmax_j(cos(f_i, f_j) / T)),   j != i
@@ -135,7 +142,10 @@ def neighbourhood_density(features: Array, *, temperature: float = 0.05) -> Scal
 
 
 def judge(
-    held_out: Batch, of_source: Array, of_target: Array, weights: Array | None = None
+    held_out: Batch,
+    of_source: Float[Array, "n c"],
+    of_target: Float[Array, "m c"],
+    weights: Float[Array, " n"] | None = None,
 ) -> dict[str, Scalar]:
     """Every criterion at once for one candidate; larger is better in each.
 

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jaxmeta.checks import positive, refusal
 from jaxmeta.core import Array, Meta
 from jaxmeta.functional.ridge import ridge
+from jaxmeta.shapes import Float
 
 
 class TextMap(NamedTuple):
@@ -26,7 +27,9 @@ class TextMap(NamedTuple):
     left_out: Array
 
 
-def text_map(texts: Array, means: Array, lam: Array | float) -> TextMap:
+def text_map(
+    texts: Float[Array, "c v"], means: Float[Array, "c d"], lam: Array | float
+) -> TextMap:
     """Ridge regression from the texts of seen classes to their class means.
 
         W = argmin sum_k ||(x_k - x) W - (m_k - m)||^2 + lam ||W||^2

@@ -50,9 +50,8 @@ def several_views(
         return None if x is None else jnp.concatenate([x] * views)
 
     def adapt(meta, support, key):
-        whole = Batch(
-            seen(support.inputs), tiled(support.targets), tiled(support.weights)
-        )
+        targets = jnp.concatenate([support.targets] * views)
+        whole = Batch(seen(support.inputs), targets, tiled(support.weights))
         return learner.adapt(meta, whole, key)
 
     def predict(meta, fast, inputs, weights=None):
