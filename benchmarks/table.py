@@ -189,6 +189,7 @@ def plot(folder: Path) -> None:
 
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
+    from matplotlib import ticker
 
     figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
     for file in sorted(folder.glob("*.json")):
@@ -196,9 +197,15 @@ def plot(folder: Path) -> None:
         points = [(s * kept["batch"], 100 * (1 - v)) for s, v, _ in kept["curve"] if s]
         if points:
             axes.plot(*zip(*points, strict=True), marker=".", label=kept["row"])
-    axes.axhline(5, color="grey", lw=0.8, ls="--")
-    axes.set(xscale="log", yscale="log", xlabel="training tasks")
+    axes.axhline(5, color="grey", lw=0.8, ls="--", label="95 % right")
+    axes.set(xscale="log", yscale="log", xlabel="training tasks (thousands)")
     axes.set(ylabel="error on validation classes (%)")
+    axes.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(lambda x, _: f"{x / 1000:g}")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_minor_locator(ticker.NullLocator())
     if axes.lines[1:]:
         axes.legend(fontsize=8, ncols=2)
     figure.savefig(folder / "tasks.png", dpi=100)
