@@ -1,7 +1,7 @@
 """Weights for examples, found while a network trains on them: a few clean ones say how.
 
     JAXMETA_DATA=DIR python -m benchmarks.reweighting imbalance [--seeds 3]
-    JAXMETA_DATA=DIR python -m benchmarks.reweighting noise [--seeds 3]
+    JAXMETA_DATA=DIR python -m benchmarks.reweighting noise [--seeds 5]
     python -m benchmarks.reweighting table
 
 imbalance: Ren et al. 2018, Learning to Reweight Examples (arXiv:1803.09050), section 4.1:

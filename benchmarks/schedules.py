@@ -90,7 +90,7 @@ def learn(h, rows, valid, key, *, spread: Callable, steps: int = OUTER):
 
     def loss(h, key):
         params = trained(spread(h), rows, key)
-        return errors(params, some(valid, jax.random.fold_in(key, -1), HELD))[0]
+        return errors(params, some(valid, jax.random.fold_in(key, STEPS), HELD))[0]
 
     def step(carry, key):
         h, moments = carry
