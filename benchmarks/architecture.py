@@ -260,7 +260,7 @@ def measure(data, tasks, seed: int, done: list[dict], keep: Callable[[], None]) 
         began = time.perf_counter()
         path, values = jax.device_get(search(tasks, jax.random.key(seed), look=look))
         took, last = time.perf_counter() - began, values[-len(values) // 10 :]
-        shares = np.asarray(jax.nn.softmax(path[:: max(len(path) // 30, 1)]))
+        shares = np.asarray(jax.nn.softmax(path[:: max(len(path) // 10, 1)]))
         return cell(
             path[-1].argmax(-1), path=shares.round(3).tolist(),
             loss=float(last.mean()), seconds_of_search=took,
