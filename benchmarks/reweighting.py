@@ -1,7 +1,7 @@
 """Weights for examples, found while a network trains on them: a few clean ones say how.
 
     JAXMETA_DATA=DIR python -m benchmarks.reweighting imbalance [--seeds 3]
-    JAXMETA_DATA=DIR python -m benchmarks.reweighting noise [--seeds 3]
+    JAXMETA_DATA=DIR python -m benchmarks.reweighting noise [--seeds 5]
     python -m benchmarks.reweighting table
 
 imbalance: Ren et al. 2018, Learning to Reweight Examples (arXiv:1803.09050), section 4.1:
@@ -15,15 +15,15 @@ loss train on both, the others see the clean ones through the outer loss alone.
 
 Both take the slope of the clean loss after one inner step of SGD, by `jm.argmin`. Each
 method has five learning rates; seed 99 chooses, by digits of the training files that are
-in no other part. Test digits are looked at by the runs of the table, and were once before: a
-try at constant rates, one seed, after which rates were made to fall; and those of noise by a
-whole run, after which Meta-Weight-Net's weights were normalised.
+in no other part; for Meta-Weight-Net, how long V waits, too. Test digits are looked at by the
+runs of the table, and were before: a try at constant rates, one seed, after which rates were
+made to fall; and those of noise by two whole runs, after which Meta-Weight-Net's weights were
+normalised, and V was given its start and its wait by validation digits of other seeds.
 """
 
 import argparse
 import functools
 import json
-import statistics
 import time
 from pathlib import Path
 
@@ -41,7 +41,8 @@ RATIOS, RATES = (1, 10, 50, 100, 200), (0.01, 0.03, 0.1, 0.3, 1.0)
 BATCH, TUNING = 100, 99
 ROWS = {"imbalance": 5000, "noise": 10_000}
 STEPS = {"imbalance": 4000, "noise": 4000}
-FLIPPED, CLEAN, VALID, OWN_RATE = 0.4, 1000, 2000, 1e-3
+FLIPPED, CLEAN, VALID, OWN_RATE, WAITS = 0.4, 1000, 2000, 1e-3, (0, 200, 400, 800)
+LOSSES = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)  # where V is noted
 NET = {
     "imbalance": jm.models.mlp(2, hidden=(100,)),
     "noise": jm.models.mlp(10, hidden=(100,)),
@@ -89,13 +90,28 @@ def judge(theta, losses):
     return jax.nn.sigmoid(WEIGHER.apply(jm.Meta(theta), losses[:, None])[0][:, 0])
 
 
+def weigher(key, *, drawn: bool = False, wait: int = 0):
+    """Meta-Weight-Net's memory: V, the moments of its Adam, and the steps it is to wait.
+
+    V begins as 1/2 for every loss. Drawn at random a network of one number is nearly a
+    line, whose sign is chance: one that rises is at 1 for all but the least losses before
+    the clean ones have said that it should fall, and has no slope there.
+    """
+    theta = WEIGHER.init(key, jnp.zeros((1, 1))).params
+    if not drawn:
+        theta = {**theta, "head": jax.tree.map(jnp.zeros_like, theta["head"])}
+    return theta, optax.adam(OWN_RATE).init(theta), jnp.asarray(wait)
+
+
 def weight_net(net, memory, params, batch, clean, rate):
     """Meta-Weight-Net, algorithm 1: V learns by the clean loss, then it weighs.
 
     Weights of a batch sum to 1. Left as they are, their sum is a learning rate: V learns
-    that a longer step is better, ends at 1 for every loss, and has no slope there.
+    that a longer step is better, ends at 1 for every loss, and has no slope there. While
+    V waits, all weigh alike: at first a high loss is one of what is not learned yet,
+    whatever its label, and it is later that it is one of a wrong label.
     """
-    theta, moments = memory
+    theta, moments, wait = memory
     seen = lax.stop_gradient(errors(net, params, *batch))
 
     def weighted(params, theta):
@@ -106,10 +122,15 @@ def weight_net(net, memory, params, batch, clean, rate):
         found = jm.argmin(weighted, params, theta, optax.sgd(rate), steps=1)
         return jnp.mean(errors(net, found.params, *clean))
 
-    updates, moments = optax.adam(OWN_RATE).update(jax.grad(after)(theta), moments)
-    theta = optax.apply_updates(theta, updates)
+    slope = jax.grad(after)(theta)
+    updates, learned = optax.adam(OWN_RATE).update(slope, moments)
+    moved = optax.apply_updates(theta, updates), learned
+    theta, moments = jax.tree.map(
+        lambda new, old: jnp.where(wait > 0, old, new), moved, (theta, moments)
+    )
     weights = judge(theta, seen)  # by the V that has just learned
-    return weights / jnp.sum(weights), (theta, moments)
+    weights = jnp.where(wait > 0, 1.0, weights)
+    return weights / jnp.sum(weights), (theta, moments, jnp.maximum(wait - 1, 0))
 
 
 def some(rows, key):
@@ -199,22 +220,21 @@ def imbalance_methods(rows, clean):
 
 
 def noise_methods(rows, right, clean, seed):
-    theta = WEIGHER.init(jax.random.key(seed), jnp.zeros((1, 1))).params
     both = tuple(map(np.concatenate, zip(rows, clean, strict=True)))
     good = np.concatenate([right, np.ones(len(clean[1]), bool)])
     # each right one as often as another, give or take one: the same shape for all seeds
     oracle = tuple(np.resize(z[good], z.shape) for z in both)
-    return {
+    key = jax.random.key(seed)
+    methods = {
         "plain": (both, plain, ()),
         "clean set alone": (clean, plain, ()),
         "learning to reweight": (rows, reweight, ()),
-        "Meta-Weight-Net": (
-            rows,
-            weight_net,
-            (theta, optax.adam(OWN_RATE).init(theta)),
-        ),
-        "right labels alone": (oracle, plain, ()),
+        "V drawn at random": (rows, weight_net, weigher(key, drawn=True)),
     }
+    for wait in WAITS:
+        memory = weigher(key, wait=wait)
+        methods[f"V waits for {wait} steps"] = (rows, weight_net, memory)
+    return {**methods, "right labels alone": (oracle, plain, ())}
 
 
 def run(kind, method, clean, rate, seed, steps=None):
@@ -265,23 +285,29 @@ def noise(seeds: int) -> dict:
     rows, right, clean, valid = noisy(data, TUNING)
     methods = noise_methods(rows, right, clean, TUNING)
     rates, tried = choose("noise", methods, clean, valid)
+    waits = [name for name in methods if name.startswith("V waits")]
+    chosen = min(waits, key=lambda name: tried[name][rates[name]])
+    for name in set(waits) - {waits[0], chosen}:  # no test for these
+        del rates[name]
     runs = []
     for seed in range(seeds):
         rows, right, clean, _ = noisy(data, seed)
-        found = {"seed": seed, "right": float(right.mean())}
-        for name, method in noise_methods(rows, right, clean, seed).items():
+        found = {"seed": seed, "right": float(right.mean()), "weight_net": {}}
+        methods = noise_methods(rows, right, clean, seed)
+        for name, method in ((name, methods[name]) for name in rates):
             params, memory = run("noise", method, clean, rates[name], seed)
             found[name] = wrong(NET["noise"], params, *test)
-            if name == "Meta-Weight-Net":
-                weights = judge(
-                    memory[0], errors(NET["noise"], params, *map(jnp.asarray, rows))
-                )
-                weights = np.asarray(weights)
-                found["weight_right"] = float(weights[right].mean())
-                found["weight_wrong"] = float(weights[~right].mean())
+            if method[1] is weight_net:
+                seen = errors(NET["noise"], params, *map(jnp.asarray, rows))
+                weights = np.asarray(judge(memory[0], seen))
+                found["weight_net"][name] = {
+                    "right": float(weights[right].mean()),
+                    "wrong": float(weights[~right].mean()),
+                    "of_losses": judge(memory[0], jnp.asarray(LOSSES)).tolist(),
+                }
         runs.append(found)
         print(found, flush=True)
-    return {"rates": rates, "tried": tried, "runs": runs}
+    return {"rates": rates, "tried": tried, "chosen": chosen, "runs": runs}
 
 
 def table(found: dict) -> str:
@@ -297,20 +323,24 @@ def table(found: dict) -> str:
             cells = (f"{digits.interval([r[name] for r in here])} %" for name in names)
             lines.append(f"| {ratio} | " + " | ".join(cells) + " |")
     if "noise" in found:
-        runs = found["noise"]["runs"]
+        runs, chosen = found["noise"]["runs"], found["noise"]["chosen"]
         lines += ["", "| trained on noisy labels | test error |", "|---|---|"]
         for name in found["noise"]["rates"]:
-            lines.append(f"| {name} | {digits.interval([r[name] for r in runs])} % |")
-        mean = {
-            n: statistics.mean(r[n] for r in runs)
-            for n in ("weight_right", "weight_wrong")
-        }
+            said = f"Meta-Weight-Net, {name}" if name[:2] == "V " else name
+            said += ", chosen" if name == chosen else ""
+            lines.append(f"| {said} | {digits.interval([r[name] for r in runs])} % |")
+        losses = " | ".join(f"{x:g}" for x in LOSSES)
         lines += [
             "",
-            "Mean weight: {weight_right:.2f} right, {weight_wrong:.2f} wrong.".format(
-                **mean
-            ),
+            f"| seed | V | right | wrong | V at a loss of {losses} |",
+            "|---" * (4 + len(LOSSES)) + "|",
         ]
+        for name in ("V drawn at random", chosen):
+            for r in runs:
+                one = r["weight_net"][name]
+                cells = [one["right"], one["wrong"], *one["of_losses"]]
+                shown = " | ".join(f"{x:.3f}" for x in cells)
+                lines.append(f"| {r['seed']} | {name} | {shown} |")
     return "\n".join(lines)
 
 

@@ -76,17 +76,18 @@ def test_weight_net_learns_to_distrust_what_is_wrong():
     x, y = clouds((1000, 1000), 6)
     wrong = np.random.default_rng(7).random(2000) < 0.4
     rows, clean = (3 * x, jnp.where(wrong, 1 - y, y)), clouds((50, 50), 8)
-    theta = r.WEIGHER.init(jax.random.key(0), jnp.zeros((1, 1))).params
-    memory = theta, r.optax.adam(r.OWN_RATE).init(theta)
-    params, (learned, _) = r.train(
+    memory = theta, _, _ = r.weigher(jax.random.key(0), wait=50)
+    params, (learned, _, wait) = r.train(
         rows, (3 * clean[0], clean[1]), memory, 0.1, jax.random.key(0),
         net=NET, weigh=r.weight_net, steps=300,
     )  # fmt: skip
     gap = []
+    np.testing.assert_array_equal(r.judge(theta, jnp.array([0.0, 9.0])), 0.5)
+    assert wait == 0
     for each in (theta, learned):
         weights = np.asarray(r.judge(each, r.errors(NET, params, *rows)))
         gap.append(weights[~wrong].mean() - weights[wrong].mean())
-    assert gap[1] > 0.1 and gap[1] > gap[0], gap
+    assert gap[1] > 0.1 and gap[0] == 0, gap
 
 
 def test_parts_share_no_digit_and_the_clean_ones_are_among_the_rows():
