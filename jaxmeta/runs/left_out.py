@@ -52,11 +52,13 @@ def by_left_out(
         "classes": ways, "least": int(each.min()), "most": int(each.max()),
         "pictures": tried.rows,
     }  # fmt: skip
-    return rejection_of(
+    # a known one is beside every class but its own: the threshold is that of each once
+    found = rejection_of(
         {s: [x[of != c] for c in range(ways)] for s, x in known.items()},
         {s: [x[c, labels == c] for c in range(ways)] for s, x in left.items()},
         score, BY, facts,
     )  # fmt: skip
+    return found._replace(known=known[found.found.score])
 
 
 def check_counts(counts: Sequence[int] | np.ndarray) -> None:

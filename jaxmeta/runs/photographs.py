@@ -90,6 +90,8 @@ def adapt_photographs(
         raise ConfigError("head", repr(head), f"auto or one of {', '.join(known)}")
     if views < 1:
         raise ConfigError("views", views, "an integer >= 1")
+    if strangers is not None and not reject:
+        raise ConfigError("strangers", strangers, "--reject beside it")
     classes = classes_in("support", Path(support), data.IMAGES)
     names = list(classes)
     if len(names) < 2:
@@ -101,8 +103,6 @@ def adapt_photographs(
     if reject:  # before every picture passes the network
         check_names(names)
         check_counts([len(paths) for paths in classes.values()])
-    elif strangers is not None:
-        raise ConfigError("strangers", strangers, "--reject beside it")
     notes: list[str] = []
 
     def tell(line: str) -> None:

@@ -107,8 +107,10 @@ def by_validation(
             f"validation classes give {sizes.ways} classes of {sizes.shots} examples at "
             f"a time, the support has {ways} of about {shots}: the threshold is theirs"
         )
-    names = (tasks.class_names(t) for t in (val, run.experiment.tasks.train))
-    val_names, train_names = (set(n or ()) for n in names)
+    val_names, train_names = (
+        set(tasks.class_names(t) or ()) if callable(t) else set()
+        for t in (val, run.experiment.tasks.train)
+    )
     if both := val_names & train_names:
         note(
             f"{len(both)} of {len(val_names)} validation classes were trained on, too: "
@@ -146,7 +148,7 @@ def nearest(run: Run, ways: int, shots: int) -> tuple[Sizes, Callable]:
     others = STRANGERS if most is None else min(STRANGERS, most - known)
     failed: Exception | None = None
     for shot in range(shots, 0, -1):
-        for queries in (QUERIES, QUERIES // 2, 1):
+        for queries in range(QUERIES, 0, -1):
             try:
                 task = tasks.open_set(val, known, shot, queries, strangers=others)
                 return Sizes(known, shot, queries, others), task

@@ -73,9 +73,12 @@ def resized(task: Task, ways: int, shots: int, queries: int) -> Partial:
       TypeError: a task of which no other sizes can be drawn.
       ValueError: classes, or examples of one, that do not suffice.
 
-    >>> from jaxmeta.tasks import glyphs
-    >>> resized(glyphs(5, 1, 15), 2, 1, 3)(jax.random.key(0)).query.targets.shape
-    (6, 2)
+    >>> import numpy as np
+    >>> from jaxmeta.data import from_counts
+    >>> from jaxmeta.tasks import few_shot
+    >>> data = from_counts(np.zeros((12, 2)), [4, 4, 4], ("a", "b", "c"))
+    >>> resized(few_shot(data, 3, 1, 3), 2, 1, 2)(jax.random.key(0)).query.targets.shape
+    (4, 2)
     """
     at_least(1, ways=ways, shots=shots, queries=queries)
     task, held = _resizable(task)
@@ -105,10 +108,14 @@ def open_set(
       TypeError: a task of which no other sizes can be drawn.
       ValueError: a number below 1; classes, or examples of one, that do not suffice.
 
-    >>> from jaxmeta.tasks import glyphs
-    >>> found = open_set(glyphs(5, 1, 15), 3, 1, 2, strangers=4)(jax.random.key(0))
+    >>> import numpy as np
+    >>> from jaxmeta.data import from_counts
+    >>> from jaxmeta.tasks import few_shot
+    >>> data = from_counts(np.zeros((12, 2)), [4, 4, 4], ("a", "b", "c"))
+    >>> task = open_set(few_shot(data, 3, 1, 3), 2, 1, 3, strangers=1)
+    >>> found = task(jax.random.key(0))
     >>> found.known.query.targets.shape, found.strangers.shape
-    ((6, 3), (8, 28, 28, 1))
+    ((6, 2), (3, 2))
     """
     at_least(1, ways=ways, strangers=strangers)
     whole = resized(task, ways + strangers, shots, queries)

@@ -126,7 +126,8 @@ def evaluate_open_set(
       ValueError: fewer than two episodes, an unknown score, a threshold of no score.
 
     >>> import jaxmeta as jm
-    >>> task = jm.tasks.open_set(jm.tasks.glyphs(5, 1, 2), 3, 1, 2, strangers=2)
+    >>> data = jm.data.from_counts(np.eye(12), [4, 4, 4], ("a", "b", "c"))
+    >>> task = jm.tasks.open_set(jm.tasks.few_shot(data, 3, 1, 3), 2, 1, 2, strangers=1)
     >>> learner = jm.protonet(jm.models.mlp(None, hidden=(8,)))
     >>> meta = learner.init(jax.random.key(0), task(jax.random.key(1)).known)
     >>> evaluate_open_set(learner, meta, task, jax.random.key(2), episodes=4).episodes

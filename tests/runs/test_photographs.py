@@ -250,8 +250,23 @@ def test_strangers_are_turned_away_by_what_is_left_out(shop, tmp_path):
     assert [p.familiarity for p in plain.found] == [None] * 6
 
 
+def test_the_threshold_is_of_every_picture_once():
+    rng = np.random.default_rng(0)
+    labels = np.repeat([0, 1, 2], [8, 20, 13])
+    x = (rng.normal(size=(41, 1, 4)) + 2 * np.eye(3, 4)[labels][:, None]).astype(
+        "float32"
+    )
+    head = heads.heads()["protonet"]
+    u, _ = heads.footing(x, x[:, 0])
+    tried = heads.tried(head, u, labels, 3)
+    found = left_out.by_left_out(head, x, labels, 3, tried, "energy")
+    assert len(found.known) == len(found.strangers) == 41
+    assert found.found.threshold == np.sort(found.known)[2]  # 2 of 41 are 5 % at most
+    assert found.facts["wrong_rejections"] == pytest.approx(2 / 41, abs=0.02)
+
+
 def test_a_threshold_wants_something_to_leave_out(shop, tmp_path):
-    with pytest.raises(ConfigError, match="strangers: got .*wants --reject beside it"):
+    with pytest.raises(ConfigError, match=r"strangers: got .*wants --reject"):
         adapt(shop, strangers=shop / "query")
     with pytest.raises(ConfigError, match="strangers: got class 'blue', wants other"):
         adapt(shop, reject=True, strangers=shop / "query")

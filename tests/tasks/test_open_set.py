@@ -30,7 +30,9 @@ TASKS = {
 def drawn(request):
     """The name, and 40 episodes of two classes with two classes of strangers."""
     task = open_set(TASKS[request.param], 2, 2, 3, strangers=2)
-    return request.param, jax.vmap(task)(jax.random.split(jax.random.key(0), 40))
+    return request.param, jax.jit(jax.vmap(task))(
+        jax.random.split(jax.random.key(0), 40)
+    )
 
 
 def test_no_stranger_is_of_a_class_of_the_support(drawn):
