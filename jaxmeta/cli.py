@@ -35,6 +35,7 @@ jaxmeta: learn from many tasks, so that a new one needs a handful of examples.
   jaxmeta train --fork RUN [--option value ...] another run that starts where RUN is
   jaxmeta evaluate RUN [--episodes 10000] [--ways 20 --shots 5]
   jaxmeta adapt RUN --support DIR --query DIR   classify your own files
+  jaxmeta adapt ... --reject [--strangers DIR]  "none of these", where it is so
   jaxmeta adapt --backbone FILE --support DIR --query DIR   photographs, no training
   jaxmeta embed --backbone FILE --data DIR --out FILE.npz   their features
   jaxmeta fit TABLE.csv --target COLUMN         a table: predictions and a report
@@ -119,15 +120,33 @@ def _train(words: Words, files: Files) -> int:
     return 0
 
 
-def _opened(words: Words, files: Files, command: str, *, data: bool = True):
-    """The run that a command is about."""
+def _opened(
+    words: Words,
+    files: Files,
+    command: str,
+    *,
+    data: bool = True,
+    moved: str | None = None,
+):
+    """The run that a command is about; `moved` is where its data lie now."""
     from jaxmeta.runs.run import load
 
     names = [n for n in words.names if ".py:" not in n]
     if len(names) != 1:
         got = " ".join(names) or "nothing"
         raise ConfigError("run", got, f"a run folder: jaxmeta {command} RUN ...")
-    return load(_path(names[0]), files=files, data=data)
+    options = {} if moved is None else {"data": moved}
+    try:
+        return load(_path(names[0]), files=files, data=data, options=options)
+    except ConfigError as error:
+        if command != "adapt" or error.field != "data" or not data:
+            raise
+        wants = (
+            f"--data DIR, for --reject draws classes of the run's validation: {error}"
+        )
+        raise ConfigError(
+            "data", moved or "what the run was trained on", wants
+        ) from error
 
 
 def _options(function: Callable) -> dict[str, Option]:
@@ -179,12 +198,27 @@ def _adapt(words: Words, files: Files) -> int:
     for field in ("support", "query"):
         if field not in said:
             raise ConfigError(field, "nothing", "a folder with images, or FILE.npz")
+    reject = said.pop("reject", False)
+    for field in ("score", "strangers", "episodes", "data"):
+        if field in said and not reject:
+            raise ConfigError(field, said[field], "--reject beside it")
     enable_cache()
-    run = _opened(words, files, "adapt", data=False)
+    data = said.pop("data", None)
+    run = _opened(words, files, "adapt", data=reject, moved=data)
+    support, query = (_path(said.pop(name)) for name in ("support", "query"))
+    if "strangers" in said:
+        said["strangers"] = _path(said["strangers"])
+    as_json = said.pop("json", False)
     adapt(
-        run, _path(said["support"]), _path(said["query"]), said.get("invert"),
-        as_json=said.get("json", False), say=_say, note=_note,
-    )  # fmt: skip
+        run,
+        support,
+        query,
+        **said,
+        reject=reject,
+        as_json=as_json,
+        say=_say,
+        note=_note,
+    )
     return 0
 
 
@@ -209,7 +243,11 @@ def _adapt_photographs(words: Words) -> int:
     from jaxmeta.data.photographs import bar
     from jaxmeta.runs.photographs import adapt_photographs
 
+    if "score" in words.said and not said["reject"]:
+        raise ConfigError("score", said["score"], "--reject beside it")
     folders = [_path(said.pop(name)) for name in ("support", "query")]
+    if said["strangers"] is not None:
+        said["strangers"] = _path(said["strangers"])
     said["out"] = _path(said["out"])
     text = not said.pop("json")
     adapt_photographs(
@@ -225,7 +263,7 @@ def _embed(words: Words, files: Files) -> int:
         )
     backbone, said = _photographs(words, embed_options, "embed")
     from jaxmeta.data.photographs import bar
-    from jaxmeta.runs.photographs import embed_photographs
+    from jaxmeta.runs.embedding import embed_photographs
 
     where = [_path(said.pop(name)) for name in ("data", "out")]
     embed_photographs(backbone, *where, **said, note=_note, progress=bar)

@@ -28,6 +28,7 @@ from jaxmeta.functional.distances import squared_euclidean as squared_euclidean
 from jaxmeta.functional.distances import unit as unit
 from jaxmeta.functional.embedding import Normalise as Normalise
 from jaxmeta.functional.embedding import normalise as normalise
+from jaxmeta.functional.familiarity import familiarity as familiarity
 from jaxmeta.functional.fusion import fused as fused
 from jaxmeta.functional.fusion import worth_of as worth_of
 from jaxmeta.functional.gaussian import Gaussian as Gaussian

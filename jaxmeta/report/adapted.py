@@ -10,6 +10,7 @@ from jaxmeta.report import page
 from jaxmeta.report.classes import MOST_CLASSES, confusion, table_of
 from jaxmeta.report.figures import Draw, drawn, plain
 from jaxmeta.report.pictures import figure_of
+from jaxmeta.report.rejected import Rejected, turned_away
 
 MOST_SHOWN, MOST_SHOTS, MOST_HARD = 20, 5, 24
 MOST_NAMED = 30
@@ -33,6 +34,7 @@ class Adapted(NamedTuple):
       tried: head -> leave-one-out accuracy, `None` where there is none.
       left_out: support pictures that were left out in turn.
       facts: for the foot of the page.
+      rejected: who was told "none of these"; `None` where all are one of the classes.
     """
 
     names: Sequence[str]
@@ -48,6 +50,7 @@ class Adapted(NamedTuple):
     tried: Mapping[str, float | None]
     left_out: int
     facts: Mapping[str, Any]
+    rejected: Rejected | None = None
 
 
 def write_adapted(file: Path, found: Adapted) -> None:
@@ -57,13 +60,27 @@ def write_adapted(file: Path, found: Adapted) -> None:
       file: report.html.
       found: what was done.
     """
-    parts = [_hero(found), _support(found), _hardest(found)]
+    parts = [_hero(found), _support(found)]
+    if found.rejected is not None:
+        about = (found.names, found.query, found.sure, found.true)
+        parts.append(turned_away(found.rejected, *about))
+    parts.append(_hardest(found))
     if found.true is not None:
         parts.append(_confused(found, found.true))
     parts += [_map(found), _heads(found)]
     about = "Also in result.json, with all probabilities."
     parts.append(page.section("How", about, page.table(found.facts)))
     page.write(file, page.page("photographs - jaxmeta", parts))
+
+
+def said(found: Adapted) -> np.ndarray:
+    """The class that was said of each query, -1 for none of these."""
+    likeliest = found.sure.argmax(1)
+    return (
+        likeliest
+        if found.rejected is None
+        else np.where(found.rejected.away, -1, likeliest)
+    )
 
 
 def _hero(found: Adapted) -> str:
@@ -76,15 +93,19 @@ def _hero(found: Adapted) -> str:
         "queries": m,
         "chance": f"{100 / ways:.1f} %",
     }
+    if found.rejected is not None:
+        facts["turned away"] = int(found.rejected.away.sum())
     if found.true is None:
         sure = 100 * found.sure.max(1).mean()
         text = (
             "mean probability of the class that was said: nobody has said the true ones"
         )
         return page.hero(title, how, f"{sure:.1f} %", "", text, facts, "")
-    right = found.sure.argmax(1) == found.true
+    right = said(found) == found.true
     half = 196 * np.sqrt(right.mean() * (1 - right.mean()) / m)
     text = "of the queries are right; 95 % interval over the pictures"
+    if found.rejected is not None:
+        text += "; who was turned away counts as wrong"
     value, interval = f"{100 * right.mean():.1f} %", f"± {half:.1f}"
     return page.hero(title, how, value, interval, text, facts, "")
 
@@ -117,15 +138,16 @@ def hardest(found: Adapted) -> np.ndarray:
 
 
 def _hardest(found: Adapted) -> str:
-    shown = hardest(found)[:MOST_HARD]
+    order, kept = hardest(found), said(found) >= 0
+    shown = order[kept[order]][:MOST_HARD]
     images = []
     for i in shown:
-        said = int(found.sure[i].argmax())
-        sure = f"{100 * found.sure[i, said]:.0f}&nbsp;%"
-        name = page.name(found.names[said])
+        taken = int(found.sure[i].argmax())
+        sure = f"{100 * found.sure[i, taken]:.0f}&nbsp;%"
+        name = page.name(found.names[taken])
         if found.true is None:
             kind, caption = "", f"{name} {sure}"
-        elif said == found.true[i]:
+        elif taken == found.true[i]:
             kind, caption = "right", f"✓ {name} {sure}"
         else:
             true = page.name(found.names[int(found.true[i])])
@@ -134,16 +156,18 @@ def _hardest(found: Adapted) -> str:
     text = "Mistakes, the surest first; then those that were least sure."
     if found.true is None:
         text = "Those that were least sure."
-    if len(found.query) > len(shown):
-        text += f" {len(shown)} of {len(found.query)}."
+    if kept.sum() > len(shown):
+        text += f" {len(shown)} of {kept.sum()}."
     body = f'<div class="wrap">{"".join(images)}</div>'
     return page.section("Hardest queries", text, body)
 
 
 def _confused(found: Adapted, true: np.ndarray) -> str:
-    counts = confusion(true, found.sure.argmax(1), len(found.names))
+    counts = confusion(true, said(found), len(found.names))
     shown = np.arange(len(found.names))
     text = "A row is a class, a column what was said."
+    if (said(found) < 0).any():
+        text += f" The {(said(found) < 0).sum()} that were turned away are not in it."
     if len(shown) > MOST_CLASSES:
         wrong = counts.sum(1) + counts.sum(0) - 2 * np.diag(counts)
         shown = np.sort(np.argsort(-wrong, kind="stable")[:MOST_CLASSES])
@@ -175,11 +199,13 @@ def _map(found: Adapted) -> str:
         f"components, which hold {100 * share:.0f} % of the variance: what lies together "
         "here may lie apart in the other directions. A number is the mean of a class."
     )
-    said = found.sure.argmax(1)
-    labels = said if found.true is None else found.true
+    taken = said(found)
+    labels = taken if found.true is None else found.true
     if found.true is not None:
         text += " A cross is a query that was taken for another class."
-    draw = _draw(found, at, others, labels, labels != said)
+    if (taken < 0).any():
+        text += " A square is one that was turned away."
+    draw = _draw(found, at, others, labels, labels != taken)
     return page.section("Map", text, drawn(draw, (9, 7), "features in two dimensions"))
 
 
@@ -188,7 +214,7 @@ def _draw(found: Adapted, at, others, labels, wrong) -> Draw:
         from matplotlib import colormaps
 
         axis = figure.subplots()
-        ways = len(found.names)
+        away, ways = said(found) < 0, len(found.names)
         colours = (
             colormaps["tab20"] if ways <= 20 else colormaps["hsv"].resampled(ways + 1)
         )
@@ -196,12 +222,14 @@ def _draw(found: Adapted, at, others, labels, wrong) -> Draw:
             colour, mine = colours(c), found.labels == c
             look = {"facecolors": "none", "edgecolors": [colour], "linewidths": 1.8}
             axis.scatter(*at[mine].T, s=70, label=f"{c + 1}. {plain(name)}", **look)
-            asked = labels == c
+            asked = (labels == c) & ~away
             axis.scatter(*others[asked & ~wrong].T, s=14, color=[colour], alpha=0.8)
             axis.scatter(*others[asked & wrong].T, s=30, color=[colour], marker="x")
             # the number at the mean: colours of twenty classes are not told apart
             axis.text(*at[mine].mean(0), str(c + 1), fontsize=11, weight="bold",
                       color=theme.ink, ha="center", va="center")  # fmt: skip
+        square = {"marker": "s", "facecolors": "none", "edgecolors": theme.ink}
+        axis.scatter(*others[away].T, s=24, linewidths=0.9, **square)
         axis.set(xlabel="first component", ylabel="second component")
         axis.set(xticks=[], yticks=[])
         if ways <= MOST_NAMED:

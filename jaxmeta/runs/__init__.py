@@ -6,7 +6,7 @@ from jaxmeta.lazily import lazily
 
 if TYPE_CHECKING:
     from jaxmeta.report.finished import Finished as Finished
-    from jaxmeta.runs.adapt import Prediction as Prediction
+    from jaxmeta.runs.answers import Prediction as Prediction
     from jaxmeta.runs.comparison import compare as compare
     from jaxmeta.runs.errors import ConfigError as ConfigError
     from jaxmeta.runs.errors import RunError as RunError

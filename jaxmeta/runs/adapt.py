@@ -1,36 +1,22 @@
 """Someone's own files or arrays, classified by a few examples of each class."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import jax
 import numpy as np
 
 from jaxmeta.criteria import as_criterion
 from jaxmeta.runs import keys
+from jaxmeta.runs.answers import Prediction, answers, as_json_text, check_names
 from jaxmeta.runs.errors import ConfigError, RunError
+from jaxmeta.runs.files import write_json
+from jaxmeta.runs.folder import RunFolder
 from jaxmeta.runs.given import of_arrays, of_files
+from jaxmeta.runs.reject import EPISODES, ScoreOption, by_validation, told
 from jaxmeta.runs.run import Run
 
 TOGETHER = 256  # queries predicted in one call, at most
-
-
-class Prediction(NamedTuple):
-    """What was said about one file.
-
-    Attributes:
-      path: the file; of an array FILE.npz[row].
-      label: the likeliest class.
-      probability: of that class.
-      probabilities: of all classes, by name.
-    """
-
-    path: Path
-    label: str
-    probability: float
-    probabilities: dict[str, float]
 
 
 def adapt(
@@ -39,6 +25,10 @@ def adapt(
     query: str | Path,
     invert: bool | None = None,
     *,
+    reject: bool = False,
+    score: ScoreOption = "auto",
+    strangers: str | Path | None = None,
+    episodes: int = EPISODES,
     as_json: bool = False,
     say: Callable[[str], None] = print,
     note: Callable[[str], None] = lambda line: None,
@@ -57,6 +47,14 @@ def adapt(
         .npz with inputs, which gives one if it has labels.
       invert: whether to turn dark on light into light on dark; `None`: as in training,
         or by looking, where the network knows light ink on dark ground.
+      reject: say "none of these" of queries that look like no class of the support. The
+        threshold is that of the run's validation classes, so it wants a run opened with
+        its data; it is kept in the run's result.json under "strangers".
+      score: what is thresholded, see `functional.familiarity`; "auto": what tells
+        strangers better in validation.
+      strangers: like `query`, of things that are known to be none of the classes: how
+        many of them are turned away is counted apart.
+      episodes: of validation.
       as_json: `say` one JSON object with everything, and `note` nothing.
       say: takes the predictions, `path<TAB>class<TAB>probability`.
       note: takes what was done to the files, and the accuracy.
@@ -70,17 +68,34 @@ def adapt(
       RunError: a run without a whole checkpoint.
     """
     support, query = Path(support), Path(query)
+    other = None if strangers is None else Path(strangers)
+    if other is not None and not reject:
+        raise ConfigError("strangers", other, "--reject beside it")
     if ".npz" in (support.suffix, query.suffix):
-        given = of_arrays(run, support, query)
+        given = of_arrays(run, support, query, other)
     else:
-        given = of_files(run, support, query, invert)
-    notes = given.notes
-    if not as_json:
-        notes = [note(line) or line for line in notes]
-    _check_together(run, len(given.query), note)
+        given = of_files(run, support, query, invert, other)
+    names, notes = given.names, []
 
+    def tell(line: str) -> None:
+        notes.append(line)
+        if not as_json:
+            note(line)
+
+    for line in given.notes:
+        tell(line)
+    _check_together(run, len(given.query), note)
     learner, meta = run.learner, run.meta
     seen = given.support
+    rejection = None
+    if reject:
+        check_names(names)
+        shots = round(len(seen.targets) / len(names))
+        tell(f"{episodes} episodes of validation classes, for the threshold ...")
+        rejection = by_validation(
+            run, len(names), shots, score=score, episodes=episodes, note=tell
+        )
+        tell(told(rejection))
     fast = jax.jit(learner.adapt)(meta, seen, keys.drawing())
     # Nearly equal parts: statistics over a batch, where there are any, are of many.
     parts = np.array_split(given.query, -(-len(given.query) // TOGETHER))
@@ -88,68 +103,41 @@ def adapt(
     @jax.jit
     def predict(part):
         outputs = learner.predict(meta, fast, part)
-        return jax.nn.softmax(as_criterion(learner.criterion).prepare(outputs, seen))
+        return as_criterion(learner.criterion).prepare(outputs, seen)
 
     outputs = np.concatenate([np.asarray(predict(part)) for part in parts])
     if np.isnan(outputs).any():
         raise RunError(f"{run.path}: predictions are NaN, its parameters are no use")
 
-    names = given.names
-    found, accuracy = predictions(names, given.asked, outputs)
+    said = answers(names, given.asked, outputs, rejection, given.strangers)
+    facts: dict[str, object] = {"run": str(run.path)}
+    if rejection is not None:
+        facts["strangers"] = said.facts
+        _keep(run, said.facts, tell)
     if as_json:
-        say(as_json_text({"run": str(run.path)}, names, found, accuracy, notes))
-        return found
-    for one in found:
+        notes += said.lines
+        say(as_json_text(facts, names, said.found, said.accuracy, notes))
+        return said.found
+    for one in said.found:
         say(f"{one.path}\t{one.label}\t{one.probability:.4f}")
-    if accuracy is not None:
-        note(f"accuracy {100 * accuracy:.2f} % of {len(found)} files")
-    return found
+    for line in said.lines:
+        note(line)
+    if said.accuracy is not None:
+        known = len(said.found) - given.strangers
+        note(f"accuracy {100 * said.accuracy:.2f} % of {known} files")
+    return said.found
 
 
-def predictions(
-    names: list[str], asked: list[tuple[Path, str | None]], outputs: np.ndarray
-) -> tuple[list[Prediction], float | None]:
-    """Probabilities `[n, c]` as records, and the accuracy where the classes are known."""
-    found = [
-        Prediction(
-            file,
-            names[int(row.argmax())],
-            float(row.max()),
-            dict(zip(names, map(float, row), strict=True)),
-        )
-        for (file, _), row in zip(asked, outputs, strict=True)
-    ]
-    if asked[0][1] is None:
-        return found, None
-    right = [p.label == t for p, (_, t) in zip(found, asked, strict=True)]
-    return found, float(np.mean(right))
-
-
-def as_json_text(
-    facts: dict[str, object],
-    names: list[str],
-    found: list[Prediction],
-    accuracy: float | None,
-    notes: list[str],
-) -> str:
-    """Everything that was found, in one object."""
-    predictions = [
-        {
-            "path": str(one.path),
-            "class": one.label,
-            "probability": round(one.probability, 6),
-            "probabilities": {k: round(p, 6) for k, p in one.probabilities.items()},
-        }
-        for one in found
-    ]
-    value = {
-        **facts,
-        "classes": names,
-        "notes": notes,
-        "accuracy": accuracy,
-        "predictions": predictions,
-    }
-    return json.dumps(value, indent=2)
+def _keep(run: Run, facts: dict[str, object], tell: Callable[[str], None]) -> None:
+    """Into result.json, where the run has one."""
+    result = run.result
+    if result is None:
+        tell(f"{run.path} is not finished: the threshold is not kept in a result.json")
+        return
+    try:
+        write_json(RunFolder(run.path).result, {**result, "strangers": facts})
+    except OSError as error:
+        tell(f"{run.path / 'result.json'}: not written ({error.strerror})")
 
 
 def _check_together(run: Run, queries: int, note: Callable[[str], None]) -> None:

@@ -26,6 +26,7 @@ class Given(NamedTuple):
       query: inputs of what is asked about.
       asked: where each of those is from, and its class where that is known.
       notes: lines about what was done to them.
+      strangers: how many of the last queries are known to be of none of the classes.
     """
 
     names: list[str]
@@ -33,9 +34,12 @@ class Given(NamedTuple):
     query: np.ndarray
     asked: list[tuple[Path, str | None]]
     notes: list[str]
+    strangers: int = 0
 
 
-def of_arrays(run: Run, support: Path, query: Path) -> Given:
+def of_arrays(
+    run: Run, support: Path, query: Path, strangers: Path | None = None
+) -> Given:
     """Arrays in two .npz, as they were trained on: inputs, labels, maybe names.
 
     Raises:
@@ -44,9 +48,11 @@ def of_arrays(run: Run, support: Path, query: Path) -> Given:
     found = _arrays("support", support, ("inputs", "labels"), ("names",))
     wanted = _arrays("query", query, ("inputs",), ("labels", "names"))
     known = _grouped("support", support, found)
-    x, y = known.inputs, wanted["inputs"]
+    x, y, z = known.inputs, wanted["inputs"], wanted["inputs"][:0]
+    if strangers is not None:
+        z = _arrays("strangers", strangers, ("inputs",), ())["inputs"]
     shape = _trained_on(run)
-    for field, inputs in (("support", x), ("query", y)):
+    for field, inputs in (("support", x), ("query", y), ("strangers", z)):
         if shape is not None and inputs.shape[1:] != shape:
             wants = f"{list(shape)}, as in training"
             raise ConfigError(
@@ -65,7 +71,10 @@ def of_arrays(run: Run, support: Path, query: Path) -> Given:
     seen = Batch.of_labels(unit_range(x), labels, len(names))
     note = f"{len(names)} classes, {len(x)} support and {len(y)} query rows"
     asked = list(zip(rows, truth, strict=True))
-    return Given(names, seen, unit_range(y), asked, [note])
+    if strangers is not None:
+        asked += [(Path(f"{strangers}[{i}]"), None) for i in range(len(z))]
+        y, note = np.concatenate([y, z]), f"{note}, {len(z)} strangers"
+    return Given(names, seen, unit_range(y), asked, [note], len(z))
 
 
 def _arrays(field: str, file: Path, wanted, also) -> dict[str, np.ndarray]:
@@ -98,7 +107,13 @@ def _trained_on(run: Run) -> tuple[int, ...] | None:
     return inputs.shape[1:] if hasattr(inputs, "shape") else None
 
 
-def of_files(run: Run, support: Path, query: Path, invert: bool | None) -> Given:
+def of_files(
+    run: Run,
+    support: Path,
+    query: Path,
+    invert: bool | None,
+    strangers: Path | None = None,
+) -> Given:
     """Files in folders, by the reader of the experiment.
 
     Raises:
@@ -114,6 +129,8 @@ def of_files(run: Run, support: Path, query: Path, invert: bool | None) -> Given
     classes = classes_in("support", support, reader.files)
     _check_ways(run, len(classes))
     asked = asked_in(reader.files, query, classes)
+    strange = strangers_in(reader.files, strangers, classes)
+    asked += [(path, None) for path in strange]
     examples = [p for paths in classes.values() for p in paths]
     try:
         read = reader.read(examples, [p for p, _ in asked], invert)
@@ -121,9 +138,11 @@ def of_files(run: Run, support: Path, query: Path, invert: bool | None) -> Given
         raise ConfigError("support or query", "an unusable file", str(error)) from error
     labels = np.repeat(np.arange(len(classes)), [len(p) for p in classes.values()])
     seen = Batch.of_labels(read.support, labels, len(classes))
-    counts = f"{len(read.support)} support and {len(read.query)} query files"
+    counts = f"{len(read.support)} support and {len(asked) - len(strange)} query files"
+    if strange:
+        counts += f", {len(strange)} strangers"
     notes = [f"{len(classes)} classes, {counts}", *read.notes]
-    return Given(list(classes), seen, read.query, asked, notes)
+    return Given(list(classes), seen, read.query, asked, notes, len(strange))
 
 
 def classes_in(field: str, root: Path, files: data.Files) -> dict[str, list[Path]]:
@@ -139,8 +158,31 @@ def asked_in(
     files: data.Files, root: Path, classes: dict[str, list[Path]]
 ) -> list[tuple[Path, str | None]]:
     """The files to classify, with their class where a folder tells it."""
+    found = _files_in("query", files, root)
+    _check_known(list(classes), [name for _, name in found if name is not None])
+    return found
+
+
+def strangers_in(
+    files: data.Files, root: Path | None, classes: dict[str, list[Path]]
+) -> list[Path]:
+    """Files that are known to be of none of the classes; of no folder, none."""
+    if root is None:
+        return []
+    found = _files_in("strangers", files, root)
+    for _, name in found:
+        if name in classes:
+            wants = "other classes than those of support"
+            raise ConfigError("strangers", f"class {name!r}", wants)
+    return [path for path, _ in found]
+
+
+def _files_in(
+    field: str, files: data.Files, root: Path
+) -> list[tuple[Path, str | None]]:
+    """The files of a folder, or of its folders, with the names of these."""
     if not root.is_dir():
-        raise ConfigError("query", f"{root}, which is no folder", "a folder of files")
+        raise ConfigError(field, f"{root}, which is no folder", "a folder of files")
     flat = sorted(
         p
         for p in root.iterdir()
@@ -150,11 +192,8 @@ def asked_in(
         return [(p, None) for p in flat]
     if not any(p.is_dir() for p in root.iterdir()):
         kind = f"*{files.suffixes[0]}"
-        raise ConfigError(
-            "query", f"{root} without a file", f"{kind} or <class>/{kind}"
-        )
-    labelled = classes_in("query", root, files)
-    _check_known(list(classes), list(labelled))
+        raise ConfigError(field, f"{root} without a file", f"{kind} or <class>/{kind}")
+    labelled = classes_in(field, root, files)
     return [(p, name) for name, paths in labelled.items() for p in paths]
 
 

@@ -40,11 +40,15 @@ class Tried(NamedTuple):
       accuracy: leave-one-out; `None` where no class has two pictures.
       temperature: what its outputs are divided by, so that it is as sure as it is right.
       rows: how many were left out, each in turn.
+      at: which ones, `[rows]`.
+      said: the logits of each, `[rows, c]`; `None` where none was left out.
     """
 
     accuracy: float | None
     temperature: float
     rows: int
+    at: np.ndarray = np.zeros(0, int)
+    said: np.ndarray | None = None
 
 
 def footing(support: np.ndarray, query: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -84,7 +88,7 @@ def tried(learner: MetaLearner, x: np.ndarray, labels: np.ndarray, ways: int) ->
     if len(rows) > MOST_LEFT_OUT:
         rows = rows[np.linspace(0, len(rows) - 1, MOST_LEFT_OUT).astype(int)]
     whole, key = support_of(x, labels, ways), jax.random.key(0)
-    meta = _meta(learner, whole)
+    meta = meta_of(learner, whole)
     views, criterion = x.shape[1], as_criterion(learner.criterion)
     owner = jnp.repeat(jnp.arange(len(x)), views)
 
@@ -101,7 +105,8 @@ def tried(learner: MetaLearner, x: np.ndarray, labels: np.ndarray, ways: int) ->
     said = np.asarray(outputs(meta, whole, jnp.asarray(x[:, 0]), jnp.asarray(rows)))
     true = labels[rows]
     accuracy = float(np.mean(said.argmax(1) == true))
-    return Tried(accuracy, _temperature(said.astype(float), true), len(rows))
+    temperature = _temperature(said.astype(float), true)
+    return Tried(accuracy, temperature, len(rows), rows, said)
 
 
 def predicted(
@@ -112,17 +117,15 @@ def predicted(
     query: np.ndarray,
     temperature: float,
 ) -> np.ndarray:
-    """Probabilities `[m, c]` of the queries, from all of the support."""
+    """Logits `[m, c]` of the queries, from all of the support, by the temperature."""
     whole, key = support_of(x, labels, ways), jax.random.key(0)
-    meta = _meta(learner, whole)
+    meta = meta_of(learner, whole)
 
     @jax.jit
     def run(meta, whole, query):
         fast = learner.adapt(meta, whole, key)
         said = learner.predict(meta, fast, query)
-        return jax.nn.softmax(
-            as_criterion(learner.criterion).prepare(said, whole) / temperature
-        )
+        return as_criterion(learner.criterion).prepare(said, whole) / temperature
 
     return np.asarray(run(meta, whole, jnp.asarray(query)))
 
@@ -134,7 +137,8 @@ def support_of(x: np.ndarray, labels: np.ndarray, ways: int) -> Batch:
     return Batch.of_labels(rows, np.repeat(labels, v), ways)
 
 
-def _meta(learner: MetaLearner, whole: Batch):
+def meta_of(learner: MetaLearner, whole: Batch):
+    """The parameters of a head, which learns nothing from them."""
     return learner.init(jax.random.key(0), Episode(whole, whole))
 
 

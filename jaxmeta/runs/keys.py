@@ -10,7 +10,7 @@ import jax
 
 from jaxmeta.core import Key
 
-_INIT, _VALIDATION, _TEST, _DRAWING = (2**32 - 1 - i for i in range(4))
+_INIT, _VALIDATION, _TEST, _DRAWING, _STRANGERS = (2**32 - 1 - i for i in range(5))
 
 
 def root(seed: int) -> Key:
@@ -35,3 +35,8 @@ def test() -> Key:
 def drawing() -> Key:
     """For the episodes in the pictures of the report."""
     return jax.random.fold_in(jax.random.key(0), _DRAWING)
+
+
+def strangers() -> Key:
+    """For the episodes that say when to turn a query away."""
+    return jax.random.fold_in(jax.random.key(0), _STRANGERS)

@@ -1,30 +1,35 @@
 """Someone's own photographs by a trained network from a file: no training at all."""
 
-import os
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-import jax
 import numpy as np
 
 from jaxmeta import data
-from jaxmeta.core import Array, Key, Model
+from jaxmeta.core import Model
 from jaxmeta.data import DataError
 from jaxmeta.data.cache import Cache
 from jaxmeta.data.photographs import Progress
-from jaxmeta.functional import augment
 from jaxmeta.report.adapted import Adapted, write_adapted
+from jaxmeta.report.rejected import Rejected
 from jaxmeta.runs import heads
-from jaxmeta.runs.adapt import Prediction, as_json_text, predictions
+from jaxmeta.runs.answers import (
+    Answers,
+    Prediction,
+    answers,
+    as_json_text,
+    check_names,
+    softmax,
+)
 from jaxmeta.runs.backbone import Backbone
+from jaxmeta.runs.embedding import Say, embedded
 from jaxmeta.runs.errors import ConfigError
 from jaxmeta.runs.files import write_atomic
-from jaxmeta.runs.given import asked_in, classes_in
-
-BATCH = 16  # pictures at a time: one program, whatever their number
-Say = Callable[[str], None]
+from jaxmeta.runs.given import asked_in, classes_in, strangers_in
+from jaxmeta.runs.left_out import by_left_out, check_counts
+from jaxmeta.runs.reject import Rejection, ScoreOption, told
 
 
 def adapt_photographs(
@@ -35,6 +40,9 @@ def adapt_photographs(
     head: str = "auto",
     views: int = 1,
     skip_damaged: bool = False,
+    reject: bool = False,
+    score: ScoreOption = "auto",
+    strangers: str | Path | None = None,
     out: str | Path | None = None,
     cache: Cache = True,
     as_text: bool = True,
@@ -57,6 +65,13 @@ def adapt_photographs(
       head: of `jaxmeta.runs.heads`, or "auto".
       views: of each support picture: itself and `views - 1` that are mirrored and moved.
       skip_damaged: leave out pictures that cannot be decoded, each named by `note`.
+      reject: say "none of these" of pictures that look like no class of the support. There
+        are no validation classes here: the threshold is from the support itself, each
+        picture left out for the known ones, each class for the strangers.
+      score: what is thresholded, see `functional.familiarity`; "auto": what tells
+        strangers better there.
+      strangers: a folder of pictures that are known to be none of the classes: how many
+        of them are turned away is counted apart.
       out: a folder for report.html and result.json.
       cache: as of `jaxmeta.data.embed`.
       as_text: `say` a line each picture; otherwise one JSON object, and `note` nothing.
@@ -75,11 +90,19 @@ def adapt_photographs(
         raise ConfigError("head", repr(head), f"auto or one of {', '.join(known)}")
     if views < 1:
         raise ConfigError("views", views, "an integer >= 1")
+    if strangers is not None and not reject:
+        raise ConfigError("strangers", strangers, "--reject beside it")
     classes = classes_in("support", Path(support), data.IMAGES)
     names = list(classes)
     if len(names) < 2:
         raise ConfigError("support", f"{len(names)} class folder", "2 or more")
     asked = asked_in(data.IMAGES, Path(query), classes)
+    strange = strangers_in(
+        data.IMAGES, None if strangers is None else Path(strangers), classes
+    )
+    if reject:  # before every picture passes the network
+        check_names(names)
+        check_counts([len(paths) for paths in classes.values()])
     notes: list[str] = []
 
     def tell(line: str) -> None:
@@ -102,40 +125,57 @@ def adapt_photographs(
     asked = [asked[i] for i in kept]
     if not asked:
         raise ConfigError("query", "no picture", "one that can be decoded")
+    others = 0
+    if strange:
+        z, kept = read("strangers", strange, progress=progress("reading the strangers"))
+        asked += [(strange[i], None) for i in kept]
+        y, others = np.concatenate([y, z]), len(z)
     decoded = time.perf_counter()
     size = x.shape[1]
-    tell(
-        f"{len(names)} classes, {len(x)} support and {len(y)} query pictures, {size}x{size}"
-    )
-    u, v = _features(backbone, x, y, views, cache, progress("passing the network"))
-    embedded = time.perf_counter()
-    u, v = heads.footing(u, v)
+    counts = f"{len(x)} support and {len(y) - others} query pictures"
+    more = f", {others} strangers" if others else ""
+    tell(f"{len(names)} classes, {counts}{more}, {size}x{size}")
+    raw, v = _features(backbone, x, y, views, cache, progress("passing the network"))
+    passed = time.perf_counter()
+    u, v = heads.footing(raw, v)
     chosen, found = _choose(known, head, u, labels, len(names), tell)
     best = found[chosen]
-    sure = heads.predicted(known[chosen], u, labels, len(names), v, best.temperature)
+    rejection = None
+    if reject:
+        rejection = by_left_out(known[chosen], raw, labels, len(names), best, score)
+        tell(told(rejection))
+    logits = heads.predicted(known[chosen], u, labels, len(names), v, best.temperature)
     done = time.perf_counter()
     seconds = {
-        "reading": decoded - start, "network": embedded - decoded, "head": done - embedded,
+        "reading": decoded - start, "network": passed - decoded, "head": done - passed,
     }  # fmt: skip
     tell("seconds: " + ", ".join(f"{what} {t:.1f}" for what, t in seconds.items()))
 
-    said, accuracy = predictions(names, asked, sure)
+    answer = answers(names, asked, logits, rejection, others)
+    said, accuracy = answer.found, answer.accuracy
+    for line in answer.lines:
+        tell(line)
     tried = {name: one.accuracy for name, one in found.items()}
     facts = {
         "backbone": backbone.name, "head": chosen, "leave_one_out": tried,
         "left_out": best.rows, "temperature": best.temperature,
         "seconds": {k: round(t, 2) for k, t in seconds.items()},
     }  # fmt: skip
+    shown = dict(facts)  # the page says it elsewhere
+    if rejection is not None:
+        facts["strangers"] = answer.facts
     if accuracy is not None:
-        tell(f"accuracy {100 * accuracy:.2f} % of {len(said)} pictures")
+        tell(f"accuracy {100 * accuracy:.2f} % of {len(said) - others} pictures")
     whole = as_json_text(facts, names, said, accuracy, notes)
     if out is not None:
-        true = (
-            None if accuracy is None else np.array([names.index(t) for _, t in asked])
-        )
+        n, paths = len(said) - others, [str(p) for p, _ in asked]
+        true = None
+        if accuracy is not None:
+            true = np.array([names.index(t) for _, t in asked[:n]])
         page = Adapted(
-            names, x, labels, y, [str(p) for p, _ in asked], true, sure, u[:, 0], v,
-            chosen, tried, best.rows, facts,
+            names, x, labels, y[:n], paths[:n], true, softmax(logits[:n]), u[:, 0],
+            v[:n], chosen, tried, best.rows, shown,
+            _rejected(rejection, answer, logits, y, n),
         )  # fmt: skip
         folder = Path(out)
         folder.mkdir(parents=True, exist_ok=True)
@@ -148,70 +188,6 @@ def adapt_photographs(
     for one in said:
         say(f"{one.path}\t{one.label}\t{one.probability:.4f}")
     return said
-
-
-def embed_photographs(
-    backbone: Backbone,
-    root: str | Path,
-    out: str | Path,
-    *,
-    views: int = 1,
-    skip_damaged: bool = False,
-    cache: Cache = True,
-    note: Say = lambda line: None,
-    progress: Callable[[str], Progress | None] = lambda what: None,
-) -> Path:
-    """Writes the features of a folder of photographs, for `--dataset npz` and NumPy.
-
-    Args:
-      backbone: the network.
-      root: a folder with a folder a class.
-      out: FILE.npz, with inputs `[n, d]` (`[n, views, d]` of several), labels `[n]` and
-        names.
-      views: as of `adapt_photographs`.
-      skip_damaged: likewise.
-      cache: likewise.
-      note: likewise.
-      progress: likewise.
-
-    Returns:
-      The file.
-
-    Raises:
-      ConfigError: a folder or pictures that cannot be used; another kind of file.
-    """
-    out = Path(out)
-    if out.suffix != ".npz":
-        raise ConfigError("out", out, "a file that ends in .npz")
-    if views < 1:
-        raise ConfigError("views", views, "an integer >= 1")
-    wanted = backbone.model.pictures
-    assert wanted is not None  # of every backbone
-    try:
-        found = data.photographs(
-            root,
-            wanted,
-            damaged=note if skip_damaged else None,
-            progress=progress("reading"),
-        )
-    except (DataError, OSError) as error:
-        raise ConfigError("data", root, f"<class>/*.jpg in it: {error}") from error
-    made = _embed(backbone, found, views, cache, progress("passing the network"))
-    labels = np.repeat(np.arange(len(made.counts)), made.counts)
-    part = out.with_name(f".{out.name}.part")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with open(part, "wb") as file:
-            np.savez(
-                file, inputs=made.inputs, labels=labels, names=np.array(made.names)
-            )
-        os.replace(part, out)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise ConfigError("out", out, f"a file that can be written: {error}") from error
-    note(f"{out}: {len(labels)} pictures of {len(made.names)} classes, "
-         f"{made.inputs.shape[-1]} features each")  # fmt: skip
-    return out
 
 
 def _read(
@@ -233,28 +209,14 @@ def _features(backbone, x, y, views, cache, progress) -> tuple[np.ndarray, np.nd
         both = data.from_counts(
             np.concatenate([x, y]), [len(x), len(y)], ("support", "query")
         )
-        found = _embed(backbone, both, 1, cache, progress).inputs
+        found = embedded(backbone, both, 1, cache, progress).inputs
         return found[: len(x), None], found[len(x) :]
     sets = (data.from_counts(a, [len(a)], ("all",)) for a in (x, y))
     u, v = (
-        _embed(backbone, each, k, cache, progress).inputs
+        embedded(backbone, each, k, cache, progress).inputs
         for each, k in zip(sets, (views, 1), strict=True)
     )
     return u, v
-
-
-def _embed(backbone, found, views, cache, progress) -> data.Dataset:
-    return data.embed(
-        backbone.model, backbone.meta, found, views=views, augment=another, batch=BATCH,
-        cache=cache, progress=progress,
-    )  # fmt: skip
-
-
-def another(key: Key, image: Array) -> Array:
-    """The picture, mirrored or not, and moved by up to an eighth of its side."""
-    flip_key, crop_key = jax.random.split(key)
-    moved = augment.crop(crop_key, image, padding=image.shape[0] // 8)
-    return augment.flip(flip_key, moved)
 
 
 def _choose(known, head, u, labels, ways, tell) -> tuple[str, dict[str, heads.Tried]]:
@@ -272,3 +234,17 @@ def _choose(known, head, u, labels, ways, tell) -> tuple[str, dict[str, heads.Tr
     said = ", ".join(f"{n} {100 * x:.1f} %" for n, x in right.items())
     tell(f"head {best}: leaving out one of {found[best].rows} support pictures, {said}")
     return best, found
+
+
+def _rejected(
+    rejection: Rejection | None, answer: Answers, logits, pictures, n: int
+) -> Rejected | None:
+    """What the page shows of who was turned away; strangers are from `n` on."""
+    if rejection is None or answer.familiarity is None:
+        return None
+    near, found = answer.familiarity, rejection.found
+    return Rejected(
+        found.score, found.threshold, answer.away[:n], near[:n], rejection.known,
+        rejection.strangers, pictures[n:], near[n:], softmax(logits[n:]),
+        [told(rejection), *answer.lines],
+    )  # fmt: skip

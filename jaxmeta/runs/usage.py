@@ -9,6 +9,8 @@ Head = Literal[
     "auto", "protonet", "ridge", "logistic", "svm", "matching", "tip_adapter"
 ]
 """The names of `jaxmeta.runs.heads.heads()`, and "auto"."""
+Score = Literal["auto", "max_probability", "energy"]
+"""The scores of `jaxmeta.functional.familiarity`, and "auto"."""
 
 
 def evaluate_options(*, episodes: int = 10_000) -> None:
@@ -23,18 +25,32 @@ def evaluate_options(*, episodes: int = 10_000) -> None:
 
 
 def adapt_options(
-    *, support: str, query: str, invert: bool | None = None, json: bool = False
+    *,
+    support: str,
+    query: str,
+    invert: bool | None = None,
+    reject: bool = False,
+    score: Score = "auto",
+    strangers: str | None = None,
+    episodes: int = 200,
+    data: str | None = None,
+    json: bool = False,
 ) -> None:
     """Classify images, sounds or arrays by a few examples of each class: RUN, or --backbone FILE.
 
     Writes a line for each query: path, class, probability, with tabs between. If
     the query files lie in folders named like the classes, or the arrays have labels,
-    the accuracy follows on stderr.
+    the accuracy follows on stderr. With --reject, a class may be "none of these".
 
     Args:
       support: folder with the examples: <class>/*.png, .jpg or .wav; or FILE.npz.
       query: folder with the files to classify, or <class>/ of them; or FILE.npz.
       invert: turn dark on light into light on dark; None: as in training, or by looking.
+      reject: say "none of these" where a query looks like no class; wants the run's data.
+      score: what is thresholded; auto: what tells validation's strangers better.
+      strangers: folder (or FILE.npz) of what is known to be none of the classes.
+      episodes: of the run's validation classes, that the threshold is from.
+      data: where the run's data lie, if no longer where they were; for reject.
       json: write one JSON object with all probabilities.
     """
 
@@ -92,6 +108,9 @@ def photograph_options(
     head: Head = "auto",
     views: int = 1,
     skip_damaged: bool = False,
+    reject: bool = False,
+    score: Score = "auto",
+    strangers: str | None = None,
     out: str = "adapted",
     json: bool = False,
 ) -> None:
@@ -108,6 +127,9 @@ def photograph_options(
       head: what learns from features; auto: the best when one picture is left out.
       views: of each support picture, itself and some that are mirrored and moved.
       skip_damaged: leave out pictures that cannot be decoded; each is named.
+      reject: say "none of these" where a picture looks like no class.
+      score: what is thresholded; auto: what tells left-out classes better.
+      strangers: folder of pictures that are known to be none of the classes.
       out: folder for report.html and result.json.
       json: write one JSON object with all probabilities.
     """

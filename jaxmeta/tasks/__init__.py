@@ -22,6 +22,10 @@ from jaxmeta.tasks.meta_dataset import meta_dataset as meta_dataset
 from jaxmeta.tasks.mixture import mixture as mixture
 from jaxmeta.tasks.names import class_names as class_names
 from jaxmeta.tasks.names import episode_classes as episode_classes
+from jaxmeta.tasks.open_set import OpenEpisode as OpenEpisode
+from jaxmeta.tasks.open_set import class_count as class_count
+from jaxmeta.tasks.open_set import open_set as open_set
+from jaxmeta.tasks.open_set import resized as resized
 from jaxmeta.tasks.other_hands import other_hands as other_hands
 from jaxmeta.tasks.padded import padded as padded
 from jaxmeta.tasks.padded import varying as varying

@@ -4,7 +4,7 @@ The episodes of Vinyals et al. 2016, https://arxiv.org/abs/1606.04080.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import jax
 import jax.numpy as jnp
@@ -65,7 +65,7 @@ def few_shot(
     at_least(1, ways=ways, shots=shots, queries=queries)
     starts, counts = np.asarray(data.starts), np.asarray(data.counts)
     _check_sizes(data, ways, shots, queries, rotations)
-    sampler = _FewShot(
+    sampler = FewShot(
         ways, shots, queries, rotations, normalise, tuple(map(str, data.names))
     )
     return Partial(
@@ -77,7 +77,7 @@ def few_shot(
 
 
 @dataclass(frozen=True)
-class _FewShot:
+class FewShot:
     """The static half of a task, compared by value: an equal task is compiled once."""
 
     ways: int
@@ -119,6 +119,13 @@ class _FewShot:
         self, inputs: Array, starts: Array, counts: Array, key: Key
     ) -> Array:
         return self.classes(counts, key)[0]
+
+    def class_count(self, inputs: Array, starts: Array, counts: Array) -> int:
+        return len(counts) * (4 if self.rotations else 1)
+
+    def resized(self, ways: int, shots: int, queries: int, *held: Array) -> Partial:
+        _check_sizes(Dataset(*held, self.names), ways, shots, queries, self.rotations)
+        return Partial(replace(self, ways=ways, shots=shots, queries=queries), *held)
 
     def _batch(self, x: Array) -> Batch:
         """`[ways, m, ...]` to `ways * m` labelled examples."""

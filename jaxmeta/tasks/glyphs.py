@@ -5,7 +5,7 @@ https://doi.org/10.1126/science.aab3050: a character is a few strokes, in relati
 each other; a drawing of it is a noisy copy.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import jax
@@ -104,6 +104,12 @@ class _Glyphs:
             return Batch.of_labels(x.reshape(-1, *x.shape[2:]), labels, self.ways)
 
         return Episode(batch(x[:, : self.shots]), batch(x[:, self.shots :]))
+
+    def class_count(self) -> None:
+        return None
+
+    def resized(self, ways: int, shots: int, queries: int) -> Partial:
+        return Partial(replace(self, ways=ways, shots=shots, queries=queries))
 
 
 def invent(u: Float[Array, "strokes traits"]) -> Character:

@@ -17,6 +17,7 @@ from jaxmeta.checks import at_least, refusal
 from jaxmeta.core import Array, Batch, Episode, Key
 from jaxmeta.data.arrays import Dataset, unit_range
 from jaxmeta.shapes import Float
+from jaxmeta.tasks.few_shot import FewShot
 from jaxmeta.tasks.inputs import on_device
 from jaxmeta.tasks.sampling import choose
 
@@ -159,6 +160,13 @@ class _MetaDataset:
         keys = jax.random.split(key, 5)[:3]
         classes, real = self._classes(order, group_starts, group_counts, keys)
         return jnp.where(real, classes, -1)
+
+    def class_count(self, inputs: Array, starts: Array, counts: Array, *rest) -> int:
+        return len(counts)
+
+    def resized(self, ways, shots, queries, inputs, starts, counts, *rest) -> Partial:
+        fixed = FewShot(ways, shots, queries, False, self.normalise, self.names)
+        return fixed.resized(ways, shots, queries, inputs, starts, counts)
 
     def _batch(self, inputs, rows, label, draw, real) -> Batch:
         """Gathers `rows[label, draw]` where `real`; the rest is padding."""

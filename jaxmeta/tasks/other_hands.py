@@ -6,7 +6,7 @@ nothing of its class, and a learner that goes by it is wrong.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import jax
 import jax.numpy as jnp
@@ -72,20 +72,8 @@ def other_hands(
         raise refusal("hands", f"{hands.dtype}{list(hands.shape)}", wants)
     if ways > len(counts):
         raise refusal("ways", ways, f"at most {len(counts)}, the number of classes")
-    values, index = np.unique(hands, return_inverse=True)
-    labels = np.repeat(np.arange(len(counts)), counts)
-    table = np.zeros((len(counts), len(values)), np.int64)  # examples of c by h
-    np.add.at(table, (labels, index), 1)
-    able = np.flatnonzero((table >= shots).all(0))
-    if not len(able):
-        most = int(table.min(0).max())
-        raise refusal("shots", shots, f"at most {most}, by one hand of every class")
-    rest = table.sum(1, keepdims=True) - table[:, able]
-    if rest.min() < queries:
-        wants = (
-            f"at most {rest.min()}, of class {data.names[int(rest.min(1).argmin())]!r}"
-        )
-        raise refusal("queries", queries, f"{wants} by the hands that give no support")
+    index = np.unique(hands, return_inverse=True)[1]
+    able = _able(index, counts, data.names, shots, queries)
     sampler = _OtherHands(
         ways, shots, queries, int(counts.max()), warp_class, warp_hand,
         tuple(map(str, data.names)),
@@ -98,6 +86,22 @@ def other_hands(
         jnp.asarray(index, jnp.int32),
         jnp.asarray(able, jnp.int32),
     )
+
+
+def _able(index, counts, names, shots: int, queries: int) -> np.ndarray:
+    """The hands that can give a support; raises `ValueError` where there is none."""
+    labels = np.repeat(np.arange(len(counts)), counts)
+    table = np.zeros((len(counts), int(index.max()) + 1), np.int64)  # of class c by h
+    np.add.at(table, (labels, index), 1)
+    able = np.flatnonzero((table >= shots).all(0))
+    if not len(able):
+        most = int(table.min(0).max())
+        raise refusal("shots", shots, f"at most {most}, by one hand of every class")
+    rest = table.sum(1, keepdims=True) - table[:, able]
+    if rest.min() < queries:
+        wants = f"at most {rest.min()}, of class {names[int(rest.min(1).argmin())]!r}"
+        raise refusal("queries", queries, f"{wants} by the hands that give no support")
+    return able
 
 
 @dataclass(frozen=True)
@@ -143,6 +147,18 @@ class _OtherHands:
 
     def episode_classes(self, inputs, starts, counts, hands, able, key) -> Array:
         return choose(jax.random.split(key, 5)[0], len(counts), self.ways)
+
+    def class_count(self, inputs, starts, counts, hands, able) -> int:
+        return len(counts)
+
+    def resized(self, ways, shots, queries, *held) -> Partial:
+        inputs, starts, counts, hands, able = held
+        if ways > len(counts):
+            raise refusal("ways", ways, f"at most {len(counts)}, the number of classes")
+        found = _able(*map(np.asarray, (hands, counts)), self.names, shots, queries)
+        sampler = replace(self, ways=ways, shots=shots, queries=queries)
+        able = jnp.asarray(found, jnp.int32)
+        return Partial(sampler, inputs, starts, counts, hands, able)
 
     def _first(self, order: Array, rows: Array, many: int) -> Array:
         """The rows that come first, `[ways, many]`."""

@@ -5,7 +5,7 @@ is to be told from the others of its own alphabet, as another person draws it.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import jax
 import jax.numpy as jnp
@@ -132,6 +132,26 @@ class _Within:
         group_key, class_key = jax.random.split(key)
         group = jax.random.randint(group_key, (), 0, len(sizes))
         return members[begins[group] + choose(class_key, sizes[group], self.ways)]
+
+    def class_count(self, inputs, starts, counts, members, begins, sizes) -> int:
+        return int(np.max(sizes))
+
+    def resized(self, ways, shots, queries, *held) -> Partial:
+        inputs, starts, counts, members, begins, sizes = held
+        large = np.asarray(sizes) >= ways
+        if not large.any():
+            most = f"at most {np.max(sizes)}, the classes of the largest group"
+            raise refusal("ways", ways, most)
+        begins, sizes = (np.asarray(x)[large] for x in (begins, sizes))
+        groups = [
+            np.asarray(members)[b : b + n] for b, n in zip(begins, sizes, strict=True)
+        ]
+        least = int(np.asarray(counts)[np.concatenate(groups)].min())
+        if least < shots + queries:
+            raise refusal("shots + queries", shots + queries, f"at most {least}")
+        sampler = replace(self, ways=ways, shots=shots, queries=queries)
+        index = (jnp.asarray(x, jnp.int32) for x in (begins, sizes))
+        return Partial(sampler, inputs, starts, counts, members, *index)
 
     def _batch(self, x: Array) -> Batch:
         labels = class_labels(self.ways, x.shape[1])

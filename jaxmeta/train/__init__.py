@@ -5,6 +5,9 @@ from jaxmeta.train.compare import agreement_table as agreement_table
 from jaxmeta.train.compare import compare_gradients as compare_gradients
 from jaxmeta.train.evaluate import draw as draw
 from jaxmeta.train.evaluate import evaluate as evaluate
+from jaxmeta.train.evaluate_open_set import OpenScores as OpenScores
+from jaxmeta.train.evaluate_open_set import evaluate_open_set as evaluate_open_set
+from jaxmeta.train.evaluate_open_set import open_scores as open_scores
 from jaxmeta.train.evaluation import Evaluation as Evaluation
 from jaxmeta.train.evaluation import interval as interval
 from jaxmeta.train.halving import Halving as Halving
@@ -17,6 +20,11 @@ from jaxmeta.train.nonfinite import skip_nonfinite as skip_nonfinite
 from jaxmeta.train.objective import episodic as episodic
 from jaxmeta.train.objective import from_loss as from_loss
 from jaxmeta.train.objective import meta_gradient as meta_gradient
+from jaxmeta.train.open_set import OpenSet as OpenSet
+from jaxmeta.train.open_set import auroc as auroc
+from jaxmeta.train.open_set import auroc_interval as auroc_interval
+from jaxmeta.train.open_set import judged as judged
+from jaxmeta.train.open_set import threshold_at as threshold_at
 from jaxmeta.train.population import fit_member as fit_member
 from jaxmeta.train.population import fit_population as fit_population
 from jaxmeta.train.population import member_mesh as member_mesh

@@ -63,6 +63,11 @@ def test_a_folder_of_recordings_is_classified(run, tmp_path):
     assert lines[0].split("\t")[0].endswith("query/left/0.wav")
     flat = adapt(run, tmp_path / "support", tmp_path / "query" / "left", say=str)
     assert len(flat) == 3
+    notes = []
+    folders = tmp_path / "support", tmp_path / "query"
+    found = adapt(load(run.path), *folders, reject=True, episodes=4, note=notes.append)
+    assert any(n.startswith('"none of these": threshold') for n in notes)
+    assert all(one.familiarity is not None for one in found)
 
 
 def test_recordings_that_cannot_be_used_are_named(run, tmp_path):

@@ -1,6 +1,7 @@
 """Photographs without training: heads, damage, the page, the command line."""
 
 import json
+import shutil
 import typing
 from types import SimpleNamespace
 
@@ -12,10 +13,13 @@ from PIL import Image
 from jaxmeta import models
 from jaxmeta.cli import main
 from jaxmeta.core import Meta, Model, Pictures
-from jaxmeta.runs import ConfigError, heads
+from jaxmeta.functional.familiarity import SCORES
+from jaxmeta.runs import ConfigError, heads, left_out
 from jaxmeta.runs.backbone import Backbone, load_backbone
-from jaxmeta.runs.photographs import adapt_photographs, embed_photographs
-from jaxmeta.runs.usage import Head
+from jaxmeta.runs.embedding import embed_photographs
+from jaxmeta.runs.photographs import adapt_photographs
+from jaxmeta.runs.reject import NONE
+from jaxmeta.runs.usage import Head, Score
 
 COLOURS = {"blue": (30, 30, 200), "green": (30, 180, 30), "red": (200, 30, 30)}
 
@@ -165,6 +169,7 @@ def test_a_backbone_that_is_none(tmp_path):
 
 def test_heads_are_those_of_the_command_line():
     assert typing.get_args(Head) == ("auto", *heads.heads())
+    assert set(typing.get_args(Score)) == {"auto", *SCORES}
 
 
 def test_left_out_by_hand():
@@ -213,3 +218,88 @@ def test_command_line(shop, known, tmp_path, capsys):
     assert "6 pictures of 3 classes, 12 features each" in capsys.readouterr().err
     with pytest.raises(ConfigError, match=r"out: got .*wants a file that ends in .npz"):
         embed_photographs(BACKBONE, shop / "query", tmp_path / "f.csv")
+
+
+def test_strangers_are_turned_away_by_what_is_left_out(shop, tmp_path):
+    """Three colours and white: each class left out is told from the rest, and so is white."""
+    strange = tmp_path / "strangers"
+    strange.mkdir()
+    for i, shade in enumerate((225, 240, 255)):
+        Image.new("RGB", (30, 30), (shade,) * 3).save(strange / f"{i}.png")
+    ran = adapt(shop, reject=True, strangers=strange, out=tmp_path / "page")
+    assert [p.label for p in ran.found[:6]] == [n for n in COLOURS for _ in "12"]
+    assert [p.label for p in ran.found[6:]] == [NONE] * 3
+    assert ran.lines[6].split("\t")[1] == NONE
+    assert ran.notes[0] == "3 classes, 9 support and 6 query pictures, 3 strangers, 8x8"
+    assert (
+        "by leaving out each of 3 classes of the support in turn: AUROC" in ran.notes[2]
+    )
+    assert "turned away: 0 of 6 queries" in ran.notes
+    assert any(
+        n.startswith("strangers turned away: 3 of 3, 100.0 %") for n in ran.notes
+    )
+    assert ran.notes[-2] == "accuracy 100.00 % of 6 pictures"
+    facts = json.loads((tmp_path / "page" / "result.json").read_text())["strangers"]
+    assert facts["by"].startswith("leaving out one class") and facts["classes"] == 3
+    assert facts["auroc"] > 0.9 and facts["auroc_given"]["auroc"] == 1.0
+    assert facts["rejected"] == 0 and facts["right_rejections_given"]["low"] > 0.4
+    page = (tmp_path / "page" / "report.html").read_text()
+    assert "<h2>None of these</h2>" in page and "turned away</span>0" in page
+    assert "Strangers that were taken for a class: none." in page
+    plain = adapt(shop)
+    assert [p.familiarity for p in plain.found] == [None] * 6
+
+
+def test_the_threshold_is_of_every_picture_once():
+    rng = np.random.default_rng(0)
+    labels = np.repeat([0, 1, 2], [8, 20, 13])
+    x = (rng.normal(size=(41, 1, 4)) + 2 * np.eye(3, 4)[labels][:, None]).astype(
+        "float32"
+    )
+    head = heads.heads()["protonet"]
+    u, _ = heads.footing(x, x[:, 0])
+    tried = heads.tried(head, u, labels, 3)
+    found = left_out.by_left_out(head, x, labels, 3, tried, "energy")
+    assert len(found.known) == len(found.strangers) == 41
+    assert found.found.threshold == np.sort(found.known)[2]  # 2 of 41 are 5 % at most
+    assert found.facts["wrong_rejections"] == pytest.approx(2 / 41, abs=0.02)
+
+
+def test_a_threshold_wants_something_to_leave_out(shop, tmp_path):
+    with pytest.raises(ConfigError, match=r"strangers: got .*wants --reject"):
+        adapt(shop, strangers=shop / "query")
+    with pytest.raises(ConfigError, match="strangers: got class 'blue', wants other"):
+        adapt(shop, reject=True, strangers=shop / "query")
+    write(tmp_path / "support", 1, 0)
+    write(tmp_path / "query", 1, 1)
+    with pytest.raises(ConfigError, match="support: got a class of one picture, wants"):
+        adapt(tmp_path, reject=True)
+    for folder in ("support", "query"):
+        shutil.rmtree(tmp_path / folder / "blue")
+    with pytest.raises(
+        ConfigError, match="support: got 2 classes, wants 3 or more for"
+    ):
+        adapt(tmp_path, reject=True)
+
+
+def test_a_class_left_out_by_hand():
+    """The nearest centred mean of the others, from their own centre."""
+    rng = np.random.default_rng(0)
+    labels = np.repeat([0, 1, 2], [3, 4, 2])
+    x = (rng.normal(size=(9, 1, 5)) + 3 * np.eye(3, 5)[labels][:, None]).astype(
+        "float32"
+    )
+    head = heads.heads()["protonet"]
+    found = left_out.left_out(head, x, labels, 3, temperature=0.5)
+    for c in range(3):
+        stay = labels != c
+        u = x[:, 0] - x[stay, 0].mean(0)
+        u /= np.linalg.norm(u, axis=1, keepdims=True)
+        means = np.stack([u[labels == k].mean(0) for k in range(3) if k != c])
+        z = -((u[:, None] - means) ** 2).sum(-1) / 0.1 / 0.5
+        energy = np.log(np.exp(z).sum(1))
+        np.testing.assert_allclose(found["energy"][c], energy, rtol=2e-3, atol=2e-3)
+        gap = np.abs(z[:, 0] - z[:, 1])
+        np.testing.assert_allclose(
+            found["max_probability"][c], gap, rtol=2e-3, atol=2e-3
+        )
