@@ -70,7 +70,7 @@ def turned_away(
         if true is None:
             shown.append(picture(query[i], sure[i], ""))
         else:
-            more = f"✗ is {page.name(names[true[i]])}; "
+            more = f"✗ is {page.name(names[int(true[i])])}; "
             shown.append(picture(query[i], sure[i], "wrong", more))
     parts.append(_row("Queries that were turned away", shown, len(away)))
     if len(found.others):

@@ -5,7 +5,7 @@ which 5 % of known queries are, where it is known who is whom: in episodes of th
 validation classes, or, without a run, on the support, each class left out in turn.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -16,6 +16,7 @@ from jaxmeta.functional.familiarity import Score
 from jaxmeta.runs import keys
 from jaxmeta.runs.errors import ConfigError, RunError, one_line
 from jaxmeta.runs.run import Run
+from jaxmeta.tasks.names import is_task
 from jaxmeta.train.evaluate_open_set import best_of
 from jaxmeta.train.open_set import WRONG, OpenSet, rejected, share_interval
 
@@ -53,7 +54,11 @@ class Sizes(NamedTuple):
 
 
 def rejection_of(
-    known: dict, strangers: dict, score: ScoreOption, by: str, facts: dict[str, Any]
+    known: Mapping,
+    strangers: Mapping,
+    score: ScoreOption,
+    by: str,
+    facts: dict[str, Any],
 ) -> Rejection:
     """The threshold of some scores.
 
@@ -108,7 +113,7 @@ def by_validation(
             f"a time, the support has {ways} of about {shots}: the threshold is theirs"
         )
     val_names, train_names = (
-        set(tasks.class_names(t) or ()) if callable(t) else set()
+        set(tasks.class_names(t) or ()) if is_task(t) else set()
         for t in (val, run.experiment.tasks.train)
     )
     if both := val_names & train_names:
@@ -132,7 +137,7 @@ def nearest(run: Run, ways: int, shots: int) -> tuple[Sizes, Callable]:
         "a run opened with its data, whose validation draws classes of a data set "
         "(few_shot, glyphs, other_hands, within_groups, meta_dataset)"
     )
-    if val is None or not callable(val):
+    if not is_task(val):
         what = "no validation" if val is None else "validation episodes from the host"
         raise ConfigError("reject", f"a run with {what}", wants)
     try:

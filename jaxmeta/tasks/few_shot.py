@@ -123,9 +123,13 @@ class FewShot:
     def class_count(self, inputs: Array, starts: Array, counts: Array) -> int:
         return len(counts) * (4 if self.rotations else 1)
 
-    def resized(self, ways: int, shots: int, queries: int, *held: Array) -> Partial:
-        _check_sizes(Dataset(*held, self.names), ways, shots, queries, self.rotations)
-        return Partial(replace(self, ways=ways, shots=shots, queries=queries), *held)
+    def resized(
+        self, ways: int, shots: int, queries: int, inputs, starts, counts
+    ) -> Partial:
+        data = Dataset(inputs, starts, counts, self.names)
+        _check_sizes(data, ways, shots, queries, self.rotations)
+        sampler = replace(self, ways=ways, shots=shots, queries=queries)
+        return Partial(sampler, inputs, starts, counts)
 
     def _batch(self, x: Array) -> Batch:
         """`[ways, m, ...]` to `ways * m` labelled examples."""

@@ -155,7 +155,8 @@ class _OtherHands:
         inputs, starts, counts, hands, able = held
         if ways > len(counts):
             raise refusal("ways", ways, f"at most {len(counts)}, the number of classes")
-        found = _able(*map(np.asarray, (hands, counts)), self.names, shots, queries)
+        told = np.asarray(hands), np.asarray(counts)
+        found = _able(told[0], told[1], self.names, shots, queries)
         sampler = replace(self, ways=ways, shots=shots, queries=queries)
         able = jnp.asarray(found, jnp.int32)
         return Partial(sampler, inputs, starts, counts, hands, able)

@@ -1,6 +1,6 @@
 """Episodes with strangers: which score tells them, and where to draw the line."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Literal, NamedTuple
 
 import jax
@@ -9,7 +9,7 @@ import numpy as np
 from jax.tree_util import Partial
 
 from jaxmeta.checks import at_least, one_of
-from jaxmeta.core import Criterion, Episode, Key, Meta, MetaLearner
+from jaxmeta.core import Array, Criterion, Episode, Key, Meta, MetaLearner
 from jaxmeta.criteria import as_criterion
 from jaxmeta.functional.familiarity import SCORES, Score, familiarity
 from jaxmeta.tasks import OpenEpisode
@@ -27,9 +27,9 @@ class OpenScores(NamedTuple):
       accuracy: of the known queries, none turned away, `[episodes]`.
     """
 
-    known: dict[str, np.ndarray]
-    strangers: dict[str, np.ndarray]
-    accuracy: np.ndarray
+    known: Mapping[str, Array | np.ndarray]
+    strangers: Mapping[str, Array | np.ndarray]
+    accuracy: Array | np.ndarray
 
 
 def open_scores(

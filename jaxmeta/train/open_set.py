@@ -201,10 +201,14 @@ def judged(
     if threshold is None:
         threshold = threshold_at(np.concatenate(known), wrong)
     area = [auroc(k, s) for k, s in zip(known, strangers, strict=True)]
-    rates = (area, [rejected(x, threshold) for x in strangers],
-             [rejected(x, threshold) for x in known])  # fmt: skip
-    values = [x for rate in rates for x in interval(np.array(rate))]
-    return OpenSet(score, threshold, *values, len(known))
+    (right, right_ci), (wrong, wrong_ci) = (
+        interval(np.array([rejected(x, threshold) for x in scores]))
+        for scores in (strangers, known)
+    )
+    mean, ci = interval(np.array(area))
+    return OpenSet(
+        score, threshold, mean, ci, right, right_ci, wrong, wrong_ci, len(known)
+    )
 
 
 def rejected(scores: npt.ArrayLike, threshold: float) -> float:
