@@ -186,6 +186,13 @@ def table(result: dict) -> str:
         "in these. "
         "Chosen: the score with the larger AUROC on validation classes.",
     ]
+    if "omniglot" in result:
+        run = result["omniglot"]
+        lines += ["", f"Omniglot: a run of {run['steps']:,} steps with {run['train_ways']} "
+                  f"ways, {100 * run['accuracy']:.1f} % in its own 5-way 1-shot test, "
+                  f"{'transductive' if run['transductive'] else 'not transductive'}; "
+                  "validation has chosen nothing but score and threshold. Strangers may "
+                  "be quarter turns of a known character."]  # fmt: skip
     if "grocery" in result:
         row = result["grocery"]["left out"]
 
