@@ -206,8 +206,7 @@ def transductive(method: str, place: Place, setting: Setting) -> bool:
     """Whether a query's answer moves with the others, on one test episode; once a place."""
     if (method, place.name) not in _moved:
         features, options = published(method, setting.shots)
-        few = {"steps": 20} if "tim" in method else {}
-        tester = built(method, place.control[0], options | few)
+        tester = built(method, place.control[0], options)
         episode = jax.jit(setting.task(place.test[features], "balanced"))(
             jax.random.key(3)
         )
