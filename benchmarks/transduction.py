@@ -268,7 +268,7 @@ def table(result: dict) -> str:
             "nearest mean, centred; inductive": ("nearest_mean",)
         }
         for method in METHODS:
-            named_rows[f"`{method}`, its authors' numbers"] = (method, "published")
+            named_rows[f"`{method}`, published numbers"] = (method, "published")
             named_rows[f"`{method}`, chosen"] = (method, "chosen")
         for name, keys in named_rows.items():
             found = [find(row, keys) for row in settings.values()]
