@@ -31,7 +31,9 @@ def rectified(
         P'_k = sum_{i in S_k + Q_k} w_ik z'_i,   w_ik ~ exp(e cos(z'_i, P_k))
 
     with P the prototypes and Q_k the shifted queries that are nearest to P_k by their
-    cosine; over i the w_ik sum to 1. Every query takes part, not the surest alone.
+    cosine; over i the w_ik sum to 1. So a query is in one class alone, as in the paper
+    and in other implementations; soft is only how much it counts there. Every query takes
+    part, where the paper takes the surest of each class.
 
     Args:
       support: features `[n, d]`.
@@ -39,7 +41,7 @@ def rectified(
       query: features `[m, d]`.
       weights: of the support, `[n]`, or `None` for all 1.
       query_weights: of the queries, `[m]`; those of weight 0 change no other.
-      scale: e.
+      scale: e; 10 as in the code of LaplacianShot and of Veilleux et al. 2021.
 
     Returns:
       P' `[c, d]` and z' `[m, d]`.
@@ -77,6 +79,9 @@ def bd_cspn(
 ) -> Float[Array, "m c"]:
     """The cosine to rectified prototypes, of shifted queries: e cos(z', P'_k).
 
+    The code of Veilleux et al. 2021 classifies queries as they were before the shift,
+    by their distance; here both sides of a cosine are where the prototypes were made.
+
     Args:
       support: as of `rectified`; so are all others.
       targets: likewise.
@@ -111,17 +116,18 @@ def laplacian_shot(
     weights: Float[Array, " n"] | None = None,
     query_weights: Float[Array, " m"] | None = None,
     strength: float = 0.7,
-    neighbours: int = 3,
+    neighbours: int = 2,
     steps: int = 20,
     rectify: bool = False,
 ) -> Float[Array, "m c"]:
     """Queries near to each other are held to the same class.
 
-        min_Y  sum_q y_q . a_q + l/2 sum_qp w_qp ||y_q - y_p||^2           (eqs. 2, 3)
-        y_q <- softmax_k(-a_qk + l sum_p w_qp y_pk)                           (eq. 12)
+        min_Y  sum_q y_q . a_q + l/2 sum_qp w_qp ||y_q - y_p||^2
+        y_q <- softmax_k(-a_qk + l sum_p w_qp y_pk)                      (algorithm 1)
 
     with a_qk = ||z_q - m_k||^2, z = f / ||f||, and w_qp = 1 where p is one of the
-    nearest other queries of q. It starts from softmax(-a).
+    nearest other queries of q. It starts from softmax(-a). The authors take the mean of
+    the training features from f first: give features that are centred.
 
     Args:
       support: features `[n, d]`.
@@ -129,10 +135,12 @@ def laplacian_shot(
       query: features `[m, d]`.
       weights: of the support, `[n]`, or `None` for all 1.
       query_weights: `[m]`: of a query it matters only whether it is 0.
-      strength: l, chosen by validation of 0.1 to 1.5 in the paper.
-      neighbours: how many each query listens to.
-      steps: of the update; 0 leaves the nearest prototype.
-      rectify: whether m are `rectified` prototypes.
+      strength: l; the authors choose it by validation, of 0.1 to 1.5.
+      neighbours: how many others each query listens to: 2, since the k = 3 of the
+        authors' code counts the query itself.
+      steps: of the update, 20 at most in their code; 0 leaves the nearest prototype.
+      rectify: whether m are `rectified` prototypes. Theirs weigh by a softmax over
+        classes and divide by the number of rows, so that they are shorter.
 
     Returns:
       Logits `[m, c]`: what the last softmax is of.

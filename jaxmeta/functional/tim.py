@@ -36,11 +36,12 @@ def tim(
     """Class weights that start at the prototypes and raise the mutual information.
 
         p_ik ~ exp(-T/2 ||w_k - z_i||^2),   z = f / ||f||,   p_k = mean_{i in Q} p_ik
-        min_W  a CE(S) - b H_alpha(p) + c mean_{i in Q} H_alpha(p_i)     (TIM, eq. 3)
+        min_W  a CE(S) - b H_alpha(p) + c mean_{i in Q} H_alpha(p_i)            (TIM)
         H_alpha(p) = (1 - sum_k p_k^alpha) / (alpha - 1),   H_1 that of Shannon
 
     by Adam. H(p) pulls towards equal numbers of queries a class; with alpha > 1 it does
-    so less, for queries that are not balanced (alpha-TIM, eq. 8).
+    so less, for queries that are not balanced (alpha-TIM). The defaults are those of the
+    authors' code.
 
     Args:
       support: features `[n, d]`.

@@ -20,7 +20,9 @@ from jaxmeta.runs.run import Run, load
 from jaxmeta.tasks.names import as_partial
 from jaxmeta.train import Evaluation, interval
 
-SAME = ("dataset", "split", "size", "ways", "shots", "queries", "domains")
+SAME = (
+    "dataset", "split", "size", "ways", "shots", "queries", "concentration", "domains",
+)  # fmt: skip
 """Facts of an experiment that say which episodes it is tested on."""
 
 

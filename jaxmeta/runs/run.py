@@ -12,7 +12,7 @@ from jaxmeta.runs.errors import ConfigError, RunError
 from jaxmeta.runs.experiment import Experiment
 from jaxmeta.runs.folder import Config, RunFolder
 from jaxmeta.runs.job import Job, build
-from jaxmeta.runs.making import Made, from_json, make, without_data
+from jaxmeta.runs.making import Made, from_json, make, options_of, without_data
 from jaxmeta.runs.registry import Files, Recipe, of_reference
 from jaxmeta.runs.training import as_made, chosen, like
 
@@ -155,7 +155,7 @@ def _made(config: Config, experiment, files: Files, data: bool, changed: dict) -
             recipe = Recipe(name, recipe, "", config.recipe, {})
     else:
         recipe = of_reference(config.recipe, files)
-    options = from_json(config.options, files) | changed
+    options = _again(recipe, from_json(config.options, files), changed, files)
     if data:
         return make(recipe, options, files)
     try:
@@ -165,3 +165,19 @@ def _made(config: Config, experiment, files: Files, data: bool, changed: dict) -
         if error.field != "data":
             raise
         return make(recipe, options, files)  # a recipe that cannot do without them
+
+
+def _again(recipe: Recipe, kept: dict, changed: dict, files: Files) -> dict[str, Any]:
+    """Options of a run, others in their place; what only a part had that goes, goes."""
+    options = kept | changed
+    before = options_of(recipe, kept, files).options if changed else {}
+    gone = {
+        name
+        for name, option in before.items()
+        if option.one_of and name in changed and changed[name] != kept.get(name)
+    }
+    if not gone:
+        return options
+    now = options_of(recipe, options, files).options
+    left = {k for k, o in before.items() if o.owner in gone and k not in now}
+    return {k: v for k, v in options.items() if k in changed or k not in left}

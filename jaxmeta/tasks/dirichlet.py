@@ -31,6 +31,9 @@ def dirichlet_queries(
     with `queries` of each class it is never short, with fewer what is above goes to the
     classes that are furthest below their share.
 
+    In the authors' sampler support and queries of a class are drawn apart and may share
+    examples; here they never do.
+
     Args:
       task: a task of classes, its queries class by class in equal numbers m, each class
         in random order, as `few_shot` gives them.

@@ -56,7 +56,8 @@ def tim(
       model: the network that it was built with, `[n, ...] -> [n, d]`.
       where: the network's part of the learner's `Meta`: all of it by default, and
         `jaxmeta.learners.embedding.encoder` where its params are `{"model", "head"}`.
-      ce: a, of the support's cross-entropy.
+      ce: a, of the support's cross-entropy. This and the numbers below are of the
+        authors' code; that of Veilleux et al. 2021 has a = b = c = 1.
       marginal: b, of the entropy of the mean prediction: classes are equally many.
       conditional: c, of the mean entropy of a prediction: each is sure.
       temperature: T.
@@ -102,8 +103,10 @@ def alpha_tim(
       learner: as of `tim`.
       model: likewise.
       where: likewise.
-      alpha: > 0; 1 is `tim` with the same numbers, 7 the authors' for five shots.
-      ce: of the support's cross-entropy, that of Shannon.
+      alpha: > 0; 1 is `tim` with the same numbers. The authors' code has 2 for one
+        shot, 7 for five or more.
+      ce: of the support's cross-entropy, that of Shannon, as in the authors' code. The
+        numbers below are of that code, too.
       marginal: of the entropy of the mean prediction.
       conditional: of the mean entropy of a prediction.
       temperature: as of `tim`.
@@ -134,7 +137,7 @@ def laplacian_shot(
     *,
     where: Callable[[Meta], Meta] = whole,
     strength: float = 0.7,
-    neighbours: int = 3,
+    neighbours: int = 2,
     steps: int = 20,
     rectify: bool = False,
 ) -> MetaLearner:
@@ -146,8 +149,10 @@ def laplacian_shot(
       learner: as of `tim`.
       model: likewise.
       where: likewise.
-      strength: l >= 0, to be chosen by validation of 0.1 to 1.5.
-      neighbours: how many other queries each listens to.
+      strength: l >= 0, to be chosen by validation of 0.1 to 1.5; 0.7 is what Veilleux
+        et al. 2021 chose for one shot of miniImageNet with a ResNet-18.
+      neighbours: how many other queries each listens to: the authors' k = 3 counts the
+        query itself.
       steps: of the update.
       rectify: start from the prototypes of `bd_cspn`.
 
@@ -185,7 +190,7 @@ def bd_cspn(
       learner: as of `tim`.
       model: likewise.
       where: likewise.
-      scale: e > 0, of the cosines.
+      scale: e > 0, of the cosines; 10 as in the code of Veilleux et al. 2021.
 
     Returns:
       A `MetaLearner`, as of `tim`.
@@ -220,10 +225,10 @@ def pt_map(
       learner: as of `tim`.
       model: likewise; one whose features are >= 0, or `power` 1.
       where: likewise.
-      power: of the features, > 0.
+      power: of the features, > 0. All numbers are of the authors' code.
       centre: move support and query each to mean 0.
       strength: of the costs against the entropy, > 0.
-      inertia: a in [0, 1].
+      inertia: a in [0, 1], to be chosen by validation.
       steps: of the centres.
       rounds: of `functional.sinkhorn`.
 

@@ -107,7 +107,7 @@ def numpy_bd_cspn(s, t, q):
     return 10 * unit(q) @ unit(centres).T
 
 
-def numpy_laplacian(s, t, q, *, strength=0.7, neighbours=3, steps, rectify=False):
+def numpy_laplacian(s, t, q, *, strength=0.7, neighbours=2, steps, rectify=False):
     centres = numpy_rectified(s, t, q)[0] if rectify else means(unit(s), t)
     q = unit(q)
     cost, far = squared(q, centres), squared(q, q)

@@ -11,7 +11,7 @@ from jaxmeta.recipes.at_test import TEST_TIME
 from jaxmeta.recipes.methods import table
 from jaxmeta.recipes.metric import EMBEDDINGS
 from jaxmeta.recipes.parts import Room, Side
-from jaxmeta.runs import ConfigError
+from jaxmeta.runs import ConfigError, load
 from jaxmeta.runs import train as run
 from jaxmeta.runs.docstrings import summary_of
 from jaxmeta.runs.making import make
@@ -41,6 +41,9 @@ def test_a_result_says_that_it_is_transductive(tmp_path):
     assert found["nothing"]["transductive"] is False
     assert found["bd_cspn"]["transductive"] is True
     assert "predicted together" in (tmp_path / "bd_cspn" / "report.html").read_text()
+    # another way for the test: the options of this one go with it
+    again = load(tmp_path / "bd_cspn", options={"test_time": "nothing"})
+    assert again.experiment.facts["test_time"] == "nothing"
 
 
 @pytest.mark.parametrize("name", TOGETHER)

@@ -115,6 +115,40 @@ def test_arrays_of_ones_own(tmp_path):
     assert test(jax.random.key(0)).support.inputs.shape == (2, 6)
 
 
+def test_queries_in_unequal_numbers(tmp_path):
+    """Tests alone: so many in all, none of a class above what it has left."""
+    file = tmp_path / "mine.npz"
+    labels = np.repeat(np.arange(12), 9)
+    np.savez(file, inputs=np.zeros((108, 2), np.float32), labels=labels)
+
+    def drawn(**options):
+        given = {"data": str(file), "sampler": "dirichlet", "ways": 3, **options}
+        return tasks_of("npz", **given)
+
+    def counts(task):
+        keys = jax.random.split(jax.random.key(0), 300)
+        return np.asarray(
+            jax.vmap(lambda key: task(key).query.targets.sum(0))(keys), int
+        )
+
+    train, _, test = drawn(shots=2, queries=4)
+    assert (train(jax.random.key(0)).query.targets.sum(0) == 4).all()
+    for task, most in ((test, 7), (drawn(at_most=5, queries=4).val, 5)):
+        found = counts(task)
+        assert (found.sum(1) == 12).all() and found.max() == most
+        assert found.min() == max(0, 12 - 2 * most)
+    for options, message in (
+        ({"concentration": 0.0}, "concentration: got 0.0, wants a finite number > 0"),
+        ({"concentration": np.inf}, "concentration: got inf"),
+        ({"concentration": np.nan}, "concentration: got nan"),
+        ({"at_most": 3, "queries": 4}, "at_most: got 3, wants an integer from 4"),
+        ({"at_most": 9, "queries": 4}, "at_most: got 9, .* to 8, what a class of the"),
+        ({"queries": 9}, "data: got 9 images"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            drawn(**options)
+
+
 def _object(file, inputs, labels):
     np.savez(file, inputs=np.array([None, 1]), labels=labels)
 

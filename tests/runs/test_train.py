@@ -176,9 +176,12 @@ def test_evaluate_repeats_the_result_and_keeps_it(finished, tmp_path):
 
 def test_evaluate_on_other_tasks_says_which(finished, tmp_path):
     out = shutil.copytree(finished[0], tmp_path / "copy")
-    found = evaluate(out, episodes=4, options={"ways": 4}, say=lambda line: None)
-    assert found["changed"] == {"ways": 4} and found["ways"] == 4
-    assert (out / "evaluation-4-ways-4.json").is_file()
+    options = {"sampler": "dirichlet", "ways": 4}
+    found = evaluate(out, episodes=4, options=options, say=lambda line: None)
+    assert found["changed"] == options and found["ways"] == 4
+    # what was not said is as in training
+    assert found["queries"] == 3 and found["concentration"] == 2.0
+    assert (out / "evaluation-4-sampler-dirichlet-ways-4.json").is_file()
 
 
 def test_loss_that_is_not_finite_stops_the_run(tmp_path):
