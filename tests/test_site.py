@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from notebooks import methods as captions
 from notebooks import pictures
 from notebooks.site import pages
 from notebooks.site.names import rooms
@@ -66,6 +67,14 @@ def test_a_method_has_its_paper_and_its_row(name):
     page = pages.method_page(name, RESULTS, ["sinusoid-maml"])
     assert f"::: {name.path}" in page and "## What it reached" in page
     assert ("jaxmeta train sinusoid-maml" in page) == (name.name == "maml")
+    assert f"](../pictures/methods/{name.name}.png)" in page
+
+
+def test_every_method_has_a_small_picture_and_a_caption():
+    names = {name.name for name in pages.methods()}
+    kept = {path.stem: path.stat().st_size for path in captions.FOLDER.glob("*.png")}
+    assert set(kept) == names == set(captions.CAPTIONS)
+    assert all(1_000 < size < 15_000 for size in kept.values()), kept
 
 
 def test_the_pictures_are_those_of_the_notebooks():

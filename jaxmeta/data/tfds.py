@@ -50,15 +50,21 @@ def tfds(
       the set names them; those without an example in this split are left out.
 
     Raises:
-      DataError: a set that is not prepared, another file format, a feature it does not
-        have, images of no common size, or a broken image.
+      DataError: without tensorflow-datasets; a set that is not prepared, another file
+        format, a feature it does not have, images of no common size, or a broken image.
 
     Example:
       >>> data = tfds("omniglot", "train", size=28)  # doctest: +SKIP
       >>> data.inputs.shape  # doctest: +SKIP
       (19280, 28, 28, 3)
     """
-    import tensorflow_datasets
+    try:
+        import tensorflow_datasets
+    except ImportError as error:  # it is large, and some take it out again
+        raise DataError(
+            f"tfds:{name}: wants tensorflow-datasets, and all that it needs: "
+            f"pip install tensorflow-datasets ({error})"
+        ) from error
 
     builder = _builder(tensorflow_datasets, name, data_dir)
     features = builder.info.features

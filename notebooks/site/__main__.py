@@ -36,6 +36,7 @@ def write(folder: Path) -> None:
         shutil.copy(path, folder)
     for name, data in pictures.chosen().items():
         (folder / "pictures" / f"{name}.png").write_bytes(data)
+    shutil.copytree(pages.captions.FOLDER, folder / "pictures" / "methods")
     results = pages.text_of("benchmarks/README.md")
     books = pages.text_of("notebooks/README.md").replace(".ipynb)", ".md)")
     made = {

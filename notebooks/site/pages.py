@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from notebooks import methods as captions
 from notebooks import pictures
 from notebooks.site.names import Name, file_of, parse, rooms
 
@@ -44,12 +45,21 @@ def method_page(name: Name, results: str, recipes: Iterable[str]) -> str:
     said = parse_docstring(module)
     mine = [r for r in recipes if name.name in re.split(r"-", r)]
     commands = "\n".join(f"jaxmeta train {r}" for r in mine)
-    lines = [f"# {name.name}", said]
+    lines = [f"# {name.name}", said, figure(name.name)]
     if mine:
         lines += ["## On the command line", f"```console\n{commands}\n```"]
     lines += ["## What it reached", result_row(name.name, results)]
     lines += ["## Reference", f"::: {name.path}"]
     return "\n\n".join(lines) + "\n"
+
+
+def figure(name: str) -> str:
+    """The picture that the method drew, with what it shows."""
+    said = captions.CAPTIONS[name]
+    made = (
+        f"*Made by `python -m notebooks.methods {name}`, in seconds, from fixed keys.*"
+    )
+    return f"![{said}](../pictures/methods/{name}.png)\n\n{said} {made}"
 
 
 def parse_docstring(module: str) -> str:

@@ -147,3 +147,9 @@ def test_a_damaged_image_is_named(written, monkeypatch):
         DataError, match=r"image tiny/drawn/test\[0\]: .*, wants a whole"
     ):
         tfds("tiny/drawn", "test", data_dir=written[0], cache=False)
+
+
+def test_without_the_package_it_is_one_line(monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)  # as if not installed
+    with pytest.raises(DataError, match="tfds:omniglot: wants tensorflow-datasets"):
+        tfds("omniglot")
