@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 from jaxmeta import tasks
 from jaxmeta.core import Array, Key, Task
