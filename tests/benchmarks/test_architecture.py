@@ -77,6 +77,7 @@ def test_of_random_cells_validation_chooses():
     assert best["test"] == 2 and mean["test"] == 6
 
 
+@pytest.mark.slow
 def test_hypergradient_through_the_network_is_that_of_finite_differences(x64, task):
     net = a.network(filters=2)
     loss = a.loss_of(jm.protonet(net))
