@@ -5,7 +5,7 @@ from typing import Any, Protocol, TypeGuard
 from jax.tree_util import Partial
 
 from jaxmeta.core import Array, Key, Task
-from jaxmeta.shapes import Float
+from jaxmeta.shapes import Int
 
 
 class KnowsClasses(Protocol):
@@ -61,7 +61,7 @@ def class_names(task: Task) -> tuple[str, ...] | None:
     return None if found is None else found(*task.args, **task.keywords)
 
 
-def episode_classes(task: Task, key: Key) -> Float[Array, " ways"] | None:
+def episode_classes(task: Task, key: Key) -> Int[Array, " ways"] | None:
     """The classes of `task(key)`: which class each column of its targets stands for.
 
     Traceable by `jit` and `vmap`. Where a task has names, label j of the episode is
