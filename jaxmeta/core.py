@@ -18,6 +18,8 @@ from jaxmeta.checks import at_least
 Array = jax.Array
 Key = shapes.Key[Array, ""]
 """One key, as `jax.random.key` makes it."""
+Keys = shapes.Key[Array, " n"]
+"""Several, as `jax.random.split` makes them."""
 PyTree = Any
 Scalar = shapes.Float[Array, ""]
 """One real number, such as a loss."""

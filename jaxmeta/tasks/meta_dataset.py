@@ -16,7 +16,7 @@ from jax.tree_util import Partial
 from jaxmeta.checks import at_least, refusal
 from jaxmeta.core import Array, Batch, Episode, Key
 from jaxmeta.data.arrays import Dataset, unit_range
-from jaxmeta.shapes import Float
+from jaxmeta.shapes import Bool, Int
 from jaxmeta.tasks.few_shot import FewShot
 from jaxmeta.tasks.inputs import on_device
 from jaxmeta.tasks.sampling import choose
@@ -182,8 +182,8 @@ class _MetaDataset:
 
 
 def composition(
-    key: Key, n: Float[Array, " max_ways"], real: Array, sizes: _Sizes
-) -> tuple[Array, Array]:
+    key: Key, n: Int[Array, " max_ways"], real: Bool[Array, " max_ways"], sizes: _Sizes
+) -> tuple[Int[Array, " max_ways"], Int[Array, ""]]:
     """Draws how many examples of each class an episode has.
 
     Args:

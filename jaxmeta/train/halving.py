@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
-from jaxmeta.core import Array, Key, PyTree
+from jaxmeta.core import Array, Key, Keys, PyTree
 from jaxmeta.train.population import Make, fit_population, length
 from jaxmeta.train.trainer import TrainState
 
@@ -33,7 +33,7 @@ def successive_halving(
     make: Make,
     hypers: PyTree,
     sample: Callable[[Key], PyTree],
-    keys: Key,
+    keys: Keys,
     *,
     rungs: tuple[int, ...],
     batch: int,

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import AxisType, Mesh, PartitionSpec
 
-from jaxmeta.core import Array, Key, PyTree
+from jaxmeta.core import Array, Key, Keys, PyTree
 from jaxmeta.train.trainer import Trainer, TrainState, fit, sample_batch
 
 AXIS = "members"
@@ -17,7 +17,7 @@ def fit_population(
     make: Make,
     hypers: PyTree,
     sample: Callable[[Key], PyTree],
-    keys: Key,
+    keys: Keys,
     *,
     steps: int,
     batch: int,

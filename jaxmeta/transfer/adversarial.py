@@ -18,6 +18,7 @@ from jaxmeta.core import Array, Aux, Criterion, Key, Meta, Model, Scalar
 from jaxmeta.functional.adversarial import reverse_gradient
 from jaxmeta.functional.rows import clean, example_weights
 from jaxmeta.losses import weighted_mean
+from jaxmeta.shapes import Float
 from jaxmeta.tasks.domains import DomainPair
 from jaxmeta.transfer.domain import (
     DomainMethod,
@@ -30,7 +31,7 @@ from jaxmeta.transfer.domain import (
 )
 
 
-def ramp(progress: float | Array, *, gamma: float = 10.0) -> Scalar:
+def ramp(progress: float | Array, *, gamma: float = 10.0) -> Float[Array, "..."]:
     """DANN's schedule of the reversal: 0 at first, 1 in the end.
 
         lambda_p = 2 / (1 + exp(-gamma p)) - 1

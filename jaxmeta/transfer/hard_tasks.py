@@ -17,6 +17,7 @@ from jaxmeta.core import (
     Batch,
     Episode,
     Key,
+    Keys,
     Meta,
     MetaLearner,
     Objective,
@@ -144,14 +145,14 @@ def hard_tasks(
         chosen = jax.lax.top_k(order, ways)[1]
         return task(key, chosen), chosen
 
-    def init(key: Key, keys: Key) -> Meta:
+    def init(key: Key, keys: Keys) -> Meta:
         nobody = jnp.zeros(classes)
         episodes, _ = jax.vmap(lambda key: episode(nobody, key))(keys)
         meta = objective.init(key, episodes)
         buffers = {"model": meta.buffers, "pool": nobody, "step": jnp.zeros(())}
         return meta._replace(buffers=buffers)
 
-    def value_and_grad(meta: Meta, keys: Key, key: Key):
+    def value_and_grad(meta: Meta, keys: Keys, key: Key):
         held, pool, step = (meta.buffers[name] for name in ("model", "pool", "step"))
         hard = jnp.round(step) % period == period - 1
         draw = jnp.where(hard, pool, jnp.zeros_like(pool))
