@@ -10,7 +10,6 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.scipy.sparse.linalg import cg
 
 from jaxmeta.checks import at_least, positive
 from jaxmeta.core import Array, Scalar
@@ -186,12 +185,37 @@ def _backward(iterations, kept, v):
     # K and v in units of their own, or the squares of `cg` leave float32
     size, length = _largest(gram), _largest(v)
     gram, v = gram / size, v / length
-    eps = float(jnp.finfo(a.dtype).eps)
-    z, _ = cg(
-        lambda z: tangent(gram @ tangent(z)), tangent(v), tol=10 * eps, maxiter=a.size
-    )
+    z = _solved(lambda z: tangent(gram @ tangent(z)), tangent(v), a.size)
     slope = -(length / size * z) @ a.T
     return slope, jnp.zeros_like(targets), jnp.zeros_like(caps)
+
+
+def _solved(product, b: Array, steps: int) -> Array:
+    """Conjugate gradients for a matrix that may be singular, `product` of it and z.
+
+    A direction in which the matrix is zero to rounding ends them, as a pseudo-inverse
+    leaves it out: fewer features than examples, or examples that are nearly equal.
+    """
+    eps = jnp.finfo(b.dtype).eps
+    least = eps * len(b)  # a curvature; the largest is of order one and more
+    enough = jnp.square(10 * eps) * jnp.sum(b * b)
+
+    def running(carry):
+        _, _, _, rest, i, usable = carry
+        return usable & (rest > enough) & (i < steps)
+
+    def step(carry):
+        z, r, p, rest, i, _ = carry
+        q = product(p)
+        curved = jnp.sum(p * q)
+        usable = curved > least * jnp.sum(p * p)
+        rate = jnp.where(usable, rest / jnp.where(usable, curved, 1.0), 0.0)
+        z, r = z + rate * p, r - rate * q
+        after = jnp.sum(r * r)
+        return z, r, r + after / rest * p, after, i + 1, usable
+
+    start = (jnp.zeros_like(b), b, b, jnp.sum(b * b), 0, jnp.array(True))
+    return lax.while_loop(running, step, start)[0]
 
 
 def _largest(x: Array) -> Scalar:

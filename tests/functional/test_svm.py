@@ -97,6 +97,22 @@ def test_gradient_with_a_singular_gram_matrix():
     check_grads(outputs, (x,), 1, modes=["rev"])
 
 
+def test_gradient_in_float32_with_fewer_features_than_examples():
+    """What a small network makes of points of a plane: nearly the plane."""
+    thin = np.tanh(0.5 * RNG.normal(size=(len(T), 2)) @ RNG.normal(size=(2, 16)))
+
+    def loss(x, dtype):
+        x, targets = x.astype(dtype), T.astype(dtype)
+        w = x.T @ svm_dual(x @ x.T, targets, C=0.1)
+        return jnp.sum(jnp.square(x @ w - targets))
+
+    exact = jax.grad(loss)(jnp.asarray(thin), "float64")
+    rounded = jax.jit(jax.grad(loss), static_argnums=1)(jnp.asarray(thin), "float32")
+    assert jnp.all(jnp.isfinite(rounded))
+    size = float(jnp.max(jnp.abs(exact)))
+    np.testing.assert_allclose(rounded, exact, atol=0.02 * size)
+
+
 def test_padding_gets_nothing():
     x = np.concatenate([X, np.full((2, D), np.nan)])
     t = np.concatenate([T, np.eye(2, WAYS)])
