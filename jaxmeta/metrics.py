@@ -132,8 +132,8 @@ def rmse(
 
 
 def ndcg(
-    outputs: Float[Array, " n"],
-    targets: Float[Array, " n"],
+    outputs: Float[Array, "n ..."],
+    targets: Float[Array, "n ..."],
     weights: Float[Array, " n"] | None = None,
     *,
     at: int = 5,
