@@ -34,14 +34,28 @@ def small(notebook: Any) -> Any:
     return made
 
 
-def execute(notebook: Any, where: Path, timeout: int = 1800) -> None:
-    """Runs it in the folder `where`; its outputs are in it afterwards."""
-    nbclient.NotebookClient(
+def execute(
+    notebook: Any, where: Path, timeout: int = 1800, kernel: Any = None
+) -> None:
+    """Runs it in the folder `where`; its outputs are in it afterwards.
+
+    A `kernel` that runs already is emptied first; without one, a new one is made and ended.
+    """
+    client = nbclient.NotebookClient(
         notebook,
         timeout=timeout,
         kernel_name="python3",
         resources={"metadata": {"path": where}},
-    ).execute()
+        **({} if kernel is None else {"km": kernel}),
+    )
+    if kernel is not None:
+        first = f"%reset -f\nimport os; os.chdir({str(where)!r}); del os"
+        notebook.cells.insert(0, nbformat.v4.new_code_cell(first))
+    try:
+        client.execute()
+    finally:
+        if kernel is not None and client.kc is not None:
+            client.kc.stop_channels()  # else the kernel's manager leaves them open
 
 
 def tidy(notebook: Any) -> None:

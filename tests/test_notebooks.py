@@ -52,22 +52,39 @@ def test_a_notebook_says_what_one_will_have(path):
     assert opening.startswith("# ") and "**You will have" in opening
 
 
+@pytest.fixture(scope="module")
+def surroundings():
+    """What a kernel of the tests inherits."""
+    with pytest.MonkeyPatch.context() as patch:
+        for data in ("JAXMETA_OMNIGLOT", "JAXMETA_MOVIELENS", "JAXMETA_GROCERY"):
+            patch.delenv(data, raising=False)
+        patch.setenv("JAX_PLATFORMS", "cpu")
+        patch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+        patch.setenv("MPLBACKEND", "module://matplotlib_inline.backend_inline")
+        paths = [str(FOLDER.parent), os.environ.get("PYTHONPATH", "")]
+        patch.setenv("PYTHONPATH", os.pathsep.join(paths))
+        yield
+
+
+@pytest.fixture(scope="module")
+def kernel(surroundings):
+    """One for all that leave JAX as it is: it has imported and compiled what they share."""
+    made = pytest.importorskip("jupyter_client").KernelManager(kernel_name="python3")
+    made.start_kernel()
+    yield made
+    made.shutdown_kernel(now=True)
+
+
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
-def test_a_notebook_runs(path, monkeypatch, tmp_path):
+def test_a_notebook_runs(path, surroundings, request, tmp_path):
     pytest.importorskip("nbclient")
     nbformat = pytest.importorskip("nbformat")
     pytest.importorskip("ipykernel")
     from notebooks import run
 
-    for data in ("JAXMETA_OMNIGLOT", "JAXMETA_MOVIELENS", "JAXMETA_GROCERY"):
-        monkeypatch.delenv(data, raising=False)
-    monkeypatch.setenv("JAX_PLATFORMS", "cpu")
-    monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
-    monkeypatch.setenv("MPLBACKEND", "module://matplotlib_inline.backend_inline")
-    root = str(FOLDER.parent)
-    monkeypatch.setenv(
-        "PYTHONPATH", os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])
-    )
     before = path.read_bytes()
-    run.execute(run.small(nbformat.read(path, as_version=4)), tmp_path, timeout=600)
+    alone = any(word in before for word in (b"XLA_FLAGS", b"jax.config.update"))
+    shared = None if alone else request.getfixturevalue("kernel")
+    notebook = run.small(nbformat.read(path, as_version=4))
+    run.execute(notebook, tmp_path, timeout=600, kernel=shared)
     assert path.read_bytes() == before
