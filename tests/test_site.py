@@ -74,7 +74,7 @@ def test_every_method_has_a_small_picture_and_a_caption():
     names = {name.name for name in pages.methods()}
     kept = {path.stem: path.stat().st_size for path in captions.FOLDER.glob("*.png")}
     assert set(kept) == names == set(captions.CAPTIONS)
-    assert all(1_000 < size < 15_000 for size in kept.values()), kept
+    assert all(1_000 < size < 15 * 1024 for size in kept.values()), kept
 
 
 def test_the_pictures_are_those_of_the_notebooks():

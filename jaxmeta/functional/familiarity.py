@@ -7,13 +7,15 @@ import jax
 import jax.numpy as jnp
 
 from jaxmeta.checks import one_of
-from jaxmeta.core import Array
+from jaxmeta.shapes import Array, Float
 
 Score = Literal["max_probability", "energy"]
 SCORES: tuple[Score, ...] = typing.get_args(Score)
 
 
-def familiarity(outputs: Array, score: Score = "max_probability") -> Array:
+def familiarity(
+    outputs: Float[Array, "... ways"], score: Score = "max_probability"
+) -> Float[Array, "..."]:
     """A number for each row of logits: low where it is likely none of the classes.
 
         max_probability:   log p - log(1 - p),   p = max_c softmax(z)_c

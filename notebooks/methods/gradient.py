@@ -191,7 +191,7 @@ def lstm_meta_learner() -> bytes:
     """The learned optimiser beside the number of its steps."""
     start = jm.rules.coordinate_lstm()
     at = from_none(lambda k: jm.lstm_meta_learner(NET, steps=k, **REGRESSION), start)
-    method = Curves(at, 5, (0, 1, 5), {"steps": 800, "rate": 5e-3, "clip": 0.25})
+    method = Curves(at, 5, (0, 1, 5), {"steps": 600, "batch": 4, "clip": 0.25})
     return two_panels(method, partial(errors, steps=(0, 1, 2, 3, 5, 7, 10)))
 
 
