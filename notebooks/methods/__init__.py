@@ -40,7 +40,7 @@ CAPTIONS = {
     "lrd2": _RINGS.format("logistic regression by a few Newton steps"),
     "lstm_meta_learner": _SINE
     + "Right: the error of new tasks against steps of the learned "
-    "optimiser; 5 (dotted) in training.",
+    "optimiser; it was trained to be right after 5 (dotted), and is of little use before.",
     "maml": _SINE
     + "Right: the error of new tasks against gradient steps; one (dotted) in "
     "training, and it gains from more.",
@@ -61,7 +61,8 @@ CAPTIONS = {
     "meta_transfer": _RINGS.format(
         "a head adapted on a frozen, scaled and shifted network"
     ),
-    "metaoptnet": _RINGS.format("a support vector machine"),
+    "metaoptnet": _RINGS.format("a support vector machine") + " Of the ring in the "
+    "middle it keeps little.",
     "multi_step_weights": "The weights of the query losses after each of five inner steps, as "
     "training goes on (epochs of 100 outer steps here).",
     "np": _EXACT

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from matplotlib import colormaps
 
 import jaxmeta as jm
 from jaxmeta.functional import gaussian_process as exact
@@ -150,7 +151,7 @@ def bmaml() -> bytes:
 
 def prior_fitted() -> bytes:
     """A density over real values, bar by bar."""
-    borders = tuple(np.linspace(-3, 3, 41))
+    borders = tuple(np.linspace(-6, 6, 61))
     it = fitted(borders=borders, width=32, depth=2)
     _, meta = trained(it.learner, TASK, **OPTIONS)
 
@@ -163,8 +164,9 @@ def prior_fitted() -> bytes:
     def draw(figure):
         for axis, n in zip(figure.subplots(1, 2, sharey=True), SEEN, strict=True):
             bars, mean, std = map(np.asarray, say(meta, n))
+            blues = colormaps["Blues"].resampled(12)
             edges = (mean + std * borders[0], mean + std * borders[-1])
-            axis.imshow(np.sqrt(bars.T), cmap="Blues", origin="lower", aspect="auto",
+            axis.imshow(np.sqrt(bars.T), cmap=blues, origin="lower", aspect="auto",
                         extent=(-2, 2, *edges), alpha=0.9)  # fmt: skip
             draw_exact(axis, n)
         figure.axes[0].legend(fontsize=7, loc="lower left", handlelength=1.6)

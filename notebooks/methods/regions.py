@@ -138,8 +138,8 @@ LEARNERS: dict[str, tuple[Callable[[], jm.MetaLearner], dict]] = {
     "r2d2": (lambda: jm.r2d2(ENCODER), {}),
     "lrd2": (lambda: jm.learners.lrd2(ENCODER, scale=3.0), {"steps": 500}),
     "metaoptnet": (
-        lambda: jm.metaoptnet(ENCODER, scale=10.0),
-        {"steps": 400},
+        lambda: jm.metaoptnet(ENCODER, C=1.0, scale=10.0),
+        {"steps": 2000},
     ),
     "baseline_plus_plus": (lambda: jm.baseline_plus_plus(ENCODER, steps=20), {}),
     "simple_shot": (lambda: jm.simple_shot(ENCODER, temperature=0.1), {}),

@@ -13,13 +13,14 @@ from jaxmeta.learners.mann import instance_accuracy, memory_network
 from jaxmeta.learners.meta_gan import meta_gan_process, players
 from notebooks.methods.curves import GRID, NET, REGRESSION, SHOWN
 from notebooks.methods.drawing import THEME, picture, trained
-from notebooks.methods.regions import COLOURS, ENCODER, LINE, REACH, SIDE, rings
+from notebooks.methods.regions import COLOURS, LINE, REACH, SIDE, rings
 from notebooks.methods.regions import GRID as PLANE
 from notebooks.methods.regions import SHOWN as TASK_SHOWN
 
 TESTS = 200
 CLASSES = 5
 STREAM = jm.testing.probe(ways=CLASSES, shots=3, queries=5)  # class after class
+LISTS = jm.testing.probe(ways=3, shots=2, queries=4, signal=8, noise=1, loudness=0.3)
 SINES = jm.tasks.sinusoid(shots=20, queries=20)
 
 
@@ -115,14 +116,15 @@ def online_maml() -> bytes:
 
 def mann() -> bytes:
     """The accuracy at the first, the second, ... example of a class."""
-    it = memory_network(ENCODER, hidden=48, slots=16, width=16, heads=2, sharpness=10.0)
-    metas = trained(it.learner, rings, steps=2500, rate=3e-3)
+    it = memory_network(
+        jm.models.flat(), hidden=48, slots=16, width=16, heads=2, sharpness=10.0
+    )
+    metas = trained(it.learner, LISTS, steps=2000)
 
     @jax.jit
     def run(meta, keys):
-        return jnp.mean(
-            jax.vmap(lambda k: instance_accuracy(it, meta, rings(k), k))(keys), 0
-        )
+        one = lambda key: instance_accuracy(it, meta, LISTS(key), key)  # noqa: E731
+        return jnp.mean(jax.vmap(one)(keys), 0)
 
     keys = jax.random.split(jax.random.key(5), TESTS)
     before, after = (100 * np.asarray(run(meta, keys)) for meta in metas)
