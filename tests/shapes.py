@@ -79,15 +79,19 @@ def checked(function):
     """The function, which says so where a call does not fit its signature."""
     signature = inspect.signature(function)
     hints = {k: v for k, v in function.__annotations__.items() if shaped(v)}
+    more = [p.name for p in signature.parameters.values() if p.kind is p.VAR_KEYWORD]
 
     @jaxtyping.jaxtyped(typechecker=None)  # one length for one name, in one call
     def hold(values):
         for name, hint in hints.items():
-            if name in values and not fits(values[name], hint):
-                got = getattr(values[name], "shape", values[name])
-                raise TypeError(
-                    f"{function.__qualname__}: {name}: got {got}, wants {said(hint)}"
-                )
+            if name not in values:
+                continue
+            for value in values[name].values() if name in more else [values[name]]:
+                if not fits(value, hint):
+                    raise TypeError(
+                        f"{function.__qualname__}: {name}: got "
+                        f"{getattr(value, 'shape', value)}, wants {said(hint)}"
+                    )
 
     def call(*args, **kwargs):
         result = function(*args, **kwargs)
@@ -105,7 +109,7 @@ def checked(function):
 def fits(value, hint) -> bool:
     """Whether a value is of a type; parts of a type without a shape are not looked at."""
     if isinstance(hint, Shape):
-        return isinstance(value, hint)
+        return isinstance(np.asarray(value) if np.isscalar(value) else value, hint)
     if hint is type(None):
         return value is None
     if hint is float:

@@ -17,10 +17,10 @@ from jaxmeta.shapes import Array, Float
 
 def affine_norm(
     x: Float[Array, "... c"],
-    mean: Float[Array, "..."],
-    var: Float[Array, "..."],
-    scale: Float[Array, "..."],
-    offset: Float[Array, "..."],
+    mean: Float[Array, "..."] | float,
+    var: Float[Array, "..."] | float,
+    scale: Float[Array, "..."] | float,
+    offset: Float[Array, "..."] | float,
     *,
     eps: float = 1e-5,
 ) -> Float[Array, "... c"]:

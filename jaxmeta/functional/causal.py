@@ -54,7 +54,7 @@ def softmax_over(
 
 
 def causal_mask(
-    length: int, real: Float[Array, " t"] | None = None
+    length: int, real: Bool[Array, " t"] | None = None
 ) -> Bool[Array, "t t"]:
     """Who may look at whom in a sequence: at oneself and at the past.
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from jaxmeta.checks import at_least, one_of, refusal
 from jaxmeta.core import Array
-from jaxmeta.shapes import Float
+from jaxmeta.shapes import Float, Num
 
 Scale = Literal["htk", "slaney"]
 BEND, BELOW = 1000.0, 15.0  # Slaney's scale is linear up to 1 kHz, which is 15 mel
@@ -20,8 +20,8 @@ STEP = math.log(6.4) / 27  # and above it 27 mel are a factor of 6.4
 
 
 def frames(
-    wave: Float[Array, "... samples"], *, size: int, hop: int
-) -> Float[Array, "... frames size"]:
+    wave: Num[Array, "... samples"], *, size: int, hop: int
+) -> Num[Array, "... frames size"]:
     """Cuts a wave into overlapping frames; what fills no whole frame at its end is left.
 
         x_{t, i} = w_{t hop + i},   t = 0 .. (samples - size) // hop

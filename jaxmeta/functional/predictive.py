@@ -95,7 +95,7 @@ def point(p: Predictive) -> Array:
     return log_mean(p) if p.std is None else mean(p)
 
 
-def log_prob(p: Predictive, targets: Float[Array, "n c"]) -> Float[Array, "n ..."]:
+def log_prob(p: Predictive, targets: Float[Array, "... n c"]) -> Float[Array, "..."]:
     """Log-likelihood of every target under the mixture.
 
         log 1/M sum_m N(t; f_m, s_m^2),   or   log 1/M sum_m p_m(t)
@@ -129,8 +129,8 @@ def _mix(log_densities: Array) -> Array:
 
 def nll(
     p: Predictive,
-    targets: Float[Array, "n c"],
-    weights: Float[Array, " n"] | None = None,
+    targets: Float[Array, "... n c"],
+    weights: Float[Array, "..."] | None = None,
 ) -> Scalar:
     """Mean negative log-likelihood of the targets, in nats.
 
@@ -249,8 +249,8 @@ def cdf(p: Predictive, targets: Array) -> Array:
 
 def coverage(
     p: Predictive,
-    targets: Float[Array, "n c"],
-    weights: Float[Array, " n"] | None = None,
+    targets: Float[Array, "... n c"],
+    weights: Float[Array, "..."] | None = None,
     *,
     level: float = 0.9,
 ) -> Scalar:

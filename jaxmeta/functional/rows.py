@@ -13,7 +13,7 @@ from jax import lax
 from jaxmeta.checks import at_least
 from jaxmeta.core import Array, Batch, Key, PyTree
 from jaxmeta.losses import check_weights
-from jaxmeta.shapes import Float, Int
+from jaxmeta.shapes import Float, Int, Shaped
 
 
 class Semi(NamedTuple):
@@ -107,8 +107,8 @@ def joined(first: Batch, second: Batch) -> Batch:
 
 
 def parted(
-    rows: Float[Array, "rows ..."], n: int
-) -> tuple[Float[Array, "n ..."], Float[Array, "m ..."]]:
+    rows: Shaped[Array, "rows ..."], n: int
+) -> tuple[Shaped[Array, "n ..."], Shaped[Array, "m ..."]]:
     """The first `n` rows and the others: what `joined` has put together.
 
     Not two slices: the derivative of a slice is padded with zeros, and XLA for CPUs

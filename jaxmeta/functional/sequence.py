@@ -5,10 +5,10 @@ import jax.numpy as jnp
 
 from jaxmeta.core import Array, Batch, Key
 from jaxmeta.functional.rows import rows_at, weights_of
-from jaxmeta.shapes import Int
+from jaxmeta.shapes import Bool
 
 
-def presented(batch: Batch, key: Key) -> tuple[Batch, Int[Array, " n"]]:
+def presented(batch: Batch, key: Key) -> tuple[Batch, Bool[Array, " n"]]:
     """Puts examples in random order, one after another.
 
     Padding rows (those of weight 0) come first, so that a causal network can be told to
