@@ -87,7 +87,7 @@ def checked(function):
             if name not in values:
                 continue
             for value in values[name].values() if name in more else [values[name]]:
-                if not fits(value, hint):
+                if not fits(value, hint, given=name != "return"):
                     raise TypeError(
                         f"{function.__qualname__}: {name}: got "
                         f"{getattr(value, 'shape', value)}, wants {said(hint)}"
@@ -106,9 +106,15 @@ def checked(function):
     return functools.wraps(function)(call)
 
 
-def fits(value, hint) -> bool:
-    """Whether a value is of a type; parts of a type without a shape are not looked at."""
+def fits(value, hint, *, given: bool) -> bool:
+    """Whether a value is of a type; parts of a type without a shape are not looked at.
+
+    What is given where real numbers are wanted may be integers or a mask: JAX promotes
+    them. What comes back is of the kind that the signature says.
+    """
     if isinstance(hint, Shape):
+        if given and hint.dtype is jaxtyping.Float:
+            hint = jaxtyping.Shaped[hint.array_type, hint.dim_str]
         return isinstance(np.asarray(value) if np.isscalar(value) else value, hint)
     if hint is type(None):
         return value is None
@@ -118,6 +124,7 @@ def fits(value, hint) -> bool:
         return True
     parts = typing.get_args(hint)
     if typing.get_origin(hint) is tuple:
-        return all(map(fits, value, parts))
+        return all(fits(x, part, given=given) for x, part in zip(value, parts))  # noqa: B905
     # of a union, the parts with a shape come first: they know more
-    return any(fits(value, part) for part in sorted(parts, key=shaped, reverse=True))
+    parts = sorted(parts, key=shaped, reverse=True)
+    return any(fits(value, part, given=given) for part in parts)

@@ -70,7 +70,7 @@ def shapeless(node) -> bool:
     if node is None:
         return False
     if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name):
-        if node.value.id in ("Float", "Int", "Bool", "Num", "Callable"):
+        if node.value.id in ("Float", "Int", "Bool", "Num", "Shaped", "Callable"):
             return False
     if isinstance(node, ast.BinOp) and "float" in ast.unparse(node):
         return False

@@ -24,7 +24,9 @@ class Gaussian(NamedTuple):
     std: Array
 
 
-def log_prob(prediction: Gaussian, targets: Float[Array, "n c"]) -> Float[Array, "n c"]:
+def log_prob(
+    prediction: Gaussian, targets: Float[Array, "... n c"]
+) -> Float[Array, "... n c"]:
     """The log-density of every target.
 
         log p = -1/2 ((t - m) / s)^2 - log s - 1/2 log 2 pi
@@ -55,8 +57,8 @@ def log_prob(prediction: Gaussian, targets: Float[Array, "n c"]) -> Float[Array,
 
 def gaussian_nll(
     prediction: Gaussian,
-    targets: Float[Array, "n c"],
-    weights: Float[Array, " n"] | None = None,
+    targets: Float[Array, "... n c"],
+    weights: Float[Array, "... n"] | None = None,
 ) -> Scalar:
     """Mean negative log-likelihood over examples and dimensions, in nats.
 
@@ -140,8 +142,8 @@ def sample(
 
 def coverage(
     prediction: Gaussian,
-    targets: Float[Array, "n c"],
-    weights: Float[Array, " n"] | None = None,
+    targets: Float[Array, "... n c"],
+    weights: Float[Array, "... n"] | None = None,
     *,
     level: float = 0.9,
 ) -> Scalar:
