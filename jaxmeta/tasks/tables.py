@@ -11,7 +11,7 @@ import numpy as np
 from jaxmeta.checks import at_least, refusal
 from jaxmeta.core import Array, Batch, Episode, Key, Task
 from jaxmeta.functional.tables import Table, columns_of
-from jaxmeta.shapes import Float, Int
+from jaxmeta.shapes import Float, Num
 from jaxmeta.tasks.padded import check_bounds
 
 
@@ -120,7 +120,7 @@ def finish(
     dice: Dice,
     shape: Shape,
     features: Float[Array, "n f"],
-    first: Int[Array, " f"],
+    first: Num[Array, " f"],
     count: Array,
     targets: Float[Array, "n c"],
 ) -> Episode:
