@@ -4,6 +4,7 @@ import os
 import shutil
 import sys
 import tempfile
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,10 @@ os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 # NaN and others is a number. A process has one way for all of its programs, so
 # `-m nightly`, which compiles as users do, leaves it as it is; the process that starts the
 # workers decides for them.
-if not any("nightly" in word for word in sys.argv):
+# XLA ends a process that names a flag it does not know, and flags come and go: these are
+# those of one version.
+KNOWN = version("jaxlib").startswith("0.10.")
+if KNOWN and not any("nightly" in word for word in sys.argv):
     quick = (
         "--xla_cpu_use_fusion_emitters=false",
         "--xla_cpu_parallel_codegen_split_count=1",
