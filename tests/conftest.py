@@ -26,7 +26,7 @@ if not any("nightly" in word for word in sys.argv):
         "--xla_cpu_experimental_ynn_fusion_type=",
     ]
     if version("jaxlib").startswith("0.10."):
-        quick.append("--xla_cpu_use_fusion_emitters=false")
+        quick.insert(0, "--xla_cpu_use_fusion_emitters=false")
     os.environ.setdefault("XLA_FLAGS", " ".join(quick))
 os.environ.setdefault("XLA_FLAGS", "")
 OWN_CACHE = "JAX_COMPILATION_CACHE_DIR" not in os.environ
