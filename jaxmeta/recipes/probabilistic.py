@@ -99,6 +99,8 @@ def _encoded(
     process: Callable[..., NeuralProcess], room: Room, width: int, more: dict[str, Any]
 ) -> Method:
     """Of a network of so many outputs, and one of a mean and a deviation."""
+    if width < 1:
+        raise ConfigError("width", width, "an integer >= 1")
 
     def make(side: Side, steps: int) -> Probabilistic:
         nets = room.network(width), room.network(2 * side.outputs)
