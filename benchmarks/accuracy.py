@@ -11,6 +11,7 @@ import argparse
 import json
 from pathlib import Path
 
+import jaxmeta
 from benchmarks.common import write_between
 from jaxmeta.testing import comparable
 
@@ -85,7 +86,7 @@ def keep(run: Path) -> None:
 
 
 def cell(result: dict) -> str:
-    """`98.44 ± 0.19 %`, or an mse, with what it took."""
+    """`98.44 ± 0.19 %`, or an mse, with what it took, and the version if not today's."""
     if "accuracy" in result:
         value = f"{100 * result['accuracy']:.2f} ± {100 * result['ci95']:.2f} %"
     else:
@@ -99,6 +100,8 @@ def cell(result: dict) -> str:
     if "instances" in result:
         seen = result["instances"]
         taken += f"; {100 * seen[1]:.1f} at the 2nd of a class, {100 * seen[4]:.1f} at the 5th"
+    if result["version"] != jaxmeta.__version__:
+        taken += f" ({result['version'].rpartition('.')[0]})"
     # a recipe that is not named after its learner alone is a variant of it
     variant = result["recipe"].split("-")[1]
     return taken if variant == result["learner"] else f"{variant}: {taken}"

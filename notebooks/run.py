@@ -45,6 +45,7 @@ def execute(
         notebook,
         timeout=timeout,
         kernel_name="python3",
+        coalesce_streams=True,  # else lines fall into pieces as the clock has it
         resources={"metadata": {"path": where}},
         **({} if kernel is None else {"km": kernel}),
     )

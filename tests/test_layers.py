@@ -15,7 +15,7 @@ HARNESS = sorted((ROOT.parent / "tests" / "scorecard").glob("*.py"))
 LEVELS = {
     "alike": 0, "checks": 0, "core": 0, "lazily": 0, "shapes": 0, "signatures": 0,
     "tree": 0,
-    "losses": 1, "metrics": 1, "criteria": 1,
+    "losses": 1, "calibration": 1, "metrics": 1, "criteria": 1,
     "functional": 1, "convolution": 1, "gradients": 1, "rules": 1,
     "models": 2, "data": 2, "tasks": 2,
     "learners": 3, "transfer": 3, "rl": 3,
@@ -29,6 +29,8 @@ NEIGHBOURS = {
     ("tree", "core"),
     ("core", "checks"),
     ("core", "shapes"),
+    ("calibration", "losses"),
+    ("metrics", "calibration"),
     ("metrics", "losses"),
     ("functional", "losses"),
     ("convolution", "functional"),

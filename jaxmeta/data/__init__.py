@@ -2,11 +2,9 @@
 
 from jaxmeta.data.archives import extract as extract
 from jaxmeta.data.arrays import Dataset as Dataset
-from jaxmeta.data.arrays import Splits as Splits
 from jaxmeta.data.arrays import from_classes as from_classes
 from jaxmeta.data.arrays import from_counts as from_counts
 from jaxmeta.data.arrays import from_labels as from_labels
-from jaxmeta.data.arrays import make_splits as make_splits
 from jaxmeta.data.arrays import merge as merge
 from jaxmeta.data.arrays import take_classes as take_classes
 from jaxmeta.data.cifar import cifar_fs as cifar_fs
@@ -62,6 +60,8 @@ from jaxmeta.data.reviews import Domain as Domain
 from jaxmeta.data.reviews import amazon_reviews as amazon_reviews
 from jaxmeta.data.reviews import svmlight as svmlight
 from jaxmeta.data.spectrograms import spectrograms as spectrograms
+from jaxmeta.data.splitting import Splits as Splits
+from jaxmeta.data.splitting import make_splits as make_splits
 from jaxmeta.data.splitting import split_classes as split_classes
 from jaxmeta.data.spoken_digits import speaker_splits as speaker_splits
 from jaxmeta.data.spoken_digits import spoken_digits as spoken_digits

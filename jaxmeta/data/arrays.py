@@ -1,7 +1,6 @@
 """Data sets as arrays, grouped by class: what a reader returns and a task samples."""
 
 from collections.abc import Mapping, Sequence
-from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
@@ -27,19 +26,6 @@ class Dataset(NamedTuple):
     starts: np.ndarray
     counts: np.ndarray
     names: tuple[str, ...]
-
-
-class Splits(NamedTuple):
-    """Three data sets: to learn from, to choose by, to test on.
-
-    No class of the test is in the others, and readers give three that have none in
-    common (`make_splits` checks it); `split_classes`, of few classes, gives `train`
-    twice.
-    """
-
-    train: Dataset
-    val: Dataset
-    test: Dataset
 
 
 def unit_range(x):
@@ -254,7 +240,7 @@ def merge(*parts: Dataset) -> Dataset:
       ('cat', 'dog')
     """
     for part in parts[1:]:
-        _same_kind("merge", parts[0], part)
+        same_kind("merge", parts[0], part)
     return from_counts(
         np.concatenate([part.inputs for part in parts]),
         np.concatenate([part.counts for part in parts]),
@@ -262,41 +248,7 @@ def merge(*parts: Dataset) -> Dataset:
     )
 
 
-def make_splits(train: Dataset, val: Dataset, test: Dataset) -> Splits:
-    """Puts three data sets together, after a check that no class is in two of them.
-
-    Args:
-      train: classes to learn from.
-      val: classes to choose by.
-      test: classes to report on.
-
-    Returns:
-      `Splits`.
-
-    Raises:
-      DataError: a class in two splits, or examples that differ in shape or type.
-
-    Example:
-      >>> one = [from_counts(np.arange(2), [2], (name,)) for name in "abc"]
-      >>> make_splits(*one).test.names
-      ('c',)
-    """
-    splits = Splits(train, val, test)
-    for a, b in combinations(Splits._fields, 2):
-        first, second = getattr(splits, a), getattr(splits, b)
-        common = set(first.names) & set(second.names)
-        if common:
-            raise DataError(
-                f"splits: got class {min(common)!r} in both {a} and {b} "
-                f"({len(common)} in common), wants each class in one of them: few-shot "
-                "learning is tested on classes that it was not trained on, not on new "
-                "examples of the same"
-            )
-        _same_kind(f"splits: {b}", first, second)
-    return splits
-
-
-def _same_kind(what: str, first: Dataset, second: Dataset) -> None:
+def same_kind(what: str, first: Dataset, second: Dataset) -> None:
     """Refuses two data sets whose examples cannot lie in one array."""
     a, b = first.inputs, second.inputs
     if a.shape[1:] != b.shape[1:] or a.dtype != b.dtype:

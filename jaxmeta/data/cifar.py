@@ -11,15 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxmeta.data.arrays import (
-    Dataset,
-    Splits,
-    from_labels,
-    make_splits,
-    take_classes,
-)
+from jaxmeta.data.arrays import Dataset, from_labels, take_classes
 from jaxmeta.data.class_lists import class_list
 from jaxmeta.data.errors import DataError
+from jaxmeta.data.splitting import Splits, make_splits
 
 ARCHIVE = "cifar-100-binary.tar.gz"
 FOLDER = "cifar-100-binary"

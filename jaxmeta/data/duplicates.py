@@ -5,7 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxmeta.data.arrays import Dataset, Splits
+from jaxmeta.data.arrays import Dataset
+from jaxmeta.data.splitting import Splits
 
 
 class Duplicate(NamedTuple):

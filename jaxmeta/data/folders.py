@@ -6,10 +6,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from jaxmeta.data.arrays import Dataset, Splits, from_counts, make_splits
+from jaxmeta.data.arrays import Dataset, from_counts
 from jaxmeta.data.duplicates import find_duplicates
 from jaxmeta.data.errors import DataError
 from jaxmeta.data.images import Mode, load_images
+from jaxmeta.data.splitting import Splits, make_splits
 
 
 class Files(NamedTuple):

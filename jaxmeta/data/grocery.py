@@ -14,10 +14,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxmeta.data.arrays import Dataset, Splits, from_counts, make_splits, take_classes
+from jaxmeta.data.arrays import Dataset, from_counts, take_classes
 from jaxmeta.data.cache import Cache, cached
 from jaxmeta.data.errors import DataError
 from jaxmeta.data.images import check_size, decode_all
+from jaxmeta.data.splitting import Splits, make_splits
 from jaxmeta.data.zipped import ZIP_ERRORS, damaged, names_in
 
 CLASSES = 81

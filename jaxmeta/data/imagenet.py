@@ -6,12 +6,13 @@ import json
 import os
 from pathlib import Path
 
-from jaxmeta.data.arrays import Splits, from_counts, make_splits
+from jaxmeta.data.arrays import from_counts
 from jaxmeta.data.cache import Cache, cached
 from jaxmeta.data.class_lists import published
 from jaxmeta.data.errors import DataError
 from jaxmeta.data.folders import list_classes
 from jaxmeta.data.images import load_images
+from jaxmeta.data.splitting import Splits, make_splits
 
 Listing = dict[str, list[Path]]
 VERSION = 1

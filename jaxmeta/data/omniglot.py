@@ -14,10 +14,11 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Literal
 
-from jaxmeta.data.arrays import Dataset, Splits, from_counts, make_splits, take_classes
+from jaxmeta.data.arrays import Dataset, from_counts, take_classes
 from jaxmeta.data.cache import Cache, cached
 from jaxmeta.data.errors import DataError
 from jaxmeta.data.images import check_size, decode_all
+from jaxmeta.data.splitting import Splits, make_splits
 from jaxmeta.data.zipped import ZIP_ERRORS, damaged, names_in
 
 DRAWINGS = 20

@@ -7,10 +7,10 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from jaxmeta.data.arrays import Dataset, Splits, from_counts
+from jaxmeta.data.arrays import Dataset, from_counts
 from jaxmeta.data.errors import DataError
 from jaxmeta.data.folders import SOUNDS, list_classes
-from jaxmeta.data.splitting import ENOUGH
+from jaxmeta.data.splitting import ENOUGH, Splits
 from jaxmeta.data.waves import load_waves
 
 

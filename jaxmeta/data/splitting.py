@@ -1,6 +1,9 @@
-"""Classes to learn from, to choose by and to test on, of a set that comes without splits."""
+"""Classes to learn from, to choose by and to test on: none in two of them."""
 
-from jaxmeta.data.arrays import Dataset, Splits, make_splits, take_classes
+from itertools import combinations
+from typing import NamedTuple
+
+from jaxmeta.data.arrays import Dataset, same_kind, take_classes
 from jaxmeta.data.errors import DataError
 
 ENOUGH = 25
@@ -12,6 +15,55 @@ RULE = (
     "chosen by, the others are tested on"
 )
 """The rule of `split_classes`, for messages."""
+
+
+class Splits(NamedTuple):
+    """Three data sets: to learn from, to choose by, to test on.
+
+    No class of the test is in the others, and readers give three that have none in
+    common (`make_splits` checks it); `split_classes`, of few classes, gives `train`
+    twice.
+    """
+
+    train: Dataset
+    val: Dataset
+    test: Dataset
+
+
+def make_splits(train: Dataset, val: Dataset, test: Dataset) -> Splits:
+    """Puts three data sets together, after a check that no class is in two of them.
+
+    Args:
+      train: classes to learn from.
+      val: classes to choose by.
+      test: classes to report on.
+
+    Returns:
+      `Splits`.
+
+    Raises:
+      DataError: a class in two splits, or examples that differ in shape or type.
+
+    Example:
+      >>> import numpy as np
+      >>> from jaxmeta.data import from_counts
+      >>> one = [from_counts(np.arange(2), [2], (name,)) for name in "abc"]
+      >>> make_splits(*one).test.names
+      ('c',)
+    """
+    splits = Splits(train, val, test)
+    for a, b in combinations(Splits._fields, 2):
+        first, second = getattr(splits, a), getattr(splits, b)
+        common = set(first.names) & set(second.names)
+        if common:
+            raise DataError(
+                f"splits: got class {min(common)!r} in both {a} and {b} "
+                f"({len(common)} in common), wants each class in one of them: few-shot "
+                "learning is tested on classes that it was not trained on, not on new "
+                "examples of the same"
+            )
+        same_kind(f"splits: {b}", first, second)
+    return splits
 
 
 def split_classes(data: Dataset) -> Splits:

@@ -4,9 +4,8 @@ Zhang, Che, Ghahramani, Bengio, Song 2018, MetaGAN: An Adversarial Approach to F
 Learning, https://papers.nips.cc/paper/7504.
 """
 
-import math
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +18,6 @@ from jaxmeta.core import (
     Aux,
     Batch,
     Criterion,
-    Key,
     Meta,
     MetaLearner,
     Model,
@@ -37,32 +35,15 @@ from jaxmeta.learners.gan_bases import (
     log_real,
     log_real_of,
     maml_base,
-    pooled,
     relation_base,
     unlabelled_of,
 )
 from jaxmeta.learners.gan_bases import players as players
+from jaxmeta.learners.gan_fakes import faker, part
 from jaxmeta.learners.padded import learner_of
-from jaxmeta.losses import weighted_mean
-from jaxmeta.models.call import call, check_model
-from jaxmeta.models.conv4 import conv4
-from jaxmeta.models.generator import generator as generator_model
+from jaxmeta.models.call import check_model
 from jaxmeta.signatures import signature_of
 from jaxmeta.tasks.semi import labelled
-
-
-class Noise(NamedTuple):
-    """All that is drawn for the fakes of a task.
-
-    Attributes:
-      z: `[fakes, latent]`.
-      encoding: the key of the set encoder, for its dropout.
-      making: the key of the generator.
-    """
-
-    z: Array
-    encoding: Key
-    making: Key
 
 
 def meta_gan_process(
@@ -118,42 +99,7 @@ def meta_gan_process(
                     f'{name}: got {value}, wants None: "relation" has no inner loop'
                 )
         own = relation_base(model, relation, criterion=criterion)
-    if encoder is None:
-        encoder = conv4(None, filters=16, downsample="stride", norm=None)
-
-    def made_by(inputs) -> Model:
-        if generator is not None:
-            return generator
-        if inputs.ndim != 4:
-            raise ValueError(
-                f"generator: got None, wants a model for inputs of shape {inputs.shape}"
-            )
-        return generator_model(inputs.shape[1], inputs.shape[3])
-
-    def drawn(support, key) -> Noise:
-        drawing, *keys = jax.random.split(key, 3)
-        dtype = labelled(support.inputs).dtype
-        return Noise(jax.random.normal(drawing, (fakes, latent), dtype), *keys)
-
-    def generate(g: Meta, support, noise: Noise) -> Array:
-        """Fakes of a task, `[fakes, ...]`, as its examples are."""
-        # the same noise for all who look: the keys are used again on purpose
-        encoding, making = map(jax.random.clone, noise[1:])
-        inputs, weights = pooled(support)
-        found, _ = call(
-            encoder,
-            _part(g, "encoder"),
-            inputs,
-            weights=weights,
-            train=True,
-            key=encoding,
-        )
-        h = weighted_mean(found.reshape(found.shape[0], -1), weights)
-        code = jnp.concatenate([noise.z, jnp.broadcast_to(h, (fakes, *h.shape))], -1)
-        images, _ = call(
-            made_by(inputs), _part(g, "generator"), code, train=True, key=making
-        )
-        return images.reshape(fakes, *inputs.shape[1:])
+    makes = faker(generator, encoder, latent=latent, fakes=fakes)
 
     def among(logits: Array, support: Batch) -> Array:
         """Logits of the classes that a task has; of all, where it says nothing of them."""
@@ -183,37 +129,33 @@ def meta_gan_process(
         classifier = own.init(
             keys[0], episode._replace(support=_plain(episode.support))
         )
-        code = encoder.init(keys[1], inputs)
-        found = jax.eval_shape(lambda: encoder.apply(code, inputs)[0])
-        width = math.prod(found.shape[1:])
-        like = jnp.zeros((fakes, latent + width), found.dtype)
-        maker = made_by(inputs).init(keys[2], like)
-        return Meta(
-            *(
-                {"discriminator": a, "generator": {"encoder": b, "generator": c}}
-                for a, b, c in zip(classifier, code, maker, strict=True)
-            )
-        )
+        maker = makes.init(*keys[1:], inputs)
+        both = zip(classifier, maker, strict=True)
+        return Meta(*({"discriminator": a, "generator": b} for a, b in both))
 
     def adapt(meta, support, key):
         making, adapting = jax.random.split(key)
-        d, g = _part(meta, "discriminator"), _part(meta, "generator")
-        fake = generate(g, support, drawn(support, making)) if lam_gan else None
+        d, g = part(meta, "discriminator"), part(meta, "generator")
+        fake = (
+            makes.examples(g, support, makes.draw(support, making)) if lam_gan else None
+        )
         plain = _plain(support)
         return own.adapt(d, plain, unsupervised(fake, support, plain), adapting)
 
     def predict(meta, fast, inputs, weights=None):
-        d = _part(meta, "discriminator")
+        d = part(meta, "discriminator")
         return own.outputs(own.logits(d, fast, labelled(inputs), False, None, weights))
 
     def loss(meta, episode, key):
         making, remaking, key, judging = jax.random.split(key, 4)
-        d, g = _part(meta, "discriminator"), _part(meta, "generator")
+        d, g = part(meta, "discriminator"), part(meta, "generator")
         support, query = episode
         plain = episode._replace(support=_plain(support), query=_plain(query))
         fake = None
         if lam_gan:  # G learns from the outer fakes alone
-            fake = lax.stop_gradient(generate(g, support, drawn(support, making)))
+            fake = lax.stop_gradient(
+                makes.examples(g, support, makes.draw(support, making))
+            )
         extra = unsupervised(fake, support, plain.support)
         fast, logits, buffers = own.train(d, plain, extra, key)
         value, report = judged(own.criterion, own.outputs(logits), *plain)
@@ -228,10 +170,10 @@ def meta_gan_process(
             z = own.logits(Meta(at, d.buffers), adapted, x, True, same)
             return among(z, plain.support)
 
-        noise = drawn(support, remaking)  # the same for both players: one game
+        noise = makes.draw(support, remaking)  # the same for both players: one game
 
         def fakes_of(params):
-            return generate(Meta(params, g.buffers), support, noise)
+            return makes.examples(Meta(params, g.buffers), support, noise)
 
         def told(params, classifier):
             """E log p(N + 1 | fake): the part of the value that both players move."""
@@ -258,7 +200,8 @@ def meta_gan_process(
 
     def fakes_for(meta, support, key):
         support = clean(support)
-        return generate(_part(meta, "generator"), support, drawn(support, key))
+        noise = makes.draw(support, key)
+        return makes.examples(part(meta, "generator"), support, noise)
 
     learner = learner_of(init, adapt, predict, loss, own.criterion)
     return MetaGAN(learner, fakes_for)
@@ -324,10 +267,6 @@ def meta_gan(*args, **options) -> MetaLearner:
     >>> learner = jm.meta_gan(jm.models.conv4(5), optax.sgd(0.4), lam_gan=0.5)
     """
     return meta_gan_process(*args, **options).learner
-
-
-def _part(meta: Meta, name: str) -> Meta:
-    return Meta(meta.params[name], meta.buffers[name])
 
 
 def _plain(batch: Batch) -> Batch:

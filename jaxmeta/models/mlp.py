@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from flax import nnx
 
-from jaxmeta.checks import all_at_least
+from jaxmeta.checks import all_at_least, at_least
 from jaxmeta.core import Model
 from jaxmeta.models.adapter import from_nnx_for
 
@@ -60,6 +60,8 @@ def mlp(
         raise ValueError(
             "hidden: got no layer and outputs=None, wants one or the other"
         )
+    if outputs is not None:
+        at_least(1, outputs=outputs)
     if hidden:
         all_at_least(1, hidden=hidden)
 

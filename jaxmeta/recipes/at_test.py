@@ -11,6 +11,7 @@ from typing import Literal
 import optax
 
 from jaxmeta import transfer
+from jaxmeta.core import MetaLearner
 from jaxmeta.functional import augment
 from jaxmeta.learners.probabilistic import classifier
 from jaxmeta.recipes.method import completed
@@ -51,8 +52,7 @@ def tune(
         raise ConfigError("test_time_steps", steps, "an integer >= 0")
     tx = optax.adam(rate) if optimiser == "adam" else optax.sgd(rate, momentum=0.9)
     tester = transfer.tuned_at_test(method.tester, tx, steps=steps)
-    believed = None if method.predictive is None else classifier(tester).predictive
-    return method._replace(tester=tester, predictive=believed, at_steps=None)
+    return _tested_by(tester, method)
 
 
 def views(
@@ -80,6 +80,11 @@ def views(
         augment.affine, degrees=degrees, shear=shear, scale=scale, shift=shift
     )
     tester = transfer.several_views(method.tester, warp, views=count)
+    return _tested_by(tester, method)
+
+
+def _tested_by(tester: MetaLearner, method: Method) -> Method:
+    """The method with another learner in its test, and that one's probabilities."""
     believed = None if method.predictive is None else classifier(tester).predictive
     return method._replace(tester=tester, predictive=believed, at_steps=None)
 
@@ -93,8 +98,7 @@ def together(builder: Callable) -> Callable[..., Method]:
             raise ConfigError("test_time", builder.__name__, wants)
         model, where = method.embedding
         tester = builder(method.tester, model, where=where, **more)
-        believed = None if method.predictive is None else classifier(tester).predictive
-        return method._replace(tester=tester, predictive=believed, at_steps=None)
+        return _tested_by(tester, method)
 
     run.__name__ = builder.__name__
     run.__doc__ = summary_of(builder)

@@ -8,7 +8,6 @@ are the builder's own, with its defaults and its words.
 import inspect
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
-from functools import partial
 from typing import Any, Literal
 
 import optax
@@ -19,7 +18,7 @@ from jaxmeta.learners.maml import maml
 from jaxmeta.learners.probabilistic import Probabilistic, classifier
 from jaxmeta.recipes import gradients  # noqa: F401 (the choice that `gradient` is)
 from jaxmeta.recipes.parts import Method, Room, Side
-from jaxmeta.runs.docstrings import help_of, summary_of
+from jaxmeta.runs.docstrings import help_of, summary_of, unbound
 from jaxmeta.runs.errors import ConfigError
 from jaxmeta.runs.options import annotation_of, own_options
 
@@ -154,6 +153,4 @@ def only_classes(room: Room, name: str) -> None:
 
 def name_of(chosen: Callable) -> str:
     """What a chosen part is called."""
-    while isinstance(chosen, partial):
-        chosen = chosen.func
-    return chosen.__name__
+    return unbound(chosen).__name__

@@ -60,18 +60,7 @@ def tnp(room: Room, *, width: int = 64, **more) -> Method:
       width: of a token.
     """
     _only_regression(room, "tnp")
-
-    def make(side: Side, steps: int) -> Probabilistic:
-        return _believing(
-            transformer_process(
-                room.network(width),
-                room.network(2 * side.outputs),
-                criterion=room.criterion,
-                **more,
-            )
-        )
-
-    return built(room, make, head=True)
+    return _encoded(transformer_process, room, width, more)
 
 
 @method(learners.conv_cnp)
@@ -82,18 +71,7 @@ def conv_cnp(room: Room, *, width: int = 32, **more) -> Method:
       width: of what the grid holds of the examples, before the convolutions.
     """
     _only_regression(room, "conv_cnp")
-
-    def make(side: Side, steps: int) -> Probabilistic:
-        return _believing(
-            convolutional_process(
-                room.network(width),
-                room.network(2 * side.outputs),
-                criterion=room.criterion,
-                **more,
-            )
-        )
-
-    return built(room, make, head=True)
+    return _encoded(convolutional_process, room, width, more)
 
 
 @method(learners.np)
@@ -113,6 +91,20 @@ def np(room: Room, *, min_std: float = 0.01, **more) -> Method:
             criterion=room.criterion,
             **more,
         )
+
+    return built(room, make, head=True)
+
+
+def _encoded(
+    process: Callable[..., NeuralProcess], room: Room, width: int, more: dict[str, Any]
+) -> Method:
+    """Of a network of so many outputs, and one of a mean and a deviation."""
+    if width < 1:
+        raise ConfigError("width", width, "an integer >= 1")
+
+    def make(side: Side, steps: int) -> Probabilistic:
+        nets = room.network(width), room.network(2 * side.outputs)
+        return _believing(process(*nets, criterion=room.criterion, **more))
 
     return built(room, make, head=True)
 

@@ -1,5 +1,7 @@
 """Episodes of so many classes with equally many examples of each, and their sizes."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -56,7 +58,7 @@ def fixed(
         draw = source.draw
         made = Tasks(*(draw(*sizes) for sizes in (train, test, test)))
     elif unread():
-        made = Tasks(*(empty(source, sizes) for sizes in (train, test, test)))
+        return nothing_drawn(source, train, test)
     else:
         assert source.splits is not None
         names = ("train", "val", "test")
@@ -68,6 +70,12 @@ def fixed(
                 )
             )
         )
+    return Drawn(made, train, test, test._asdict())
+
+
+def nothing_drawn(source: Source, train: Sizes, test: Sizes) -> Drawn:
+    """Empty tasks of the right shapes, where data are not read."""
+    made = Tasks(*(empty(source, sizes) for sizes in (train, test, test)))
     return Drawn(made, train, test, test._asdict())
 
 
@@ -106,11 +114,18 @@ def from_split(source: Source, name: str, split: Dataset, sizes: Sizes, own) -> 
             f"{split.counts[i]} images in class {split.names[i]!r} of the {name} split",
             f"at least {shots + queries} = {prefix}shots + {prefix}queries",
         )
-    try:
+    with fitting(f"{prefix}ways"):
         return tasks.few_shot(split, ways, shots, queries, rotations=source.rotations)
+
+
+@contextmanager
+def fitting(field: str = "ways") -> Iterator[None]:
+    """Around building a task: sizes that do not fit are what the user has said."""
+    try:
+        yield
     except ValueError as error:
         wants = one_line(error)
-        raise ConfigError(f"{prefix}ways", "sizes that do not fit", wants) from error
+        raise ConfigError(field, "sizes that do not fit", wants) from error
 
 
 def empty(source: Source, sizes: Sizes) -> Task:

@@ -10,8 +10,8 @@ from jaxmeta.data import Dataset
 from jaxmeta.functional import augment
 from jaxmeta.recipes.parts import Sizes, Source
 from jaxmeta.recipes.sampler_dirichlet import dirichlet
-from jaxmeta.recipes.sampler_fixed import Drawn, empty, fixed, sizes_of
-from jaxmeta.runs.errors import ConfigError, one_line
+from jaxmeta.recipes.sampler_fixed import Drawn, fitting, fixed, nothing_drawn, sizes_of
+from jaxmeta.runs.errors import ConfigError
 from jaxmeta.runs.experiment import Tasks
 from jaxmeta.runs.making import unread
 from jaxmeta.runs.options import OneOf
@@ -81,19 +81,15 @@ def within_groups(
         raise ConfigError("sampler", "within_groups", wants)
     train, test = sizes_of(Sizes(ways, shots, queries), (None, None, train_queries))
     if source.splits is None:
-        made = Tasks(*(empty(source, sizes) for sizes in (train, test, test)))
-        return Drawn(made, train, test, test._asdict())
+        return nothing_drawn(source, train, test)
     group = source.group
 
     def drawn(split: Dataset, sizes: Sizes, **options) -> Task:
         names = [group(name) for name in split.names]
-        try:
+        with fitting():
             return tasks.within_groups(
                 split, *sizes, groups=names, hands=True, **options
             )
-        except ValueError as error:
-            wants = one_line(error)
-            raise ConfigError("ways", "sizes that do not fit", wants) from error
 
     first = drawn(
         source.splits.train,
@@ -138,16 +134,12 @@ def other_hands(
     own = (train_ways, train_shots, train_queries)
     train, test = sizes_of(Sizes(ways, shots, queries), own)
     if source.splits is None or source.hands is None:
-        made = Tasks(*(empty(source, sizes) for sizes in (train, test, test)))
-        return Drawn(made, train, test, test._asdict())
+        return nothing_drawn(source, train, test)
     hands = source.hands
 
     def drawn(split: Dataset, sizes: Sizes, by, **warps) -> Task:
-        try:
+        with fitting():
             return tasks.other_hands(split, *sizes, hands=by, **warps)
-        except ValueError as error:
-            wants = one_line(error)
-            raise ConfigError("ways", "sizes that do not fit", wants) from error
 
     warps = {"warp_class": hands.warp_class, "warp_hand": hands.warp_hand}
     first = drawn(source.splits.train, train, hands.train, **(warps if warp else {}))

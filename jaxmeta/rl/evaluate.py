@@ -7,7 +7,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.stats
+import scipy.special
 from jax import lax
 
 from jaxmeta.checks import at_least
@@ -97,7 +97,7 @@ def adaptation_curve(
 
     found = np.stack([jax.jit(functools.partial(scores, at(k)))(meta) for k in steps])
     found = found.astype(np.float64)
-    quantile = scipy.stats.t.ppf(0.975, count - 1)
+    quantile = scipy.special.stdtrit(count - 1, 0.975)
     half = quantile * found.std(1, ddof=1) / np.sqrt(count)
     return Curve(tuple(steps), found.mean(1), half, found)
 

@@ -20,7 +20,7 @@ def help_of(function: Callable) -> dict[str, str]:
     >>> help_of(f)
     {'ways': 'classes in a task, two or more.'}
     """
-    text = inspect.getdoc(function) or ""
+    text = inspect.getdoc(unbound(function)) or ""
     block = re.search(r"^Args:\n((?:[ \t]+.*\n?|\n)*)", text, re.MULTILINE)
     found: dict[str, str] = {}
     name = None
@@ -34,18 +34,21 @@ def help_of(function: Callable) -> dict[str, str]:
     return found
 
 
-def summary_of(function: Callable) -> str:
-    """The first line of a function's docstring."""
+def unbound(function: Callable) -> Callable:
+    """A function without the arguments that `partial` has given it."""
     while isinstance(function, partial):
         function = function.func
-    return (inspect.getdoc(function) or "").split("\n", 1)[0]
+    return function
+
+
+def summary_of(function: Callable) -> str:
+    """The first line of a function's docstring."""
+    return (inspect.getdoc(unbound(function)) or "").split("\n", 1)[0]
 
 
 def notes_of(function: Callable) -> str:
     """What a docstring says between its summary and its arguments."""
-    while isinstance(function, partial):
-        function = function.func
-    text = (inspect.getdoc(function) or "").partition("\n\n")[2]
+    text = (inspect.getdoc(unbound(function)) or "").partition("\n\n")[2]
     return re.split(r"^(?:Args|Returns):", text, maxsplit=1, flags=re.MULTILINE)[
         0
     ].strip()

@@ -203,10 +203,7 @@ def own_options(function: Callable, owner: str = "") -> list[Option]:
     Parameters of a type that no command line can give keep their default.
     """
     made = inspect.signature(function, eval_str=True)
-    inner = function
-    while isinstance(inner, partial):
-        inner = inner.func
-    said = help_of(inner)
+    said = help_of(function)
     options = []
     for name, parameter in made.parameters.items():
         if parameter.kind is not inspect.Parameter.KEYWORD_ONLY:

@@ -34,7 +34,7 @@ def rooms() -> dict[str, list[Name]]:
             file = PACKAGE / room / "__init__.py"
             found[room] = _exported(file, f"jaxmeta.{room}")
     for room in PLAIN:
-        found[room] = _defined(PACKAGE / f"{room}.py", f"jaxmeta.{room}")
+        found[room] = _exported(PACKAGE / f"{room}.py", f"jaxmeta.{room}")
     return found
 
 

@@ -157,11 +157,11 @@ def scorecard_page() -> str:
     kept = json.loads(file.read_text(encoding="utf-8"))
     lines = [
         "# Reliability scorecard",
-        f"`python -m tests.scorecard`, jaxmeta {kept['version']}, {kept['platform']}.",
-        "| promise | kept | of | note |\n|---|---|---|---|",
+        f"`python -m tests.scorecard`, {kept['platform']}. Version: of the code that was tried.",
+        "| promise | kept | of | version | note |\n|---|---|---|---|---|",
     ]
     rows = [
-        f"| {name} | {c['passed']} | {c['tried']} | {c.get('note', '')} |"
+        f"| {name} | {c['passed']} | {c['tried']} | {c['version']} | {c.get('note', '')} |"
         for name, c in kept["checks"].items()
     ]
     return "\n\n".join(lines) + "\n" + "\n".join(rows) + "\n"

@@ -77,7 +77,7 @@ def run(
       say: takes a line for each check.
 
     Returns:
-      Check -> `{"passed", "tried", "note", "seconds", "tier"}`.
+      Check -> `{"passed", "tried", "note", "seconds", "tier", "version"}`.
 
     Raises:
       ValueError: an unknown check.
@@ -97,7 +97,8 @@ def run(
             score = Score(0, 1, f"{type(error).__name__}: {str(error)[:300]}")
         seconds = round(time.perf_counter() - start, 1)
         tier = "fast" if fast else "full"
-        found[name] = {**score._asdict(), "seconds": seconds, "tier": tier}
+        made = {"tier": tier, "version": jaxmeta.__version__}
+        found[name] = {**score._asdict(), "seconds": seconds, **made}
         say(f"{name:<18} {score!s:>11}  {score.note}")
         if out is not None:
             _write(out, found)
@@ -108,5 +109,5 @@ def _write(out: Path, found: dict[str, dict]) -> None:
     from jaxmeta.runs.files import write_json
 
     order = {name: found[name] for name in CHECKS if name in found}
-    about = {"version": jaxmeta.__version__, "platform": platform.platform()}
-    write_json(out, {**about, "python": platform.python_version(), "checks": order})
+    about = {"platform": platform.platform(), "python": platform.python_version()}
+    write_json(out, {**about, "checks": order})
