@@ -91,7 +91,7 @@ def together(builder: Callable) -> Callable[..., Method]:
         if method.embedding is None:
             wants = f"nothing: it is for learners that compare features: {_NAMES}"
             raise ConfigError("test_time", builder.__name__, wants)
-        model, where = method.embedding
+        model, where, _ = method.embedding
         tester = builder(method.tester, model, where=where, **more)
         believed = None if method.predictive is None else classifier(tester).predictive
         return method._replace(tester=tester, predictive=believed, at_steps=None)
