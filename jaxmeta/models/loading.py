@@ -83,11 +83,13 @@ def load(
         raise ValueError(f"head: got True, and {path} has no classifier, wants False")
     pictures = _trained_with(path, known, pictures)
     whole = known.build(known.ways, pictures)
-    _check_names(path, known, shapes, _like(whole, pictures))
+    like = _like(whole, pictures)
+    _check_names(path, known, shapes, like)
     model = whole if head or known.ways is None else known.build(None, pictures)
-    meta = load_safetensors(
-        path, _like(model, pictures), rename=known.rename, convert=known.convert
-    )
+    if model is not whole:  # to trace it again takes as long as all the rest
+        own = {k: v for k, v in like.params.items() if not k.startswith("head")}
+        like = like._replace(params=own)
+    meta = load_safetensors(path, like, rename=known.rename, convert=known.convert)
     return model._replace(init=lambda key, inputs: meta), meta
 
 

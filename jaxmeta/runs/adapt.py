@@ -11,6 +11,7 @@ from jaxmeta import data
 from jaxmeta.criteria import as_criterion
 from jaxmeta.report.adapted import Adapted
 from jaxmeta.report.pictures import as_pictures, one_range
+from jaxmeta.report.seen import softmax
 from jaxmeta.runs import keys
 from jaxmeta.runs.adapted import rejected_of, true_classes, write_page
 from jaxmeta.runs.answers import (
@@ -18,7 +19,6 @@ from jaxmeta.runs.answers import (
     answers,
     as_json_text,
     check_names,
-    softmax,
 )
 from jaxmeta.runs.errors import ConfigError, RunError
 from jaxmeta.runs.files import write_json

@@ -7,7 +7,8 @@ import numpy as np
 
 from jaxmeta.report.adapted import Adapted, write_adapted
 from jaxmeta.report.rejected import Rejected
-from jaxmeta.runs.answers import Answers, softmax
+from jaxmeta.report.seen import softmax
+from jaxmeta.runs.answers import Answers
 from jaxmeta.runs.errors import ConfigError
 from jaxmeta.runs.files import write_atomic
 from jaxmeta.runs.reject import Rejection, told

@@ -13,6 +13,7 @@ from jaxmeta.data import DataError
 from jaxmeta.data.cache import Cache
 from jaxmeta.data.photographs import Progress
 from jaxmeta.report.adapted import Adapted
+from jaxmeta.report.seen import softmax
 from jaxmeta.runs import heads
 from jaxmeta.runs.adapted import rejected_of, true_classes, write_page
 from jaxmeta.runs.answers import (
@@ -20,7 +21,6 @@ from jaxmeta.runs.answers import (
     answers,
     as_json_text,
     check_names,
-    softmax,
 )
 from jaxmeta.runs.backbone import Backbone
 from jaxmeta.runs.embedding import Say, embedded
