@@ -259,7 +259,7 @@ def table(result: dict) -> str:
     """Markdown, from what results/grocery.json holds."""
     where, a, whole = result["machine"], result["published"], result["whole"]
     lines = [
-        f"{where['cores']} cores of {where['processor']}, jax {where['jax']}, "
+        f"Cores of {where['processor']}: {where['cores']}, jax {where['jax']}, "
         f"{where['date']}. {result['backbone']}, not trained further; the "
         f"{result['features']['side']} pixels in the middle of pictures of 144, brought to "
         f"{result['features']['size']}.",

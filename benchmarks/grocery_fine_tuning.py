@@ -7,10 +7,10 @@ Products are split 45/15/21 (`split_products`). A task is 12 products of the 21 
 pictures of each from `train`, asked about pictures of `test`, the same for every method;
 rates are chosen on tasks of the 15, and what is meta-trained is so on the 45. Pictures are
 cut as the network wants them. Norms keep their statistics; the network from scratch has
-norms of groups, for running averages of so few steps are of no use. Every row is written when it is whole,
-and a run that was stopped goes on; the test tasks of a method are looked at once, after
-its choice. Marked: what ends below the network from scratch (negative transfer), and what
-ends below the frozen network, in the mean over tasks.
+norms of groups, for running averages of so few steps are of no use. Every row is written
+when it is whole, and a run that was stopped goes on; the test tasks of a method are looked
+at once, after its choice. Marked: what ends below the network from scratch (negative
+transfer), and what ends below the frozen network, in the mean over tasks.
 """
 
 import argparse
