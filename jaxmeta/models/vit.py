@@ -141,7 +141,9 @@ class VisionTransformer(nnx.Module):
         for i in range(1, self.form.depth + 1):
             x = getattr(self, f"block{i}")(x, rngs)
         x = self.norm(x)
-        if self.head_distilled is not None:  # a teacher each, and their mean
+        if (
+            self.head is not None and self.head_distilled is not None
+        ):  # a teacher each, and their mean
             return (self.head(x[:, 0]) + self.head_distilled(x[:, 1])) / 2
         x = self._pooled(x)
         x = x if self.projection is None else self.projection(x)

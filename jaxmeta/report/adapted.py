@@ -167,7 +167,7 @@ def _hardest(found: Adapted) -> str:
             true = page.name(found.names[int(found.true[i])])
             kind, caption = "wrong", f"✗ {name} {sure}, is {true}"
         if found.query[i] is None:
-            caption = f"{page.name(Path(found.paths[i]).name)}<br>{caption}"
+            caption = f"{page.name(Path(found.paths[int(i)]).name)}<br>{caption}"
         images.append(figure_of(found.query[i], kind, caption))
     text = "Mistakes, the surest first; then those that were least sure."
     if found.true is None:
