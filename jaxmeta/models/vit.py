@@ -132,8 +132,9 @@ class VisionTransformer(nnx.Module):
             )
             features = form.projection
         self.head = None if ways is None else nnx.Linear(features, ways, rngs=rngs)
-        two = form.distilled and ways is not None
-        self.head_distilled = nnx.Linear(features, ways, rngs=rngs) if two else None
+        self.head_distilled = None
+        if ways is not None and form.distilled:
+            self.head_distilled = nnx.Linear(features, ways, rngs=rngs)
 
     def __call__(self, x, rngs):
         x = self.tokens(standardised(x, self.form.pictures))
@@ -141,9 +142,8 @@ class VisionTransformer(nnx.Module):
         for i in range(1, self.form.depth + 1):
             x = getattr(self, f"block{i}")(x, rngs)
         x = self.norm(x)
-        if (
-            self.head is not None and self.head_distilled is not None
-        ):  # a teacher each, and their mean
+        if self.head is not None and self.head_distilled is not None:
+            # one has learned from labels, one from a teacher
             return (self.head(x[:, 0]) + self.head_distilled(x[:, 1])) / 2
         x = self._pooled(x)
         x = x if self.projection is None else self.projection(x)
