@@ -149,7 +149,7 @@ def test_adapters_of_what_compares_features_are_merged(learner, backbone, tmp_pa
     plain, whole = made.merge(moved)
     count = sum(x.size for x in leaves(meta.params))
     extra = sum(x.size for x in leaves(whole.params)) - count
-    assert extra == {"protonet": 0, "r2d2": 2, "simple_shot": 0}[learner]
+    assert extra == {"protonet": 0, "r2d2": 3, "simple_shot": 0}[learner]
     fast = plain.adapt(whole, episode.support, key)
     found = plain.predict(whole, fast, episode.query.inputs)
     fast = made.tester.adapt(moved, episode.support, key)
