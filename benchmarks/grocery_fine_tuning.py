@@ -24,13 +24,16 @@ import numpy as np
 import optax
 
 import jaxmeta as jm
-from benchmarks.common import machine
+from benchmarks.common import machine, write_between
 from benchmarks.grocery import centre
 from jaxmeta import transfer
 from jaxmeta.data.grocery import Grocery, grocery, split_products
 from jaxmeta.recipes import tuning
 
-RESULT = Path(__file__).parent / "results" / "grocery_fine_tuning.json"
+HERE = Path(__file__).parent
+RESULT = HERE / "results" / "grocery_fine_tuning.json"
+README = HERE / "README.md"
+BEGIN, END = "<!-- fine-tuning: begin -->", "<!-- fine-tuning: end -->"
 CROP = 0.875
 """Share of a side that EfficientNet-Lite0's test pictures were cut to."""
 WAYS, SHOTS, QUERIES, ASKED = 12, 5, 10, 60
@@ -153,7 +156,7 @@ class Meta:
 def row(name, parts, split, args) -> dict:
     """A method: what it chose, and its accuracy on every test task."""
     train, val, test = split
-    began, some = time.perf_counter(), unit(parts.train.inputs[:2])
+    began, some = time.process_time(), unit(parts.train.inputs[:2])
     if name == "scratch":
         body = jm.models.efficientnet_lite0(None, norm="group")
     else:
@@ -184,18 +187,23 @@ def row(name, parts, split, args) -> dict:
         "val": found,
         "chosen": best if best is not None else args.layer_rate,
         "test": scores,
-        "seconds": round(time.perf_counter() - began, 1),
+        "seconds": round(time.process_time() - began, 1),
     }
 
 
-def table(rows: dict) -> str:
+def table(known: dict) -> str:
     """Accuracy, and the paired difference from the frozen network, over tasks."""
+    rows, said, where = known["rows"], known["options"], known["machine"]
     lines = [
         "| method | accuracy | minus frozen, same tasks | s | |",
         "|---|---|---|---|---|",
     ]
     scores = {name: np.asarray(found["test"]) for name, found in rows.items()}
-    for name, found in rows.items():
+    for name in (*TUNED, *META):
+        if name not in rows:
+            lines.append(f"| {name} | not measured | | | |")
+            continue
+        found = rows[name]
         mean, half = (100 * x for x in jm.train.interval(scores[name]))
         cells, marks = [name, f"{mean:.1f} ± {half:.1f} %"], []
         cells.append("")
@@ -207,7 +215,17 @@ def table(rows: dict) -> str:
             marks.append("negative transfer")
         cells += [f"{found['seconds']:.0f}", ", ".join(marks)]
         lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+    return "\n".join([
+        *lines,
+        "",
+        f"{said['test_tasks']} tasks of 12 products, 5 pictures of each of {said['size']} "
+        f"pixels, up to {QUERIES} queries a class, inductive; {said['steps']} steps of "
+        f"{said['batch']} pictures, the rate of two by {said['val_tasks']} task(s) of other "
+        f"products; meta-training {said['outer_steps']} tasks of 12 ways and 2 shots; P>M>F "
+        f"{said['test_steps']} steps or none at test. 95 % t-intervals over tasks; one seed. "
+        f"Seconds of the processor for all of a row. {where['processor']}, cores: {where['cores']}, jax "
+        f"{where['jax']}, {where['date']}.",
+    ])  # fmt: skip
 
 
 def main():
@@ -228,7 +246,7 @@ def main():
     args = parser.parse_args()
     known = json.loads(args.out.read_text()) if args.out.exists() else {}
     if args.table:
-        print(table(known["rows"]))
+        write_between(README, BEGIN, END, table(known))
         return
     fixed = ("size", "steps", "batch", "layer_rate", "outer_steps", "test_steps")
     said = {n: getattr(args, n) for n in (*fixed, "val_tasks", "test_tasks")}
@@ -244,7 +262,8 @@ def main():
         known["rows"][name] = row(name, parts, split, args)
         print(name, known["rows"][name], flush=True)
         args.out.write_text(json.dumps(known, indent=1) + "\n")
-    print(table(known["rows"]))
+        if args.out == RESULT:
+            write_between(README, BEGIN, END, table(known))
 
 
 if __name__ == "__main__":
