@@ -223,8 +223,8 @@ def table(known: dict) -> str:
         f"{said['batch']} pictures, the rate of two by {said['val_tasks']} task(s) of other "
         f"products; meta-training {said['outer_steps']} tasks of 12 ways and 2 shots; P>M>F "
         f"{said['test_steps']} steps or none at test. 95 % t-intervals over tasks; one seed. "
-        f"Seconds of the processor for all of a row. {where['processor']}, cores: {where['cores']}, jax "
-        f"{where['jax']}, {where['date']}.",
+        f"Seconds of the processor for all of a row. {where['processor']}, cores: "
+        f"{where['cores']}, jax {where['jax']}, {where['date']}.",
     ])  # fmt: skip
 
 
