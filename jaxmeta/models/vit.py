@@ -132,9 +132,11 @@ class VisionTransformer(nnx.Module):
             )
             features = form.projection
         self.head = None if ways is None else nnx.Linear(features, ways, rngs=rngs)
-        self.head_distilled = None
-        if ways is not None and form.distilled:
-            self.head_distilled = nnx.Linear(features, ways, rngs=rngs)
+        self.head_distilled = (
+            nnx.Linear(features, ways, rngs=rngs)
+            if ways is not None and form.distilled
+            else None
+        )
 
     def __call__(self, x, rngs):
         x = self.tokens(standardised(x, self.form.pictures))
