@@ -86,7 +86,7 @@ def left_out(
         counts = heads.weights(np.repeat(stay, views))
         seen = whole._replace(inputs=jnp.asarray(u), weights=counts)
         plain = u.reshape(n, views, d)[:, 0]
-        said = heads.answered(learner, seen, plain) / temperature
+        said = jnp.asarray(heads.answered(learner, seen, plain)) / temperature
         for score in SCORES:
-            found[score].append(familiarity(jnp.asarray(said), score))
+            found[score].append(familiarity(said, score))
     return {score: np.stack(rows) for score, rows in found.items()}
