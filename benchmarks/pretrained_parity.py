@@ -17,6 +17,8 @@ import numpy as np
 
 import jaxmeta as jm
 
+RELEASES = {"timm-vit-small-160": "vit", "timm-deit-tiny-160": "deit"}
+"""Which is which is in no name of these files."""
 LIMITS = {"features": 1e-4, "logits": 1e-4, "by_picture": 1e-8, "by_first": 1e-8}
 RESULT = Path(__file__).parent / "results" / "pretrained_parity.json"
 
@@ -36,16 +38,16 @@ def first_kernel(params):
 
 def compared(path):
     known = np.load(path.with_suffix(".npz"))
-    found = {"parameters": 0}
+    found, release = {"parameters": 0}, RELEASES.get(path.stem)
     for head in (False, True):
         what = "logits" if head else "features"
         if what not in known:
             continue
-        model, meta = jm.models.load(path, head=head)
+        model, meta = jm.models.load(path, head=head, pictures=release)
         got, _ = jax.jit(model.apply)(meta, jnp.asarray(known["pictures"]))
         found[what] = away(got, known[what])
         found["parameters"] = sum(p.size for p in jax.tree.leaves(meta.params))
-    model, meta = jm.models.load(path)
+    model, meta = jm.models.load(path, pictures=release)
     with jax.enable_x64(True):
         wide = jax.tree.map(lambda a: jnp.asarray(a, "float64"), meta)
         side = known["by_picture"].shape[1]

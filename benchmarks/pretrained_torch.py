@@ -50,10 +50,33 @@ NETWORKS = {
         lambda: timm.create_model("vit_small_patch16_224", dynamic_img_size=True),
         HALF, 160,
     ),
+    "timm-deit-tiny-160": (
+        lambda: timm.create_model("deit_tiny_patch16_224", dynamic_img_size=True),
+        IMAGENET, 160,
+    ),
+    "timm-deit-tiny-distilled": (
+        lambda: timm.create_model(
+            "deit_tiny_distilled_patch16_224", dynamic_img_size=True
+        ),
+        IMAGENET, 224,
+    ),
+    "timm-deit3-small": (
+        lambda: timm.create_model("deit3_small_patch16_224", dynamic_img_size=True),
+        IMAGENET, 224,
+    ),
     "timm-dinov2-small-registers": (timm_dino, IMAGENET, 224),
     "torchvision-vit-base": (torchvision.models.vit_b_16, IMAGENET, 224),
     "hf-vit-base-288": (
         lambda: hf.ViTForImageClassification(hf.ViTConfig(num_labels=1000)), HALF, 288,
+    ),
+    "hf-deit-tiny-distilled": (
+        lambda: hf.DeiTForImageClassificationWithTeacher(
+            hf.DeiTConfig(
+                hidden_size=192, num_attention_heads=3, intermediate_size=768,
+                num_labels=1000,
+            )
+        ),
+        IMAGENET, 224,
     ),
     "hf-dinov2-small": (
         lambda: hf.Dinov2Model(
@@ -93,8 +116,9 @@ def shaken(model):
 def outputs(name, model, x):
     """(features, logits or `None`)."""
     if name.startswith("timm"):
-        features = model.forward_head(model.forward_features(x), pre_logits=True)
-        return features, model.get_classifier()(features) if _headed(model) else None
+        maps = model.forward_features(x)
+        features = model.forward_head(maps, pre_logits=True)
+        return features, model.forward_head(maps) if _headed(model) else None
     if name.startswith("torchvision-resnet"):
         kept = {}
         hook = model.avgpool.register_forward_hook(lambda m, i, o: kept.update(it=o))
@@ -115,6 +139,10 @@ def outputs(name, model, x):
         options = dict(interpolate_pos_encoding=True)
         features = model.vit(x, **options).last_hidden_state[:, 0]
         return features, model.classifier(features)
+    if name.startswith("hf-deit"):
+        options = dict(interpolate_pos_encoding=True)
+        features = model.deit(x, **options).last_hidden_state[:, :2].mean(1)
+        return features, model(x, **options).logits
     if name.startswith("hf-clip"):
         return model(x).image_embeds, None
     return model(x).last_hidden_state[:, 0], None

@@ -208,6 +208,7 @@ def _adapt(words: Words, files: Files) -> int:
     support, query = (_path(said.pop(name)) for name in ("support", "query"))
     if "strangers" in said:
         said["strangers"] = _path(said["strangers"])
+    said["out"] = _path(said.get("out", _options(adapt_options)["out"].default))
     as_json = said.pop("json", False)
     adapt(
         run,
@@ -235,7 +236,8 @@ def _photographs(words: Words, function: Callable, command: str):
         wants = f"options alone: jaxmeta {command} --backbone FILE ..."
         raise ConfigError(command, " ".join(words.names), wants)
     enable_cache()
-    return load_backbone(_path(said.pop("backbone"))), said
+    file, pictures = _path(said.pop("backbone")), said.pop("pictures")
+    return load_backbone(file, pictures=pictures), said
 
 
 def _adapt_photographs(words: Words) -> int:

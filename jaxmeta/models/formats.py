@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,19 +19,22 @@ class Known(NamedTuple):
       name: what it is called in messages.
       build: `(ways, pictures) -> Model`.
       ways: classes of the file's head, or `None`.
-      pictures: what its published weights were trained with.
+      pictures: what its published weights were trained with; `None` where several
+        releases have these names and shapes, and somebody has to say which it is of.
       rename: from a path here to the name in the file.
       spare: names in the file that nobody needs: counters, another tower.
       convert: `(path here, array) -> array`.
+      releases: those that have them, by name.
     """
 
     name: str
     build: Callable[[int | None, Pictures | None], Model]
     ways: int | None
-    pictures: Pictures
+    pictures: Pictures | None
     rename: Callable[[str], str]
     spare: Callable[[str], Any]
     convert: Callable[[str, np.ndarray], np.ndarray]
+    releases: Mapping[str, Pictures] = MappingProxyType({})
 
 
 LEAVES = {

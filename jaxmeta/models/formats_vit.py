@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,9 @@ HALF = Pictures(224, (0.5,) * 3, (0.5,) * 3, 1.0, "bilinear")
 DINO = IMAGENET._replace(resample="bicubic")
 """What DINOv2 is used with, though its positions are learned at 518 pixels."""
 
+DEIT = IMAGENET._replace(crop=0.9, resample="bicubic")
+"""What DeiT was trained with."""
+
 CLIP = Pictures(
     224,
     (0.48145466, 0.4578275, 0.40821073),
@@ -34,12 +38,12 @@ CLIP = Pictures(
 )
 """What OpenAI's CLIP was trained with."""
 
-_COMMON = {"embed": "patch_embed.proj", "cls": "cls_token", "position": "pos_embed"}
-_TIMM = _COMMON | {
-    "registers": "reg_token", "block#": "blocks.@", "attention": "attn", "query": "qkv",
-    "key": "qkv", "value": "qkv", "out": "proj", "gamma1": "ls1.gamma",
-    "gamma2": "ls2.gamma", "up": "mlp.fc1", "down": "mlp.fc2", "norm1": "norm1",
-    "norm2": "norm2",
+_TIMM = {
+    "embed": "patch_embed.proj", "cls": "cls_token", "position": "pos_embed",
+    "distilled": "dist_token", "head_distilled": "head_dist", "registers": "reg_token",
+    "block#": "blocks.@", "attention": "attn", "query": "qkv", "key": "qkv",
+    "value": "qkv", "out": "proj", "gamma1": "ls1.gamma", "gamma2": "ls2.gamma",
+    "up": "mlp.fc1", "down": "mlp.fc2", "norm1": "norm1", "norm2": "norm2",
 }  # fmt: skip
 _TORCHVISION = {
     "embed": "conv_proj", "cls": "class_token", "position": "encoder.pos_embedding",
@@ -51,7 +55,8 @@ _TORCHVISION = {
 _EMBEDDINGS = {
     "embed": "embeddings.patch_embeddings.projection", "cls": "embeddings.cls_token",
     "position": "embeddings.position_embeddings", "norm": "layernorm",
-    "registers": "embeddings.register_tokens", "block#": "encoder.layer.@",
+    "registers": "embeddings.register_tokens",
+    "distilled": "embeddings.distillation_token", "block#": "encoder.layer.@",
     "attention": "attention", "query": "attention.query", "key": "attention.key",
     "value": "attention.value", "out": "output.dense",
 }  # fmt: skip
@@ -73,8 +78,14 @@ _CLIP = {
 }  # fmt: skip
 
 
+_RELEASES = {"vit": HALF, "deit": DEIT}
+
+
 def timm(shapes: Shapes) -> Known | None:
-    """ViT, DeiT and DINOv2 by the names of timm, and of DINOv2's own release."""
+    """ViT, DeiT and DINOv2 by the names of timm, and of DINOv2's own release.
+
+    ViT and DeiT, tiny to base, have the same names and shapes, and other pictures.
+    """
     if (
         "patch_embed.proj.weight" not in shapes
         or "blocks.0.attn.qkv.weight" not in shapes
@@ -83,14 +94,26 @@ def timm(shapes: Shapes) -> Known | None:
     names = _TIMM
     if "register_tokens" in shapes:  # DINOv2's own
         names = names | {"registers": "register_tokens"}
-    scaled = "blocks.0.ls1.gamma" in shapes
+    depth = count(shapes, "blocks.{}.attn.qkv.weight")
+    scaled, distilled = "blocks.0.ls1.gamma" in shapes, "dist_token" in shapes
+    pictures, releases = HALF, {}
+    if scaled:
+        # the third DeiT has scales as DINOv2 has, and no place for its class token
+        third = "reg_token" not in shapes and _alone(shapes["pos_embed"][-2])
+        pictures = DEIT if third else DINO
+    elif distilled:
+        pictures = DEIT
+    elif shapes["patch_embed.proj.weight"][-1] == 16 and depth == 12:
+        pictures, releases = None, _RELEASES
     return _known(
         shapes,
         "a vision transformer of timm",
         names,
-        count(shapes, "blocks.{}.attn.qkv.weight"),
-        pictures=DINO if scaled else HALF,
+        depth,
+        pictures=pictures,
+        releases=releases,
         scaled=scaled,
+        distilled=distilled,
         spare=("mask_token",),
         # timm averages always, DINOv2's own release where it has registers
         smooth="mask_token" not in shapes or "register_tokens" in shapes,
@@ -111,13 +134,19 @@ def torchvision(shapes: Shapes) -> Known | None:
 
 
 def hugging_face(shapes: Shapes) -> Known | None:
-    """ViT and DINOv2 by the names of transformers' files, with or without a head."""
+    """ViT, DeiT, DINOv2 by the names of transformers' files, with or without a head."""
     start = prefix(shapes, "embeddings.patch_embeddings.projection.weight")
     if start is None:
         return None
-    first = f"{start}encoder.layer.0."
-    if f"{first}layernorm_before.weight" in shapes:
+    first, releases = f"{start}encoder.layer.0.", {}
+    distilled = f"{start}embeddings.distillation_token" in shapes
+    heads = {"head": "classifier"}
+    if distilled:
+        name, names, pictures, epsilon = "facebook/deit", _VIT, DEIT, 1e-12
+        heads = {"head": "cls_classifier", "head_distilled": "distillation_classifier"}
+    elif f"{first}layernorm_before.weight" in shapes:
         name, names, pictures, epsilon = "google/vit", _VIT, HALF, 1e-12
+        releases = _RELEASES
     elif f"{first}layer_scale1.lambda1" in shapes:
         name, names, pictures, epsilon = "facebook/dinov2", _DINO, DINO, 1e-6
     else:
@@ -125,11 +154,13 @@ def hugging_face(shapes: Shapes) -> Known | None:
     return _known(
         shapes,
         f"a network like {name}",
-        names | {"head": "classifier"},
+        names | heads,
         count(shapes, f"{start}encoder.layer.{{}}.norm1.weight")
         or count(shapes, f"{start}encoder.layer.{{}}.layernorm_before.weight"),
         pictures=pictures,
+        releases=releases,
         scaled=names is _DINO,
+        distilled=distilled,
         smooth=f"{start}embeddings.register_tokens" in shapes,
         start=start,
         epsilon=epsilon,
@@ -165,9 +196,11 @@ def _known(
     names: Mapping[str, str],
     depth: int,
     *,
-    pictures: Pictures,
+    pictures: Pictures | None,
+    releases: Mapping[str, Pictures] = MappingProxyType({}),
     start: str = "",
     scaled: bool = False,
+    distilled: bool = False,
     spare: tuple[str, ...] = (),
     **options,
 ) -> Known:
@@ -180,10 +213,9 @@ def _known(
 
     width, _, patch, _ = shapes[rename("params/embed/kernel")]
     places = shapes[rename("params/position")][-2]
-    # with a place for the class token, or one less
-    side = math.isqrt(places)
-    cls = side * side != places
-    side = math.isqrt(places - 1) if cls else side
+    # with a place for the class token, or one less; two, where there is a second one
+    cls = distilled or not _alone(places)
+    side = math.isqrt(places - cls - distilled)
     hidden = shapes[rename("params/block1/up/kernel")][0]
     registers = shapes.get(rename("params/registers"), (0, 0))[-2]
     head = shapes.get(rename("params/head/kernel"))
@@ -200,6 +232,7 @@ def _known(
         size=side * patch,
         registers=registers,
         layer_scale=1.0 if scaled else None,
+        distilled=distilled,
         patch_bias=rename("params/embed/bias") in shapes,
         **options,
     )
@@ -209,17 +242,27 @@ def _known(
     def convert(path, array):
         return _converted(path, array, cls, fused)
 
-    if pictures is not DINO:
-        pictures = pictures._replace(size=side * patch)
+    def sized(one: Pictures) -> Pictures:
+        # what was trained at a larger size is not cut
+        if one is DEIT and side * patch > DEIT.size:
+            one = one._replace(crop=1.0)
+        return one if one is DINO else one._replace(size=side * patch)
+
     return Known(
         name,
         lambda ways, pictures: vit(ways, pictures=pictures, **given),
         None if head is None else head[0],
-        pictures,
+        None if pictures is None else sized(pictures),
         rename,
         lambda other: other.startswith(spare),
         convert,
+        {release: sized(one) for release, one in releases.items()},
     )
+
+
+def _alone(places: int) -> bool:
+    """Whether the patches of a square have all places, and the class token none."""
+    return math.isqrt(places) ** 2 == places
 
 
 def _converted(path: str, array: np.ndarray, cls: bool, fused: bool) -> np.ndarray:
@@ -228,7 +271,7 @@ def _converted(path: str, array: np.ndarray, cls: bool, fused: bool) -> np.ndarr
         path == "params/embed/kernel"
     ):  # [width, c, p, p]: patches have their channels last
         return array.transpose(2, 3, 1, 0).reshape(-1, array.shape[0])
-    if parts[-1] in ("cls", "position", "registers"):
+    if parts[-1] in ("cls", "position", "registers", "distilled"):
         array = array.reshape(-1, array.shape[-1])
         if parts[-1] == "position" and not cls:
             array = np.concatenate([np.zeros_like(array[:1]), array])

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import jax
 import numpy as np
@@ -35,28 +36,32 @@ def load(
     path: str | os.PathLike[str],
     *,
     head: bool = False,
-    pictures: Pictures | None = None,
+    pictures: Pictures | Literal["vit", "deit"] | None = None,
 ) -> tuple[Model, Meta]:
     """Reads a trained network of timm, torchvision or the Hugging Face hub.
 
     Known are, by the names in their files: EfficientNet-Lite0 (its PyTorch
     release, and timm's tf_efficientnet_lite0);
     ResNets (torchvision, timm, microsoft/resnet-50); vision transformers (timm's ViT,
-    DeiT and DINOv2, torchvision's, google/vit-base-patch16-224, facebook/dinov2-small,
-    also with registers, and DINOv2's own release); the image tower of
+    DeiT, also distilled, and DINOv2, torchvision's, google/vit-base-patch16-224,
+    facebook/deit-small-distilled-patch16-224, facebook/dinov2-small, also with
+    registers, and DINOv2's own release); the image tower of
     openai/clip-vit-base-patch32. How wide and deep one is, is read off the shapes, and
     attention has a head for every 64 channels. Nothing in a file is ever executed: what
     is no `.safetensors` is refused.
 
-    Some things are in no name. DeiT and ViT are called alike: ViT's pictures are assumed,
-    and DeiT wants `pictures=IMAGENET`. A CLIP is taken for OpenAI's, with its own GELU;
-    timm's efficientnet_lite0, which pads and normalises otherwise, for tf_'s.
+    Some things are in no name. timm's ViT and DeiT, tiny to base, are called alike and
+    were trained with other pictures: a file of either is refused until `pictures` says
+    which it is. By the names of transformers one is taken for Google's ViT, where
+    nobody says "deit". A CLIP is taken for OpenAI's, with its own GELU; timm's
+    efficientnet_lite0, which pads and normalises otherwise, for tf_'s. Features of a
+    distilled DeiT are the mean of its two class tokens.
 
     Args:
       path: a `.safetensors` file.
       head: with the classifier that it was trained with; by default features alone.
       pictures: what it was trained with, where that is not what was published under
-        these names.
+        these names; "vit" or "deit" where they are those of both.
 
     Returns:
       `(model, meta)`. The model takes pictures in [0, 1], `[n, height, width, 3]` of any
@@ -65,7 +70,8 @@ def load(
 
     Raises:
       ValueError: for a file that is none of these, or has names missing or too many, or
-        other shapes; for `head` where it has none.
+        other shapes; for `head` where it has none; for `pictures` that do not fit, or
+        are wanted.
 
     >>> model, meta = load("efficientnet_lite0.safetensors")  # doctest: +SKIP
     """
@@ -75,13 +81,15 @@ def load(
     known = _recognised(path, shapes)
     if head and known.ways is None:
         raise ValueError(f"head: got True, and {path} has no classifier, wants False")
-    pictures = known.pictures if pictures is None else pictures
+    pictures = _trained_with(path, known, pictures)
     whole = known.build(known.ways, pictures)
-    _check_names(path, known, shapes, _like(whole, pictures))
+    like = _like(whole, pictures)
+    _check_names(path, known, shapes, like)
     model = whole if head or known.ways is None else known.build(None, pictures)
-    meta = load_safetensors(
-        path, _like(model, pictures), rename=known.rename, convert=known.convert
-    )
+    if model is not whole:  # to trace it again takes as long as all the rest
+        own = {k: v for k, v in like.params.items() if not k.startswith("head")}
+        like = like._replace(params=own)
+    meta = load_safetensors(path, like, rename=known.rename, convert=known.convert)
     return model._replace(init=lambda key, inputs: meta), meta
 
 
@@ -99,6 +107,23 @@ def _check_safe(path) -> None:
         )
         wants += f", as this line makes of it where PyTorch is installed: {code}"
     raise ValueError(f"path: got {path}, wants {wants}")
+
+
+def _trained_with(path, known: Known, said) -> Pictures:
+    """The pictures of the release that a file is of."""
+    if isinstance(said, Pictures):
+        return said
+    found = known.pictures if said is None else known.releases.get(said)
+    if found is None:
+        names = [f"{name!r}" for name in known.releases]
+        if said is None:
+            why = f", whose names and shapes are those of {' and '.join(names)}"
+            raise ValueError(
+                f"pictures: got nothing for {path}{why}, wants one of these"
+            )
+        wants = " or ".join([*names, "a Pictures"])
+        raise ValueError(f"pictures: got {said!r} for {known.name}, wants {wants}")
+    return found
 
 
 def _recognised(path, shapes: Shapes) -> Known:

@@ -1,6 +1,7 @@
 """A frozen network that few parameters move, as a `Model`; and as a network again."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 
@@ -93,15 +94,19 @@ def merged(model: Model, meta: Meta) -> tuple[Model, Meta]:
     >>> whole is net, sorted(found.params)
     (True, ['head', 'layer1'])
     """
-    owner = getattr(model.apply, "__self__", None)
-    if owner is None or not hasattr(owner, "merged"):
+    if not mergeable(model):
         raise TypeError(
             "model: got one with nothing to merge, wants what lora, adapter, "
             "scale_shift, bias_only or frozen gave (of with_head, its body)"
         )
+    owner: Any = getattr(model.apply, "__self__", None)
     model, meta = owner.model, owner.merged(meta)
-    inside = hasattr(getattr(model.apply, "__self__", None), "merged")
-    return merged(model, meta) if inside else (model, meta)
+    return merged(model, meta) if mergeable(model) else (model, meta)
+
+
+def mergeable(model: Model) -> bool:
+    """Whether a network is in a wrapper that `merged` takes off."""
+    return hasattr(getattr(model.apply, "__self__", None), "merged")
 
 
 def by_path(params: PyTree) -> Named:

@@ -37,6 +37,7 @@ class _Form(NamedTuple):
     activation: Activation
     projection: int | None
     pool: Pool
+    distilled: bool
     epsilon: float
     patch_bias: bool
     smooth: bool
@@ -109,8 +110,12 @@ class VisionTransformer(nnx.Module):
         self.embed = nnx.Linear(taps, width, use_bias=form.patch_bias, rngs=rngs)
         places = (form.size // form.patch) ** 2
         self.cls = nnx.Param(small(rngs.params(), (1, width)))
-        # that of the class token is the first
-        self.position = nnx.Param(small(rngs.params(), (1 + places, width)))
+        self.distilled = (
+            nnx.Param(small(rngs.params(), (1, width))) if form.distilled else None
+        )
+        # the class token's is the first, the distillation token's follows
+        self.first = 1 + form.distilled
+        self.position = nnx.Param(small(rngs.params(), (self.first + places, width)))
         kept = (form.registers, width)
         self.registers = nnx.Param(small(rngs.params(), kept)) if kept[0] else None
         self.pre_norm = _norm(form, rngs) if form.pre_norm else None
@@ -127,32 +132,47 @@ class VisionTransformer(nnx.Module):
             )
             features = form.projection
         self.head = None if ways is None else nnx.Linear(features, ways, rngs=rngs)
+        self.head_distilled = (
+            nnx.Linear(features, ways, rngs=rngs)
+            if ways is not None and form.distilled
+            else None
+        )
 
     def __call__(self, x, rngs):
         x = self.tokens(standardised(x, self.form.pictures))
         x = x if self.pre_norm is None else self.pre_norm(x)
         for i in range(1, self.form.depth + 1):
             x = getattr(self, f"block{i}")(x, rngs)
-        x = self._pooled(self.norm(x))
+        x = self.norm(x)
+        if self.head is not None and self.head_distilled is not None:
+            # one has learned from labels, one from a teacher
+            return (self.head(x[:, 0]) + self.head_distilled(x[:, 1])) / 2
+        x = self._pooled(x)
         x = x if self.projection is None else self.projection(x)
         return x if self.head is None else self.head(x)
 
     def tokens(self, x):
-        """The class token, registers, and a token a patch: `[n, 1 + r + t, width]`."""
+        """The class token, others, and a token a patch: `[n, 1 + r + t, width]`."""
         patch = self.form.patch
         # as a convolution of that stride: pixels that fill no patch are left out
         rows, columns = (side // patch for side in x.shape[1:3])
         x = patches(x[:, : rows * patch, : columns * patch], patch)
         position = self.position[...]
-        places = resized(position[1:], (rows, columns), smooth=self.form.smooth)
+        of_patches = position[self.first :]
+        places = resized(of_patches, (rows, columns), smooth=self.form.smooth)
         x = self.embed(x) + places
-        first = self.cls[...] + position[:1]
+        first = self.cls[...]
+        if self.distilled is not None:
+            first = jnp.concatenate([first, self.distilled[...]])
+        first = first + position[: self.first]
         if self.registers is not None:
             first = jnp.concatenate([first, self.registers[...]])
         first = jnp.broadcast_to(first, (x.shape[0], *first.shape))
         return jnp.concatenate([first.astype(x.dtype), x], 1)
 
     def _pooled(self, x: Array) -> Array:
+        if self.distilled is not None:
+            return x[:, :2].mean(1)
         cls, mean = x[:, 0], x[:, 1 + self.form.registers :].mean(1)
         if self.form.pool == "cls_mean":
             return jnp.concatenate([cls, mean], -1)
@@ -174,6 +194,7 @@ def vit(
     activation: Activation = "gelu",
     projection: int | None = None,
     pool: Pool = "cls",
+    distilled: bool = False,
     epsilon: float = 1e-6,
     patch_bias: bool = True,
     smooth: bool = False,
@@ -204,6 +225,8 @@ def vit(
       projection: width of a linear map without bias after the last norm, or `None`.
       pool: features are the class token, "cls", the mean over patches, "mean", or both,
         "cls_mean".
+      distilled: a second class token, with a head of its own, that learned from a teacher:
+        features are the mean of the two tokens, and outputs that of the two heads.
       epsilon: what the norms add to a variance.
       patch_bias: whether the map of patches to tokens has a bias.
       smooth: how positions come to a coarser grid: averaged, as timm does, and DINOv2
@@ -238,10 +261,12 @@ def vit(
         raise ValueError(f"drop_path: got {drop_path}, wants a number in [0, 1)")
     one_of(("gelu", "quick_gelu"), activation=activation)
     one_of(("cls", "mean", "cls_mean"), pool=pool)
+    if distilled and (pool != "cls" or projection is not None):
+        raise ValueError("distilled: got True, wants pool='cls' and no projection")
     form = _Form(
         patch, width, depth, heads, 4 * width if hidden is None else hidden, size,
-        registers, layer_scale, pre_norm, activation, projection, pool, epsilon,
-        patch_bias, smooth, drop_path, pictures,
+        registers, layer_scale, pre_norm, activation, projection, pool, distilled,
+        epsilon, patch_bias, smooth, drop_path, pictures,
     )  # fmt: skip
 
     def build(rngs, inputs):

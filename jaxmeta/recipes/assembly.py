@@ -7,7 +7,7 @@ import optax
 
 from jaxmeta import report
 from jaxmeta.recipes.parts import Method
-from jaxmeta.runs.experiment import Experiment, Picture, Tasks
+from jaxmeta.runs.experiment import Experiment, Merge, Picture, Tasks
 from jaxmeta.runs.reader import Reader
 
 
@@ -22,6 +22,7 @@ def assembled(
     title: str,
     pictures: tuple[Picture, ...] = (),
     reader: Reader | None = None,
+    merge: Merge | None = None,
 ) -> Experiment:
     """The experiment of a method: what only this method has comes with it.
 
@@ -35,6 +36,7 @@ def assembled(
       title: what was done, in a line.
       pictures: of the tasks; the score over inner steps follows, where there are any.
       reader: how someone's own files become inputs.
+      merge: the method on its network without what moves it, see `Experiment`.
     """
     return Experiment(
         method.learner,
@@ -53,4 +55,5 @@ def assembled(
         title=title,
         reader=reader,
         head=method.head,
+        merge=merge,
     )

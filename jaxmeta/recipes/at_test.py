@@ -96,7 +96,7 @@ def together(builder: Callable) -> Callable[..., Method]:
         if method.embedding is None:
             wants = f"nothing: it is for learners that compare features: {_NAMES}"
             raise ConfigError("test_time", builder.__name__, wants)
-        model, where = method.embedding
+        model, where, _ = method.embedding
         tester = builder(method.tester, model, where=where, **more)
         return _tested_by(tester, method)
 

@@ -3,12 +3,14 @@
 from collections.abc import Callable
 from typing import Annotated, Any
 
-from jaxmeta import criteria
+from jaxmeta import criteria, models
+from jaxmeta.core import Meta, MetaLearner
+from jaxmeta.models.moved import mergeable
 from jaxmeta.recipes import at_test, methods, networks, samplers, sources
 from jaxmeta.recipes.assembly import assembled
 from jaxmeta.recipes.outer import Optimiser, Schedule, outer
 from jaxmeta.recipes.parts import Method, Network, Room, Side
-from jaxmeta.runs.experiment import Experiment
+from jaxmeta.runs.experiment import Experiment, Merge
 from jaxmeta.runs.options import use
 from jaxmeta.runs.registry import recipe
 
@@ -62,6 +64,7 @@ def few_shot(
     method: Method = test_time(learner(room))
     methods.check_head(method, train.ways, test.ways, "train_ways")
     name = methods.name_of(learner)
+    plain = methods.name_of(test_time) == "nothing"
     way, shot = drawn.facts["ways"], drawn.facts["shots"]
     return assembled(
         method,
@@ -80,4 +83,23 @@ def few_shot(
         },
         title=f"{name}, {way}-way {shot}-shot on {source.name}",
         reader=source.reader,
+        merge=merging(learner, room, method) if plain else None,
     )
+
+
+def merging(learner: Callable[..., Method], room: Room, method: Method) -> Merge | None:
+    """How adapters are written into the network of a learner that compares its features.
+
+    One that moves the network itself, task by task, goes on to need them.
+    """
+    known = method.embedding
+    if known is None or not mergeable(known.model):
+        return None
+
+    def merge(meta: Meta) -> tuple[MetaLearner, Meta]:
+        inside, part = models.merged(known.model, known.where(meta))
+        return learner(room._replace(network=lambda outputs: inside)).tester, known.put(
+            meta, part
+        )
+
+    return merge

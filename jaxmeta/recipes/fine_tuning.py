@@ -11,8 +11,10 @@ import jax
 import optax
 
 from jaxmeta import models, transfer
-from jaxmeta.core import Meta, Model
+from jaxmeta.core import Meta, MetaLearner, Model
 from jaxmeta.learners.probabilistic import classifier
+from jaxmeta.models.heads import split_head
+from jaxmeta.models.moved import mergeable
 from jaxmeta.recipes import labelled, networks
 from jaxmeta.recipes.methods import name_of
 from jaxmeta.recipes.outer import Optimiser, Schedule, outer
@@ -20,9 +22,10 @@ from jaxmeta.recipes.parts import Network
 from jaxmeta.recipes.tuning import METHODS, Bench, Plan
 from jaxmeta.runs.backbone import load_backbone
 from jaxmeta.runs.errors import ConfigError
-from jaxmeta.runs.experiment import Experiment, Tasks
+from jaxmeta.runs.experiment import Experiment, Merge, Tasks
 from jaxmeta.runs.options import OneOf, use
 from jaxmeta.runs.registry import recipe
+from jaxmeta.runs.usage import Release
 from jaxmeta.transfer import Morph
 
 HEADS = {
@@ -87,6 +90,7 @@ def fine_tune(
     network: Annotated[Network, networks.ANY] = use("conv4"),
     pretrained: str | None = None,
     backbone: str | None = None,
+    pictures: Release | None = None,
     method: Annotated[Callable[..., Any], OneOf(METHODS)] = use("full"),
     head: Literal["linear", "cosine", "attention"] = "linear",
     growth: Annotated[Callable[..., Any], OneOf(GROWTH)] = use("none"),
@@ -110,6 +114,7 @@ def fine_tune(
         of pretrain; None: it starts from nothing.
       backbone: a trained network and its parameters, FILE.safetensors of timm, torchvision
         or the Hub, in place of network and pretrained.
+      pictures: those it was trained with, where its names are ViT's and DeiT's alike.
       method: what learns, and how far it may go.
       head: the new classifier.
       growth: whether the network is made larger first.
@@ -126,7 +131,10 @@ def fine_tune(
     """
     if backbone is not None and pretrained is not None:
         raise ConfigError("pretrained", pretrained, "nothing: there is a backbone")
-    body = network(None) if backbone is None else load_backbone(backbone).model
+    if backbone is None:
+        body = network(None)
+    else:
+        body = load_backbone(backbone, pictures=pictures).model
     found = labelled.wanted(dataset, body.pictures)
     parts = found.parts or labelled.thirds(found.data)
     draw = transfer.examples(parts.train)
@@ -187,7 +195,22 @@ def fine_tune(
         title=f"Fine-tuning ({name}) from {of} on {ways} classes of {found.name}",
         reader=found.reader,
         head=True,
+        merge=_merging(plan.body, top) if mergeable(plan.body) else None,
     )
+
+
+def _merging(body: Model, head: Model) -> Merge:
+    """How what was learned beside the kernels of a network is written into them."""
+
+    def merge(meta: Meta) -> tuple[MetaLearner, Meta]:
+        own, top = split_head(meta)
+        inside, part = models.merged(body, own)
+        objective = transfer.fine_tune(inside, head)
+        model = models.with_head(inside, head)
+        tester = transfer.as_learner(objective, model, optax.identity(), steps=0)
+        return tester, part._replace(params={**part.params, "head": top.params})
+
+    return merge
 
 
 def _read(file: str, body: Model, some: Any) -> Meta:

@@ -74,7 +74,7 @@ def of(name: str, builder: Callable[..., MetaLearner]) -> Callable[..., Method]:
         found = built(room, make, steps=steps, head=head)
         if name not in EMBEDDINGS:
             return found
-        known = Embedding(room.network(None), EMBEDDINGS[name])
+        known = Embedding(room.network(None), *EMBEDDINGS[name])
         return found._replace(embedding=known)
 
     def keyword(name: str, kind: Any, default: Any) -> inspect.Parameter:

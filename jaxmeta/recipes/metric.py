@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 from jaxmeta import learners, models
 from jaxmeta.core import Meta, Model
@@ -12,20 +13,36 @@ from jaxmeta.recipes.parts import Method, Network, Room
 from jaxmeta.transfer.transduction import whole
 
 
+class Place(NamedTuple):
+    """Where the network's `Meta` is in the learner's: to be read, and to be replaced."""
+
+    where: Callable[[Meta], Meta]
+    put: Callable[[Meta, Meta], Meta]
+
+
 def _buffers(meta: Meta) -> Meta:
     """Of `simple_shot`, which keeps a mean beside the network's own buffers."""
     return meta._replace(buffers=meta.buffers["model"])
 
 
-EMBEDDINGS: Mapping[str, Callable[[Meta], Meta]] = {
-    "protonet": whole,
-    "baseline_plus_plus": whole,
-    "logistic_regression": whole,
-    "matching_network": encoder,
-    "metaoptnet": encoder,
-    "r2d2": encoder,
-    "tip_adapter": encoder,
-    "simple_shot": _buffers,
+_WHOLE = Place(whole, lambda meta, part: part)
+_PARAMS = Place(
+    encoder,
+    lambda meta, part: part._replace(params=meta.params | {"model": part.params}),
+)
+_BESIDE = Place(
+    _buffers,
+    lambda meta, part: Meta(part.params, meta.buffers | {"model": part.buffers}),
+)
+EMBEDDINGS: Mapping[str, Place] = {
+    "protonet": _WHOLE,
+    "baseline_plus_plus": _WHOLE,
+    "logistic_regression": _WHOLE,
+    "matching_network": _PARAMS,
+    "metaoptnet": _PARAMS,
+    "r2d2": _PARAMS,
+    "tip_adapter": _PARAMS,
+    "simple_shot": _BESIDE,
 }
 """Learners that compare features `[n, d]`: where the network's `Meta` is in theirs."""
 

@@ -9,6 +9,7 @@ from jaxmeta.models.layers import NormName
 from jaxmeta.runs.backbone import load_backbone
 from jaxmeta.runs.errors import ConfigError
 from jaxmeta.runs.options import OneOf
+from jaxmeta.runs.usage import Release
 
 Norm = Literal["batch", "batch_running", "batch_renorm", "group", "layer", "none"]
 Precision = Literal["float32", "bfloat16"]
@@ -187,6 +188,7 @@ def backbone(
     outputs: int | None,
     *,
     file: str | None = None,
+    pictures: Release | None = None,
     tune: Literal[
         "full", "lora", "adapter", "scale_shift", "bias_only", "frozen"
     ] = "full",
@@ -199,13 +201,14 @@ def backbone(
     Args:
       outputs: of a new linear head; `None`: features alone.
       file: FILE.safetensors.
+      pictures: those it was trained with, where its names are ViT's and DeiT's alike.
       tune: what of it learns: everything, or a few parameters on a network that is a
         constant, common to all tasks.
       precision: what it computes in.
     """
     if file is None:
         raise ConfigError("file", "nothing", "a trained network, FILE.safetensors")
-    body = load_backbone(file, "file").model
+    body = load_backbone(file, "file", pictures=pictures).model
     if tune == "full":
         body = transfer.inference_mode(body)
     elif tune == "scale_shift":

@@ -114,10 +114,12 @@ class Embedding(NamedTuple):
     Attributes:
       model: the network without a head.
       where: its part of the learner's `Meta`.
+      put: `(learner's Meta, another part) -> Meta` with it in its place.
     """
 
     model: Model
     where: Callable[[Meta], Meta]
+    put: Callable[[Meta, Meta], Meta]
 
 
 class Method(NamedTuple):

@@ -1,7 +1,8 @@
-"""report.html of photographs that were classified without training: a page to look at."""
+"""report.html of somebody's files that were classified: a page to look at."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,39 +18,49 @@ MOST_NAMED = 30
 """Classes up to which the map names them."""
 
 
+Pictures = np.ndarray | Sequence[np.ndarray | None]
+
+
 class Adapted(NamedTuple):
     """What was learned from, what was asked, and what was said.
 
     Attributes:
+      things: what they are: "photographs".
+      how: a sentence: by what they were told apart.
       names: of the classes.
-      support: uint8 `[n, h, w, 3]`.
+      support: pictures, uint8 `[n, h, w, 3]` or `[n, h, w]`; `None` each, where inputs are
+        no pictures.
       labels: of the support, `[n]`.
-      query: uint8 `[m, h, w, 3]`.
+      query: pictures, likewise.
       paths: of the queries.
       true: their classes, `[m]`, or `None` where nobody has said.
       sure: probabilities `[m, c]`.
-      known: features of the support, as the head was given them, `[n, d]`.
+      mapped: what the map shows: "Features", "Outputs".
+      known: of the support, `[n, d]`.
       asked: of the queries, `[m, d]`.
-      head: the one that was used.
+      facts: for the foot of the page.
+      head: the one that was used; "": it is a trained learner's own.
       tried: head -> leave-one-out accuracy, `None` where there is none.
       left_out: support pictures that were left out in turn.
-      facts: for the foot of the page.
       rejected: who was told "none of these"; `None` where all are one of the classes.
     """
 
+    things: str
+    how: str
     names: Sequence[str]
-    support: np.ndarray
+    support: Pictures
     labels: np.ndarray
-    query: np.ndarray
+    query: Pictures
     paths: Sequence[str]
     true: np.ndarray | None
     sure: np.ndarray
+    mapped: str
     known: np.ndarray
     asked: np.ndarray
-    head: str
-    tried: Mapping[str, float | None]
-    left_out: int
     facts: Mapping[str, Any]
+    head: str = ""
+    tried: Mapping[str, float | None] = MappingProxyType({})
+    left_out: int = 0
     rejected: Rejected | None = None
 
 
@@ -60,17 +71,21 @@ def write_adapted(file: Path, found: Adapted) -> None:
       file: report.html.
       found: what was done.
     """
-    parts = [_hero(found), _support(found)]
+    parts = [_hero(found)]
+    if found.support[0] is not None:
+        parts.append(_support(found))
     if found.rejected is not None:
         about = (found.names, found.query, found.sure, found.true)
         parts.append(turned_away(found.rejected, *about))
     parts.append(_hardest(found))
     if found.true is not None:
         parts.append(_confused(found, found.true))
-    parts += [_map(found), _heads(found)]
+    parts.append(_map(found))
+    if found.tried:
+        parts.append(_heads(found))
     about = "Also in result.json, with all probabilities."
     parts.append(page.section("How", about, page.table(found.facts)))
-    page.write(file, page.page("photographs - jaxmeta", parts))
+    page.write(file, page.page(f"{found.things} - jaxmeta", parts))
 
 
 def said(found: Adapted) -> np.ndarray:
@@ -85,8 +100,7 @@ def said(found: Adapted) -> np.ndarray:
 
 def _hero(found: Adapted) -> str:
     n, m, ways = len(found.support), len(found.query), len(found.names)
-    title = f"{m} photographs, told apart by {n} examples of {ways} classes"
-    how = f"Features of {found.facts['backbone']}, head {found.head}; nothing was trained."
+    title = f"{m} {found.things}, told apart by {n} examples of {ways} classes"
     facts = {
         "classes": ways,
         "support": n,
@@ -100,14 +114,14 @@ def _hero(found: Adapted) -> str:
         text = (
             "mean probability of the class that was said: nobody has said the true ones"
         )
-        return page.hero(title, how, f"{sure:.1f} %", "", text, facts, "")
+        return page.hero(title, found.how, f"{sure:.1f} %", "", text, facts, "")
     right = said(found) == found.true
     half = 196 * np.sqrt(right.mean() * (1 - right.mean()) / m)
-    text = "of the queries are right; 95 % interval over the pictures"
+    text = f"of the queries are right; 95 % interval over the {found.things}"
     if found.rejected is not None:
         text += "; who was turned away counts as wrong"
     value, interval = f"{100 * right.mean():.1f} %", f"± {half:.1f}"
-    return page.hero(title, how, value, interval, text, facts, "")
+    return page.hero(title, found.how, value, interval, text, facts, "")
 
 
 def _support(found: Adapted) -> str:
@@ -152,6 +166,8 @@ def _hardest(found: Adapted) -> str:
         else:
             true = page.name(found.names[int(found.true[i])])
             kind, caption = "wrong", f"✗ {name} {sure}, is {true}"
+        if found.query[i] is None:
+            caption = f"{page.name(Path(found.paths[int(i)]).name)}<br>{caption}"
         images.append(figure_of(found.query[i], kind, caption))
     text = "Mistakes, the surest first; then those that were least sure."
     if found.true is None:
@@ -195,7 +211,7 @@ def plane(known: np.ndarray, asked: np.ndarray) -> tuple[np.ndarray, np.ndarray,
 def _map(found: Adapted) -> str:
     at, others, share = plane(found.known, found.asked)
     text = (
-        "Features of support (rings) and queries (dots) on their first two principal "
+        f"{found.mapped} of support (rings) and queries (dots) on their first two principal "
         f"components, which hold {100 * share:.0f} % of the variance: what lies together "
         "here may lie apart in the other directions. A number is the mean of a class."
     )
@@ -206,7 +222,9 @@ def _map(found: Adapted) -> str:
     if (taken < 0).any():
         text += " A square is one that was turned away."
     draw = _draw(found, at, others, labels, labels != taken)
-    return page.section("Map", text, drawn(draw, (9, 7), "features in two dimensions"))
+    return page.section(
+        "Map", text, drawn(draw, (9, 7), f"{found.mapped.lower()} in two dimensions")
+    )
 
 
 def _draw(found: Adapted, at, others, labels, wrong) -> Draw:

@@ -1,6 +1,7 @@
 """An episode of images, as HTML: names are text, and small pictures stay sharp."""
 
 import io
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -89,10 +90,15 @@ def _asked(task: Classified, i: int, pixels: np.ndarray) -> str:
     return figure_of(pixels, "wrong", f"✗ {page.name(task.names[said])}{sure}")
 
 
-def figure_of(pixels: np.ndarray, kind: str, caption: str = "") -> str:
-    """A small picture with a frame, "right", "wrong" or none, and words below it."""
-    sharp = ' class="sharp"' if max(pixels.shape[:2]) < 64 else ""
-    image = f'<img{sharp} alt="" src="{page.inline(encoded(pixels))}">'
+def figure_of(pixels: np.ndarray | None, kind: str, caption: str = "") -> str:
+    """A small picture with a frame, "right", "wrong" or none, and words below it.
+
+    Of what is no picture, the words alone.
+    """
+    image = ""
+    if pixels is not None:
+        sharp = ' class="sharp"' if max(pixels.shape[:2]) < 64 else ""
+        image = f'<img{sharp} alt="" src="{page.inline(encoded(pixels))}">'
     caption = f"<figcaption>{caption}</figcaption>" if caption else ""
     return f'<figure class="{kind}">{image}{caption}</figure>'
 
@@ -103,16 +109,25 @@ def _alike(support, query):
     for x in arrays:
         if x.ndim not in (3, 4):
             raise ValueError(f"inputs: got {list(x.shape)}, wants images [n, h, w, c]")
+    return (
+        x._replace(inputs=array)
+        for x, array in zip((support, query), one_range(arrays), strict=True)
+    )
+
+
+def one_range(arrays: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
+    """Real numbers, all scaled by one range into [0, 1] unless they are there.
+
+    >>> [x.tolist() for x in one_range([np.array([-1.0]), np.array([0.0, 1.0])])]
+    [[0.0], [0.5, 1.0]]
+    """
     if all(x.dtype.kind == "f" for x in arrays):
         real = np.concatenate([x.ravel() for x in arrays])
         real = real[np.isfinite(real)]
         low, high = (real.min(), real.max()) if len(real) else (0, 1)
         if low < 0 or high > 1:  # standardised, or some other scale
-            arrays = [(x - low) / max(high - low, 1e-12) for x in arrays]
-    return (
-        x._replace(inputs=array)
-        for x, array in zip((support, query), arrays, strict=True)
-    )
+            return [(x - low) / max(high - low, 1e-12) for x in arrays]
+    return arrays
 
 
 def as_pictures(x: np.ndarray, ink: bool = False) -> np.ndarray:

@@ -22,7 +22,8 @@ class Rejected(NamedTuple):
       familiarity: of the queries, `[m]`.
       known: of the known ones that made the threshold.
       strangers: of the strangers beside them.
-      others: pictures that are known to be none of the classes, `[k, h, w, 3]`.
+      others: pictures that are known to be none of the classes, `[k, h, w, 3]`; `None`
+        each, where inputs are no pictures.
       familiarity_of_others: of them, `[k]`.
       sure_of_others: probabilities of them, `[k, c]`.
       lines: about it.
@@ -34,7 +35,7 @@ class Rejected(NamedTuple):
     familiarity: np.ndarray
     known: np.ndarray
     strangers: np.ndarray
-    others: np.ndarray
+    others: np.ndarray | Sequence[np.ndarray | None]
     familiarity_of_others: np.ndarray
     sure_of_others: np.ndarray
     lines: Sequence[str]
@@ -43,7 +44,7 @@ class Rejected(NamedTuple):
 def turned_away(
     found: Rejected,
     names: Sequence[str],
-    query: np.ndarray,
+    query: np.ndarray | Sequence[np.ndarray | None],
     sure: np.ndarray,
     true: np.ndarray | None,
 ) -> str:
@@ -52,7 +53,7 @@ def turned_away(
     Args:
       found: the threshold.
       names: of the classes.
-      query: pictures, `[m, h, w, 3]`.
+      query: pictures, `[m, h, w, 3]`, or `None` each.
       sure: probabilities, `[m, c]`.
       true: the classes of the queries, where they are known.
     """

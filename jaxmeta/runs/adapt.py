@@ -2,13 +2,24 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
 
+from jaxmeta import data
 from jaxmeta.criteria import as_criterion
+from jaxmeta.report.adapted import Adapted
+from jaxmeta.report.pictures import as_pictures, one_range
+from jaxmeta.report.seen import softmax
 from jaxmeta.runs import keys
-from jaxmeta.runs.answers import Prediction, answers, as_json_text, check_names
+from jaxmeta.runs.adapted import rejected_of, true_classes, write_page
+from jaxmeta.runs.answers import (
+    Prediction,
+    answers,
+    as_json_text,
+    check_names,
+)
 from jaxmeta.runs.errors import ConfigError, RunError
 from jaxmeta.runs.files import write_json
 from jaxmeta.runs.folder import RunFolder
@@ -29,6 +40,7 @@ def adapt(
     score: ScoreOption = "auto",
     strangers: str | Path | None = None,
     episodes: int = EPISODES,
+    out: str | Path | None = None,
     as_json: bool = False,
     say: Callable[[str], None] = print,
     note: Callable[[str], None] = lambda line: None,
@@ -55,6 +67,7 @@ def adapt(
       strangers: like `query`, of things that are known to be none of the classes: how
         many of them are turned away is counted apart.
       episodes: of validation.
+      out: a folder for report.html and result.json.
       as_json: `say` one JSON object with everything, and `note` nothing.
       say: takes the predictions, `path<TAB>class<TAB>probability`.
       note: takes what was done to the files, and the accuracy.
@@ -111,21 +124,51 @@ def adapt(
 
     said = answers(names, given.asked, outputs, rejection, given.strangers)
     facts: dict[str, object] = {"run": str(run.path)}
+    shown = facts | {
+        "recipe": run.name, "step": run.step,
+        **{k: v for k, v in run.experiment.facts.items() if k in _SHOWN},
+    }  # fmt: skip
     if rejection is not None:
         facts["strangers"] = said.facts
         _keep(run, said.facts, tell)
+    n = len(said.found) - given.strangers
+    for line in said.lines:
+        tell(line)
+    if said.accuracy is not None:
+        tell(f"accuracy {100 * said.accuracy:.2f} % of {n} files")
+    whole = as_json_text(facts, names, said.found, said.accuracy, notes)
+    if out is not None:
+        drawn, x, y = _pictures(run, seen.inputs, given.query)
+        title = run.experiment.title or run.name
+        page = Adapted(
+            drawn, f"{title}, adapted to these examples.", names, x,
+            np.asarray(seen.targets).argmax(1), y[:n], [str(p) for p, _ in given.asked],
+            true_classes(names, given.asked, n), softmax(outputs[:n]), "Outputs",
+            np.asarray(predict(seen.inputs)), outputs[:n], shown,
+            rejected=rejected_of(rejection, said, outputs, y, n),
+        )  # fmt: skip
+        write_page(out, whole, page, tell)
     if as_json:
-        notes += said.lines
-        say(as_json_text(facts, names, said.found, said.accuracy, notes))
+        say(whole)
         return said.found
     for one in said.found:
         say(f"{one.path}\t{one.label}\t{one.probability:.4f}")
-    for line in said.lines:
-        note(line)
-    if said.accuracy is not None:
-        known = len(said.found) - given.strangers
-        note(f"accuracy {100 * said.accuracy:.2f} % of {known} files")
     return said.found
+
+
+_SHOWN = ("learner", "dataset", "ways", "shots", "network")
+
+
+def _pictures(run: Run, support, query) -> tuple[str, Any, Any]:
+    """What they are called, and how support and queries look, where they are pictures."""
+    arrays = [np.asarray(support), np.asarray(query)]
+    if arrays[0].ndim != 4 or arrays[0].shape[-1] not in (1, 3):
+        return "examples", [None] * len(arrays[0]), [None] * len(arrays[1])
+    x, y = (as_pictures(a) for a in one_range(arrays))
+    reader = run.experiment.reader
+    if reader is not None and reader.files is data.SOUNDS:
+        return "sounds", x[:, ::-1], y[:, ::-1]  # low frequencies lie below
+    return "images", x, y
 
 
 def _keep(run: Run, facts: dict[str, object], tell: Callable[[str], None]) -> None:

@@ -4,11 +4,11 @@ import json
 from pathlib import Path
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxmeta.functional import familiarity
+from jaxmeta.report.seen import softmax
 from jaxmeta.runs.errors import ConfigError
 from jaxmeta.runs.reject import NONE, Rejection, outcome
 
@@ -89,11 +89,6 @@ def answers(
     right = [p.label == t for p, (_, t) in zip(found[:n], asked[:n], strict=True)]
     accuracy = float(np.mean(right)) if labelled else None
     return Answers(found, accuracy, away, near, facts, lines)
-
-
-def softmax(outputs: np.ndarray) -> np.ndarray:
-    """Probabilities of logits."""
-    return np.asarray(jax.nn.softmax(outputs))
 
 
 def check_names(names: list[str]) -> None:

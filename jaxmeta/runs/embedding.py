@@ -16,7 +16,9 @@ from jaxmeta.functional import augment
 from jaxmeta.runs.backbone import Backbone
 from jaxmeta.runs.errors import ConfigError
 
-BATCH = 16  # pictures at a time: one program, whatever their number
+BATCH = (
+    4  # pictures at a time: one program, whatever their number; few stay in the cache
+)
 Say = Callable[[str], None]
 
 

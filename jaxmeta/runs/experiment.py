@@ -50,6 +50,9 @@ Picture = Callable[[Finished], Any]
 Judge = Callable[[Meta, Any, Key, int], Evaluation]
 """`(meta, tasks, key, episodes) -> Evaluation`, where it is not `jaxmeta.evaluate`."""
 
+Merge = Callable[[Meta], tuple[MetaLearner, Meta]]
+"""A learner without what moves its network, and parameters with which it does the same."""
+
 
 class Experiment(NamedTuple):
     """What a run learns from what, and how it is judged. Pure values; nothing has run.
@@ -81,6 +84,9 @@ class Experiment(NamedTuple):
       title: what was done, in a line, for the page: "ProtoNet, 5-way 1-shot on Omniglot".
       reader: how someone's own files become inputs: what `jaxmeta adapt` needs.
       head: whether the number of classes is fixed by training.
+      merge: of a network that few parameters move: the tester on that network without
+        them, and a `Meta` for it that does the same, for `jaxmeta export`; a `TypeError`
+        where there is none.
       defaults: of `Settings` that are `None`, where this experiment wants others than
         the usual: `{"episodes": 1000, "chunk": 500}`. What the user says wins.
     """
@@ -105,6 +111,7 @@ class Experiment(NamedTuple):
     title: str = ""
     reader: Reader | None = None
     head: bool = False
+    merge: Merge | None = None
     defaults: Mapping[str, Any] = MappingProxyType({})
 
 

@@ -52,7 +52,9 @@ def export(
 
     The program is a function of `(parameters, support inputs [n, ...], support targets
     [n, c], query inputs [m, ...])` and returns probabilities `[m, c]` (predictions in
-    regression). `n` and `m` are free where the learner allows it.
+    regression). `n` and `m` are free where the learner allows it. What was learned beside
+    the weights of a network (LoRA, linear adapters, scales and shifts) is merged into
+    them, where the learner does not itself move it in each task.
 
         from jax import export
         from safetensors.numpy import load_file
@@ -75,7 +77,8 @@ def export(
     safetensors = _library()
     if run.job.tester is None:
         raise ConfigError("run", run.path, "a run of a learner: this one has none")
-    learner, meta, task = run.learner, run.meta, tested(run.experiment.tasks)
+    learner, meta = _merged(run, say)
+    task = tested(run.experiment.tasks)
     out = run.path / "exported" if out is None else out
     out.mkdir(parents=True, exist_ok=True)
     flat = flatten(meta)
@@ -102,6 +105,20 @@ def export(
     say(f"{out / PARAMETERS}: {len(flat)} arrays")
     say(f"{out / PROGRAM}: (parameters, x [n], y [n, c], queries [m]), free: {free}")
     return Exported(out / PARAMETERS, out / PROGRAM, symbolic)
+
+
+def _merged(run: Run, say: Callable[[str], None]) -> tuple[MetaLearner, Meta]:
+    """The tester and its parameters; what was learned beside kernels is in these."""
+    merge = run.experiment.merge
+    if merge is None:
+        return run.learner, run.meta
+    try:
+        found = merge(run.meta)
+    except TypeError as error:
+        say(f"what moves the network stays beside it: {error}")
+        return run.learner, run.meta
+    say("what was learned beside the network's weights is merged into them")
+    return found
 
 
 def flatten(meta: Meta) -> dict[str, Array]:

@@ -1,5 +1,6 @@
 """Heads on features of a frozen network: which one, and how sure it may be."""
 
+import functools
 from typing import NamedTuple
 
 import jax
@@ -7,12 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxmeta import learners, models
-from jaxmeta.core import Array, Batch, Episode, MetaLearner
+from jaxmeta.core import Array, Batch, Episode, Meta, MetaLearner, PyTree
 from jaxmeta.criteria import as_criterion
 from jaxmeta.functional import normalise
 
 MOST_LEFT_OUT = 100
 """Support pictures that are left out in turn: as many say how good a head is."""
+TOGETHER = MOST_LEFT_OUT
+"""Queries that are answered at a time."""
 TEMPERATURES = 2.0 ** np.arange(-5, 6)
 
 
@@ -61,12 +64,45 @@ def footing(support: np.ndarray, query: np.ndarray) -> tuple[np.ndarray, np.ndar
     Returns:
       Arrays of the same shapes.
     """
-    mean = support.mean((0, 1))
     n, v, d = support.shape
-    flat = normalise(jnp.asarray(support.reshape(n * v, d)), "cl2n", mean=mean)
-    return np.asarray(flat).reshape(n, v, d), np.asarray(
-        normalise(jnp.asarray(query), "cl2n", mean=mean)
-    )
+    both = np.concatenate([support.reshape(n * v, d), query])
+    found = np.asarray(centred(both, support.mean((0, 1))))
+    return found[: n * v].reshape(n, v, d), found[n * v :]
+
+
+@jax.jit
+def centred(x: Array, mean: Array) -> Array:
+    """Features `[n, d]` less a mean, at length 1."""
+    return normalise(x, "cl2n", mean=mean)
+
+
+def answered(learner: MetaLearner, seen: Batch, asked: np.ndarray) -> np.ndarray:
+    """What a head says of features `[m, d]` after it has seen a support: logits `[m, c]`.
+
+    To compile takes far longer than to run. So whatever a head is asked goes through the
+    same two programs, some queries at a time, of which the last are made up.
+    """
+    fast, m = _learned(learner, seen), len(asked)
+    parts = -(-m // TOGETHER)
+    filled = np.resize(asked, (parts * TOGETHER, asked.shape[1]))
+    said = [_said(learner, seen, fast, part) for part in np.split(filled, parts)]
+    return np.concatenate(said)[:m]
+
+
+@functools.partial(jax.jit, static_argnames="learner")
+def _learned(learner: MetaLearner, seen: Batch) -> PyTree:
+    return learner.adapt(_meta_of(learner, seen), seen, jax.random.key(0))
+
+
+@functools.partial(jax.jit, static_argnames="learner")
+def _said(learner: MetaLearner, seen: Batch, fast: PyTree, asked: Array) -> Array:
+    said = learner.predict(_meta_of(learner, seen), fast, asked)
+    return as_criterion(learner.criterion).prepare(said, seen)
+
+
+def _meta_of(learner: MetaLearner, seen: Batch) -> Meta:
+    """The parameters of a head, which learns nothing from an episode."""
+    return learner.init(jax.random.key(0), Episode(seen, seen))
 
 
 def tried(learner: MetaLearner, x: np.ndarray, labels: np.ndarray, ways: int) -> Tried:
@@ -87,22 +123,12 @@ def tried(learner: MetaLearner, x: np.ndarray, labels: np.ndarray, ways: int) ->
         return Tried(None, 1.0, 0)
     if len(rows) > MOST_LEFT_OUT:
         rows = rows[np.linspace(0, len(rows) - 1, MOST_LEFT_OUT).astype(int)]
-    whole, key = support_of(x, labels, ways), jax.random.key(0)
-    meta = meta_of(learner, whole)
-    views, criterion = x.shape[1], as_criterion(learner.criterion)
-    owner = jnp.repeat(jnp.arange(len(x)), views)
-
-    @jax.jit
-    def outputs(meta, whole: Batch, plain: Array, rows: Array) -> Array:
-        def one(row):
-            seen = whole._replace(weights=(owner != row).astype(plain.dtype))
-            fast = learner.adapt(meta, seen, key)
-            said = learner.predict(meta, fast, plain[row][None])
-            return criterion.prepare(said, seen)[0]
-
-        return jax.lax.map(one, rows, batch_size=20)
-
-    said = np.asarray(outputs(meta, whole, jnp.asarray(x[:, 0]), jnp.asarray(rows)))
+    whole, owner = support_of(x, labels, ways), np.repeat(np.arange(len(x)), x.shape[1])
+    plain = x[rows, 0]
+    said = np.stack([
+        answered(learner, whole._replace(weights=weights(owner != row)), plain)[i]
+        for i, row in enumerate(rows)
+    ])  # fmt: skip
     true = labels[rows]
     accuracy = float(np.mean(said.argmax(1) == true))
     temperature = _temperature(said.astype(float), true)
@@ -118,28 +144,20 @@ def predicted(
     temperature: float,
 ) -> np.ndarray:
     """Logits `[m, c]` of the queries, from all of the support, by the temperature."""
-    whole, key = support_of(x, labels, ways), jax.random.key(0)
-    meta = meta_of(learner, whole)
-
-    @jax.jit
-    def run(meta, whole, query):
-        fast = learner.adapt(meta, whole, key)
-        said = learner.predict(meta, fast, query)
-        return as_criterion(learner.criterion).prepare(said, whole) / temperature
-
-    return np.asarray(run(meta, whole, jnp.asarray(query)))
+    return answered(learner, support_of(x, labels, ways), query) / temperature
 
 
 def support_of(x: np.ndarray, labels: np.ndarray, ways: int) -> Batch:
-    """All views of all pictures, as examples."""
+    """All views of all pictures, as examples; all of them count."""
     n, v, d = x.shape
-    rows = jnp.asarray(x.reshape(n * v, d))
-    return Batch.of_labels(rows, np.repeat(labels, v), ways)
+    targets = np.eye(ways, dtype=x.dtype)[np.repeat(labels, v)]
+    counts = weights(np.ones(n * v, bool))
+    return Batch(jnp.asarray(x.reshape(n * v, d)), jnp.asarray(targets), counts)
 
 
-def meta_of(learner: MetaLearner, whole: Batch):
-    """The parameters of a head, which learns nothing from them."""
-    return learner.init(jax.random.key(0), Episode(whole, whole))
+def weights(stay: np.ndarray) -> Array:
+    """1 where an example counts, 0 where it does not."""
+    return jnp.asarray(stay, jnp.float32)
 
 
 def _temperature(said: np.ndarray, true: np.ndarray) -> float:

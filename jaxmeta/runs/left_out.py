@@ -2,13 +2,11 @@
 
 from collections.abc import Sequence
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxmeta.core import Array, MetaLearner
-from jaxmeta.criteria import as_criterion
-from jaxmeta.functional import familiarity, normalise
+from jaxmeta.core import MetaLearner
+from jaxmeta.functional import familiarity
 from jaxmeta.functional.familiarity import SCORES
 from jaxmeta.runs import heads
 from jaxmeta.runs.errors import ConfigError
@@ -79,25 +77,16 @@ def left_out(
     learner: MetaLearner, features, labels, ways: int, temperature: float
 ) -> dict[str, np.ndarray]:
     """Familiarity of every picture where a class is left out: score -> `[ways, n]`."""
-    x, (n, views, d) = jnp.asarray(features), features.shape
-    whole = heads.support_of(features, labels, ways)
-    meta, key = heads.meta_of(learner, whole), jax.random.key(0)
-    criterion = as_criterion(learner.criterion)
-    labels = jnp.asarray(labels)
-
-    @jax.jit
-    def outputs(meta, whole, x: Array, classes: Array) -> dict[str, Array]:
-        def one(c):
-            stay = (labels != c).astype(x.dtype)
-            mean = jnp.tensordot(stay, x.mean(1), 1) / stay.sum()
-            u = normalise(x.reshape(n * views, d), "cl2n", mean=mean)
-            seen = whole._replace(inputs=u, weights=jnp.repeat(stay, views))
-            fast = learner.adapt(meta, seen, key)
-            said = learner.predict(meta, fast, u.reshape(n, views, d)[:, 0])
-            said = criterion.prepare(said, seen) / temperature
-            return {s: familiarity(said, s) for s in SCORES}
-
-        return jax.lax.map(one, classes)
-
-    found = outputs(meta, whole, x, jnp.arange(ways))
-    return {s: np.asarray(value) for s, value in found.items()}
+    n, views, d = features.shape
+    whole, x = heads.support_of(features, labels, ways), features.reshape(n * views, d)
+    found = {score: [] for score in SCORES}
+    for c in range(ways):
+        stay = labels != c
+        u = np.asarray(heads.centred(x, features[stay].mean((0, 1))))
+        counts = heads.weights(np.repeat(stay, views))
+        seen = whole._replace(inputs=jnp.asarray(u), weights=counts)
+        plain = u.reshape(n, views, d)[:, 0]
+        said = jnp.asarray(heads.answered(learner, seen, plain)) / temperature
+        for score in SCORES:
+            found[score].append(familiarity(said, score))
+    return {score: np.stack(rows) for score, rows in found.items()}

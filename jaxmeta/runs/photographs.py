@@ -12,24 +12,22 @@ from jaxmeta.core import Model
 from jaxmeta.data import DataError
 from jaxmeta.data.cache import Cache
 from jaxmeta.data.photographs import Progress
-from jaxmeta.report.adapted import Adapted, write_adapted
-from jaxmeta.report.rejected import Rejected
+from jaxmeta.report.adapted import Adapted
+from jaxmeta.report.seen import softmax
 from jaxmeta.runs import heads
+from jaxmeta.runs.adapted import rejected_of, true_classes, write_page
 from jaxmeta.runs.answers import (
-    Answers,
     Prediction,
     answers,
     as_json_text,
     check_names,
-    softmax,
 )
 from jaxmeta.runs.backbone import Backbone
 from jaxmeta.runs.embedding import Say, embedded
 from jaxmeta.runs.errors import ConfigError
-from jaxmeta.runs.files import write_atomic
 from jaxmeta.runs.given import asked_in, classes_in, strangers_in
 from jaxmeta.runs.left_out import by_left_out, check_counts
-from jaxmeta.runs.reject import Rejection, ScoreOption, told
+from jaxmeta.runs.reject import ScoreOption, told
 
 
 def adapt_photographs(
@@ -169,19 +167,14 @@ def adapt_photographs(
     whole = as_json_text(facts, names, said, accuracy, notes)
     if out is not None:
         n, paths = len(said) - others, [str(p) for p, _ in asked]
-        true = None
-        if accuracy is not None:
-            true = np.array([names.index(t) for _, t in asked[:n]])
+        how = f"Features of {backbone.name}, head {chosen}; nothing was trained."
         page = Adapted(
-            names, x, labels, y[:n], paths[:n], true, softmax(logits[:n]), u[:, 0],
-            v[:n], chosen, tried, best.rows, shown,
-            _rejected(rejection, answer, logits, y, n),
+            "photographs", how, names, x, labels, y[:n], paths[:n],
+            true_classes(names, asked, n), softmax(logits[:n]), "Features", u[:, 0],
+            v[:n], shown, chosen, tried, best.rows,
+            rejected_of(rejection, answer, logits, y, n),
         )  # fmt: skip
-        folder = Path(out)
-        folder.mkdir(parents=True, exist_ok=True)
-        write_atomic(folder / "result.json", whole + "\n")
-        write_adapted(folder / "report.html", page)
-        tell(f"{folder / 'report.html'}: written")
+        write_page(out, whole, page, tell)
     if not as_text:
         say(whole)
         return said
@@ -234,17 +227,3 @@ def _choose(known, head, u, labels, ways, tell) -> tuple[str, dict[str, heads.Tr
     said = ", ".join(f"{n} {100 * x:.1f} %" for n, x in right.items())
     tell(f"head {best}: leaving out one of {found[best].rows} support pictures, {said}")
     return best, found
-
-
-def _rejected(
-    rejection: Rejection | None, answer: Answers, logits, pictures, n: int
-) -> Rejected | None:
-    """What the page shows of who was turned away; strangers are from `n` on."""
-    if rejection is None or answer.familiarity is None:
-        return None
-    near, found = answer.familiarity, rejection.found
-    return Rejected(
-        found.score, found.threshold, answer.away[:n], near[:n], rejection.known,
-        rejection.strangers, pictures[n:], near[n:], softmax(logits[n:]),
-        [told(rejection), *answer.lines],
-    )  # fmt: skip

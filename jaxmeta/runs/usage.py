@@ -12,6 +12,9 @@ Head = Literal[
 Score = Literal["auto", "max_probability", "energy"]
 """The scores of `jaxmeta.functional.familiarity`, and "auto"."""
 
+Release = Literal["vit", "deit"]
+"""Of which a file of weights may be, where names and shapes are those of several."""
+
 
 def evaluate_options(*, episodes: int = 10_000) -> None:
     """Test a trained run on more episodes, or on others: --ways 20 --shots 5.
@@ -34,13 +37,15 @@ def adapt_options(
     strangers: str | None = None,
     episodes: int = 200,
     data: str | None = None,
+    out: str = "adapted",
     json: bool = False,
 ) -> None:
     """Classify images, sounds or arrays by a few examples of each class: RUN, or --backbone FILE.
 
-    Writes a line for each query: path, class, probability, with tabs between. If
-    the query files lie in folders named like the classes, or the arrays have labels,
-    the accuracy follows on stderr. With --reject, a class may be "none of these".
+    Writes a line for each query: path, class, probability, with tabs between; and a page
+    to look at. If the query files lie in folders named like the classes, or the arrays
+    have labels, the accuracy follows on stderr. With --reject, a class may be "none of
+    these".
 
     Args:
       support: folder with the examples: <class>/*.png, .jpg or .wav; or FILE.npz.
@@ -51,6 +56,7 @@ def adapt_options(
       strangers: folder (or FILE.npz) of what is known to be none of the classes.
       episodes: of the run's validation classes, that the threshold is from.
       data: where the run's data lie, if no longer where they were; for reject.
+      out: folder for report.html and result.json.
       json: write one JSON object with all probabilities.
     """
 
@@ -103,6 +109,7 @@ def compare_options(*, episodes: int = 1000, out: str = "comparison") -> None:
 def photograph_options(
     *,
     backbone: str,
+    pictures: Release | None = None,
     support: str,
     query: str,
     head: Head = "auto",
@@ -122,6 +129,7 @@ def photograph_options(
 
     Args:
       backbone: .safetensors file of timm, torchvision or the Hugging Face hub.
+      pictures: those it was trained with, where its names are ViT's and DeiT's alike.
       support: folder with the examples: <class>/*.png or .jpg.
       query: folder with the pictures to classify: *.jpg, or <class>/*.jpg.
       head: what learns from features; auto: the best when one picture is left out.
@@ -138,6 +146,7 @@ def photograph_options(
 def embed_options(
     *,
     backbone: str,
+    pictures: Release | None = None,
     data: str,
     out: str,
     views: int = 1,
@@ -149,6 +158,7 @@ def embed_options(
 
     Args:
       backbone: .safetensors file of timm, torchvision or the Hugging Face hub.
+      pictures: those it was trained with, where its names are ViT's and DeiT's alike.
       data: folder with the pictures: <class>/*.png or .jpg.
       out: FILE.npz to write.
       views: of each picture, itself and some that are mirrored and moved.

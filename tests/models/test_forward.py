@@ -197,8 +197,10 @@ def vit(p, s, x, train, *, eps, quick):
         return x * (1 + np.vectorize(math.erf)(x / np.sqrt(2))) / 2
 
     x = np.stack(patches, 1) @ p["embed"]["kernel"] + p["embed"].get("bias", 0)
-    x = x + p["position"][1:]
+    own = 2 if "distilled" in p else 1
+    x = x + p["position"][own:]
     first = [p["cls"] + p["position"][:1]]
+    first += [p["distilled"] + p["position"][1:2]] if own == 2 else []
     first += [p["registers"]] if "registers" in p else []
     first = np.concatenate(first)
     x = np.concatenate([np.broadcast_to(first, (len(x), *first.shape)), x], 1)
@@ -211,7 +213,10 @@ def vit(p, s, x, train, *, eps, quick):
         heads.append(z / z.sum(-1, keepdims=True) @ v[..., h])
     x = x + dense(np.concatenate(heads, -1), a["out"]) * block.get("gamma1", 1)
     y = dense(gelu(dense(normed(x, block["norm2"]), block["up"])), block["down"])
-    x = normed(x + y * block.get("gamma2", 1), p["norm"])[:, 0]
+    x = normed(x + y * block.get("gamma2", 1), p["norm"])
+    if own == 2:
+        return (dense(x[:, 0], p["head"]) + dense(x[:, 1], p["head_distilled"])) / 2
+    x = x[:, 0]
     return x @ p["projection"]["kernel"] if "projection" in p else dense(x, p["head"])
 
 
@@ -332,6 +337,10 @@ NETWORKS = {
     "vit-dinov2": (
         M.vit(2, size=4, registers=2, layer_scale=0.5, **VIT),
         vit, dict(eps=1e-6, quick=False), (3, 5, 4, 1),
+    ),
+    "vit-distilled": (
+        M.vit(2, size=4, distilled=True, **VIT),
+        vit, dict(eps=1e-6, quick=False), (3, 4, 4, 1),
     ),
     "vit-clip": (
         M.vit(

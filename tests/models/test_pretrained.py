@@ -145,6 +145,59 @@ def timm_dinov2():
     return found | {f"{block}ls1.gamma": (64,), f"{block}ls2.gamma": (64,)}
 
 
+def timm_deit(distilled=True):
+    """Of one layer; plain, its names are those of ViT."""
+    scales = ("reg_token", "blocks.0.ls1.gamma", "blocks.0.ls2.gamma")
+    found = {k: v for k, v in timm_dinov2().items() if k not in scales}
+    found |= {"pos_embed": (1, 5 + distilled, 64)} | layer("head", 3, 64)
+    found["patch_embed.proj.weight"] = (64, 3, 16, 16)
+    if distilled:
+        found |= {"dist_token": (1, 1, 64)} | layer("head_dist", 3, 64)
+    return found
+
+
+def test_a_deit_has_its_own_pictures_or_is_asked_for_them(tmp_path):
+    tensors, path = drawn(timm_deit()), tmp_path / "net.safetensors"
+    save_file(tensors, path)
+    model, meta = jm.models.load(path)
+    imagenet = jm.models.IMAGENET
+    assert model.pictures == imagenet._replace(size=32, crop=0.9, resample="bicubic")
+    assert meta.params["position"].shape == (6, 64)
+    np.testing.assert_array_equal(
+        meta.params["distilled"][0], tensors["dist_token"][0, 0]
+    )
+    x = jax.ShapeDtypeStruct((2, 40, 32, 3), "float32")
+    assert jax.eval_shape(model.apply, meta, x)[0].shape == (2, 64)
+    whole, meta = jm.models.load(path, head=True)
+    assert jax.eval_shape(whole.apply, meta, x)[0].shape == (2, 3)
+    assert meta.params["head_distilled"]["kernel"].shape == (64, 3)
+    # without that token, of twelve layers, it might as well be a ViT
+    one = drawn(timm_deit(distilled=False))
+    twelve = {
+        name.replace("blocks.0.", f"blocks.{i}."): array
+        for i in range(12)
+        for name, array in one.items()
+    }
+    save_file(twelve, path)
+    with pytest.raises(
+        ValueError, match=r"pictures: got nothing for .*'vit' and 'deit'"
+    ):
+        jm.models.load(path)
+    means = [
+        jm.models.load(path, pictures=said)[0].pictures.mean
+        for said in ("vit", "deit", jm.Pictures(32))
+    ]
+    assert means == [(0.5,) * 3, imagenet.mean, (0.0,) * 3]
+    with pytest.raises(ValueError, match=r"pictures: got 'vit' for Eff.* a Pictures"):
+        save_file(LITE, path)
+        jm.models.load(path, pictures="vit")
+    # the third DeiT has scales, and no place for its class token
+    third = drawn(timm_dinov2())
+    del third["reg_token"]
+    save_file(third, path)
+    assert jm.models.load(path)[0].pictures.crop == 0.9
+
+
 def openai_clip():
     tower = "vision_model."
     found = {f"{tower}embeddings.class_embedding": (64,)}

@@ -77,7 +77,7 @@ def test_the_embedding_is_the_network_in_the_learner(learner):
     assert method.embedding is not None
     episode = probe(ways=3, shots=2, queries=2)(jax.random.key(0))
     meta = method.learner.init(jax.random.key(1), episode)
-    model, where = method.embedding
+    model, where, _ = method.embedding
     fresh = model.init(jax.random.key(1), episode.support.inputs)
     assert jax.tree.structure(where(meta)) == jax.tree.structure(fresh)
     features, _ = model.apply(where(meta), episode.query.inputs)

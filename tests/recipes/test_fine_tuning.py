@@ -36,7 +36,7 @@ def backbone(monkeypatch, tmp_path):
     net = jm.models.conv4(None, filters=3, blocks=1, norm="batch_running")
     meta = net.init(jax.random.key(3), jnp.ones((1, SIZE, SIZE, 3)))
     model = net._replace(init=lambda key, x: meta, pictures=jm.Pictures(SIZE))
-    monkeypatch.setattr(jm.models, "load", lambda path: (model, meta))
+    monkeypatch.setattr(jm.models, "load", lambda path, pictures: (model, meta))
     file = tmp_path / "net.safetensors"
     file.touch()
     return str(file), model, meta
@@ -77,6 +77,19 @@ def test_every_method_trains(method, photographs, backbone):
     assert (count < sum(x.size for x in leaves(meta.params))) == (
         kept and method != "lora"
     )
+    if not kept:
+        assert made.merge is None
+    elif method == "adapter":
+        with pytest.raises(TypeError, match="wants activation=None"):
+            made.merge(after)
+    else:  # the network alone, without anything beside it, does the same
+        learner, whole = made.merge(after)
+        assert sorted(whole.params) == ["block1", "head"]
+        assert jax.tree.map(np.shape, whole.buffers) == jax.tree.map(
+            np.shape, meta.buffers
+        )
+        found = learner.predict(whole, whole, x)
+        np.testing.assert_allclose(found, predict(after), rtol=1e-5, atol=1e-6)
 
 
 def batch_of(made):
@@ -122,6 +135,28 @@ def test_a_backbone_meets_every_method_and_is_tuned_at_the_test(
     trained = leaves((start.params, start.buffers))
     for x in leaves(meta.params):  # it starts from the backbone, wherever that is kept
         assert any(np.array_equal(x, y) for y in trained)
+
+
+@pytest.mark.parametrize("learner", ["protonet", "r2d2", "simple_shot"])
+def test_adapters_of_what_compares_features_are_merged(learner, backbone, tmp_path):
+    file, _, meta = backbone
+    options = {"file": file, "data": str(classes(tmp_path)), "size": SIZE, "ways": 2}
+    options |= {"queries": 1, "tune": "lora", "learner": learner}
+    made = known()["folder-pmf-5w1s"](**options, test_time="nothing")
+    episode, key = made.tasks.test(jax.random.key(0)), jax.random.key(1)
+    moved = made.learner.init(key, episode)
+    moved = moved._replace(params=jax.tree.map(lambda p: p + 0.1, moved.params))
+    plain, whole = made.merge(moved)
+    count = sum(x.size for x in leaves(meta.params))
+    extra = sum(x.size for x in leaves(whole.params)) - count
+    assert extra == {"protonet": 0, "r2d2": 3, "simple_shot": 0}[learner]
+    fast = plain.adapt(whole, episode.support, key)
+    found = plain.predict(whole, fast, episode.query.inputs)
+    fast = made.tester.adapt(moved, episode.support, key)
+    wanted = made.tester.predict(moved, fast, episode.query.inputs)
+    np.testing.assert_allclose(found, wanted, rtol=1e-3, atol=1e-4)
+    # tuned in each task, or moved by the learner: what is beside the weights stays
+    assert known()["folder-pmf-5w1s"](**options).merge is None
 
 
 def test_tuning_at_the_test_moves_a_prediction(backbone, tmp_path):

@@ -8,9 +8,11 @@ import pytest
 import jaxmeta as jm
 from jaxmeta import report
 from jaxmeta.core import Batch, Episode
+from jaxmeta.report.adapted import Adapted, write_adapted
 from jaxmeta.report.classes import confusion
 from jaxmeta.report.confidence import counted
 from jaxmeta.report.pictures import as_pictures
+from jaxmeta.report.rejected import Rejected
 from jaxmeta.report.seen import classified, see
 
 from .conftest import EPISODES, untrained
@@ -163,3 +165,25 @@ def test_line_of_anything():
     assert "A $title$" in html and "&lt;b&gt;" in html and html.count("png") == 2
     with pytest.raises(ValueError, match="ys: got 1 values, wants 2"):
         report.line("t", "", [0, 1], [1.0])
+
+
+def test_what_is_no_picture_is_named(tmp_path):
+    """Rows of a table, adapted to: no pictures, but their names, said, true, turned away."""
+    asked = np.array([[3.0, 0.0], [0.0, 2.0], [1.0, 0.0]])
+    sure = np.exp(asked) / np.exp(asked).sum(1, keepdims=True)
+    away = np.array([False, False, True])
+    rejected = Rejected(
+        "energy", 0.5, away, asked.max(1), asked[:2, 0], asked[1:, 0], [None],
+        np.array([0.7]), sure[:1], ["a line"],
+    )  # fmt: skip
+    found = Adapted(
+        "examples", "By hand.", ["cat", "dog"], [None] * 2, np.arange(2), [None] * 3,
+        ["q.npz[0]", "q.npz[1]", "q.npz[2]"], np.array([0, 0, 0]), sure, "Outputs",
+        np.eye(2), asked, {"run": "r"}, rejected=rejected,
+    )  # fmt: skip
+    write_adapted(tmp_path / "report.html", found)
+    page = (tmp_path / "report.html").read_text()
+    assert "3 examples, told apart by 2 examples of 2 classes" in page
+    assert "By hand." in page and "<h2>Support" not in page and "<h2>Heads" not in page
+    assert page.count("<figure") == 4  # two kept, one turned away, one stranger
+    assert "q.npz[1]<br>✗ dog 88&nbsp;%, is cat" in page and "q.npz[2]" not in page

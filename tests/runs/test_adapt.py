@@ -20,12 +20,13 @@ def run(finished):
     return load(finished[0], data=False)
 
 
-def test_a_line_an_image_and_the_accuracy(run, drawings):
+def test_a_line_an_image_and_the_accuracy(run, drawings, tmp_path):
     lines, notes = [], []
     found = adapt(
         run,
         drawings / "support",
         drawings / "query",
+        out=tmp_path,
         say=lines.append,
         note=notes.append,
     )
@@ -39,6 +40,20 @@ def test_a_line_an_image_and_the_accuracy(run, drawings):
     right = sum(p.label == p.path.parent.name for p in found)
     assert notes[4] == f"accuracy {100 * right / 12:.2f} % of 12 files"
     assert right > 6  # chance is 4
+    assert notes[5] == f"{tmp_path / 'report.html'}: written"
+    page = (tmp_path / "report.html").read_text()
+    for title in ("Support", "Hardest queries", "Confusion", "Map", "How"):
+        assert f"<h2>{title}</h2>" in page
+    assert "12 images, told apart by 6 examples of 3 classes" in page
+    assert "Outputs of support (rings)" in page and "<h2>Heads" not in page
+    assert page.count("<figure") == 18 and page.count("<img") == 19  # and the map
+    value = json.loads((tmp_path / "result.json").read_text())
+    assert value["accuracy"] == right / 12 and value["run"] == str(run.path)
+    with pytest.raises(ConfigError, match=r"out: got .* wants a folder that can be"):
+        adapt(
+            run, drawings / "support", drawings / "query", say=str,
+            out=tmp_path / "result.json",
+        )  # fmt: skip
 
 
 def test_dark_or_light_paper_is_all_the_same(run, drawings):

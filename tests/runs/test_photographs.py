@@ -189,7 +189,7 @@ def test_left_out_by_hand():
 
 @pytest.fixture
 def known(monkeypatch, tmp_path):
-    monkeypatch.setattr(models, "load", lambda path: colours())
+    monkeypatch.setattr(models, "load", lambda path, pictures: colours())
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     file = tmp_path / "net.safetensors"
     file.write_bytes(b"")

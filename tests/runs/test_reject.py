@@ -187,9 +187,11 @@ def test_command_line(run, drawings, tmp_path, capsys):
     copy = tmp_path / "run"
     shutil.copytree(run.path, copy)
     words = ["adapt", str(copy), "--support", str(drawings / "support")]
-    words += ["--query", str(drawings / "query")]
+    words += ["--query", str(drawings / "query"), "--out", str(tmp_path / "page")]
     assert main([*words, "--reject", "--episodes", "5", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["strangers"]["episodes"] == 5
+    page = (tmp_path / "page" / "report.html").read_text()
+    assert "<h2>None of these</h2>" in page and "<h2>Support</h2>" in page
     for more, says in (
         (["--score", "energy"], "score: got energy, wants --reject beside it"),
         (["--reject", "--score", "best"], "score: got 'best', wants one of auto"),
