@@ -8,6 +8,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import scipy.stats
 
 from jaxmeta import train
@@ -208,6 +209,7 @@ def it_learns(s: Subject) -> str:
     # Tasks are drawn beforehand, by the program that drew the test tasks, and a step is
     # the program of law 4: in a loop they would be compiled again, which takes longer.
     steps, tx = s.options["train_steps"], s.options["tx"]
+    tx = optax.GradientTransformation(tx.init, jax.jit(tx.update))  # one program
     draws = -(-steps * TASKS // len(s.episodes.query.targets))
     parts = [s.draw(key) for key in jax.random.split(s.key, draws)]
     pool = jax.tree.map(lambda *x: np.concatenate(x), *parts)

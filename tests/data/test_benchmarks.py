@@ -16,7 +16,6 @@ from jaxmeta.data import (
     image_folder_splits,
     make_splits,
     mini_imagenet,
-    omniglot,
     tiered_imagenet,
 )
 from jaxmeta.data.class_lists import published
@@ -212,7 +211,3 @@ def test_a_folder_with_a_duplicate_warns(tmp_path):
         (tmp_path / name).write_bytes(encoded(shade))
     with pytest.warns(UserWarning, match=r"1 images .* train/a\[0\] = test/c\[0\]"):
         image_folder_splits(tmp_path)
-
-
-def test_omniglot_has_no_drawing_in_two_splits(real_data):
-    assert find_duplicates(omniglot(real_data / "omniglot")) == []

@@ -7,7 +7,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from jaxmeta.data import DataError, merge, omniglot
+from jaxmeta.data import DataError, find_duplicates, merge, omniglot
 
 from .files import drawing
 
@@ -240,3 +240,4 @@ def test_the_real_thing(real_data, tmp_path):
     )
     assert [len(train.names), len(val.names), len(test.names)] == [792, 172, 659]
     assert len(merge(train, val).names) == 964
+    assert find_duplicates(splits) == []

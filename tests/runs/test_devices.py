@@ -6,13 +6,19 @@ import sys
 
 import pytest
 
+from jaxmeta.cli import main
+
 TINY = "sinusoid-maml --hidden 4 --steps 4 --batch 4 --chunk 2 --episodes 4".split()
 
 
+def words(*options, folder):
+    return ["train", *TINY, "--out", str(folder), "--validate-every", "0", *options]
+
+
 def train(*options, folder):
-    command = [sys.executable, "-m", "jaxmeta", "train", *TINY, "--out", str(folder)]
+    """In a process of its own: the number of devices is said before JAX looks."""
     return subprocess.run(
-        [*command, "--validate-every", "0", *options],
+        [sys.executable, "-m", "jaxmeta", *words(*options, folder=folder)],
         capture_output=True,
         text=True,
         check=False,
@@ -20,11 +26,12 @@ def train(*options, folder):
 
 
 def test_two_devices_train_as_one(tmp_path):
+    assert main(words("--devices", "1", folder=tmp_path / "1")) == 0
+    done = train("--devices", "2", folder=tmp_path / "2")
+    assert done.returncode == 0, done.stderr
     rows = []
     for devices in ("1", "2"):
         folder = tmp_path / devices
-        done = train("--devices", devices, folder=folder)
-        assert done.returncode == 0, done.stderr
         lines = (folder / "metrics.jsonl").read_text().splitlines()
         rows.append([json.loads(line)["loss"] for line in lines])
         assert json.loads((folder / "config.json").read_text())
