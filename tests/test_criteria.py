@@ -268,9 +268,9 @@ def test_weights_behind_keywords_are_not_lost():
     def apply(meta, inputs, *, train=False, key=None, **options):
         return base.apply(meta, inputs, train=train, key=key)
 
-    episode = jm.tasks.glyphs(2, 1, 1, size=8)(jax.random.key(0))
+    episode = jax.jit(jm.tasks.glyphs(2, 1, 1, size=8))(jax.random.key(0))
     learner = jm.protonet(jm.Model(base.init, apply))
-    meta = learner.init(jax.random.key(1), episode)
+    meta = jax.jit(learner.init)(jax.random.key(1), episode)
     weighed = episode._replace(support=episode.support._replace(weights=jnp.ones(2)))
     with pytest.raises(ValueError, match="block1/norm mixes examples"):
         learner.loss(meta, weighed, jax.random.key(2))

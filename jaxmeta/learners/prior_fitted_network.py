@@ -77,9 +77,9 @@ def prior_fitted(
 
     >>> import jax, jaxmeta as jm
     >>> fitted, episode = prior_fitted(width=8), jm.testing.probe()(jax.random.key(0))
-    >>> meta = fitted.learner.init(jax.random.key(1), episode)
-    >>> fast = fitted.learner.adapt(meta, episode.support, jax.random.key(2))
-    >>> fitted.believe(meta, fast, episode.query.inputs).shape
+    >>> meta = jax.jit(fitted.learner.init)(jax.random.key(1), episode)
+    >>> fast = jax.jit(fitted.learner.adapt)(meta, episode.support, jax.random.key(2))
+    >>> jax.jit(fitted.believe)(meta, fast, episode.query.inputs).shape
     (12, 3)
     """
     at_least(2, classes=classes)

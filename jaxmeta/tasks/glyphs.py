@@ -69,7 +69,8 @@ def glyphs(ways: int, shots: int, queries: int, *, size: int = 28) -> Partial:
       Lake, Salakhutdinov, Tenenbaum 2015, https://doi.org/10.1126/science.aab3050.
 
     Example:
-      >>> episode = glyphs(ways=5, shots=1, queries=2)(jax.random.key(0))
+      >>> task = glyphs(ways=5, shots=1, queries=2)
+      >>> episode = jax.jit(task)(jax.random.key(0))
       >>> episode.query.inputs.shape, episode.query.targets.shape
       ((10, 28, 28, 1), (10, 5))
     """

@@ -58,7 +58,7 @@ def structural_causal(
       ValueError: for sizes that are none.
 
     >>> task = structural_causal((8, 16), 4, columns=(2, 5), classes=3)
-    >>> episode = task(jax.random.key(0))
+    >>> episode = jax.jit(task)(jax.random.key(0))
     >>> episode.support.inputs.values.shape, episode.query.targets.shape
     ((16, 5), (4, 3))
     """

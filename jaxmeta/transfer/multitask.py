@@ -80,8 +80,8 @@ def multitask(
     >>> heads = {"left": jm.models.linear_head(3), "right": jm.models.linear_head(2)}
     >>> trainer = jm.make_trainer(multitask(jm.models.mlp(None), heads), optax.adam(1e-3))
     >>> batch = Batch(jnp.ones((1, 4)), {"left": jnp.eye(1, 3), "right": jnp.eye(1, 2)})
-    >>> state = trainer.init(jax.random.key(0), batch)
-    >>> sorted(trainer.step(state, batch, jax.random.key(1))[1])[:3]
+    >>> state = jax.jit(trainer.init)(jax.random.key(0), batch)
+    >>> sorted(jax.jit(trainer.step)(state, batch, jax.random.key(1))[1])[:3]
     ['accuracy/left', 'accuracy/right', 'grad_norm']
     """
     model = branched(trunk, heads)

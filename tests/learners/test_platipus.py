@@ -1,5 +1,7 @@
 """PLATIPUS: its limits, its divergence, its gradient, and what it believes."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -32,15 +34,21 @@ def close(a, b, rtol=1e-12):
 
 def test_without_variance_and_gamma_it_is_maml(x64):
     """Value, gradient and predictions; the KL of two equal tiny variances is 0 as well."""
-    episode, inner = wide(probe()(KEY)), optax.sgd(0.3)
+    episode, inner = wide(jax.jit(probe())(KEY)), optax.sgd(0.3)
     maml = jm.maml(net(), inner, steps=2)
-    start = wide(maml.init(KEY, episode))
-    want = jax.value_and_grad(
-        lambda p: maml.loss(jm.Meta(p, start.buffers), episode, KEY)[0]
+    start = wide(jax.jit(maml.init)(KEY, episode))
+    want = jax.jit(
+        jax.value_and_grad(
+            lambda p: maml.loss(jm.Meta(p, start.buffers), episode, KEY)[0]
+        )
     )(start.params)
-    predicted = maml.predict(
-        start, maml.adapt(start, episode.support, KEY), episode.query.inputs
-    )
+
+    @partial(jax.jit, static_argnums=0)
+    def answers(learner, meta):
+        fast = learner.adapt(meta, episode.support, KEY)
+        return learner.predict(meta, fast, episode.query.inputs)
+
+    predicted = answers(maml, start)
     for std, weight in ((0.0, 0.0), (1e-200, 1.0)):
         learner = jm.platipus(net(), inner, steps=2, kl_weight=weight, samples=2)
         meta = warm_start(start, inner, init_std=std, init_gamma=0.0)
@@ -53,11 +61,7 @@ def test_without_variance_and_gamma_it_is_maml(x64):
 
         value, grads = run(meta.params)
         close((value, grads["mean"]), want)
-        fast = learner.adapt(meta, episode.support, KEY)
-        close(
-            learner.predict(meta, fast, episode.query.inputs),
-            jax.nn.log_softmax(predicted),
-        )
+        close(answers(learner, meta), jax.nn.log_softmax(predicted))
 
 
 def test_divergence_against_quadrature(x64):

@@ -18,7 +18,7 @@ def made():
     """A network whose parameters are all drawn, compiled once for all that is asked."""
     learner = prior_fitted_network(**TINY)
     episode = jax.jit(TASK)(jax.random.key(3))
-    meta = learner.init(jax.random.key(0), episode)
+    meta = jax.jit(learner.init)(jax.random.key(0), episode)
     leaves, tree = jax.tree.flatten(meta)
     keys = jax.random.split(jax.random.key(1), len(leaves))
     drawn = [
@@ -100,16 +100,17 @@ def test_bars_are_a_density_and_the_loss_is_its_likelihood():
     episode = jm.Episode(
         jm.Batch(inputs[:5], targets[:5]), jm.Batch(inputs[5:], targets[5:])
     )
-    meta = fitted.learner.init(jax.random.key(1), episode)
-    fast = fitted.learner.adapt(meta, episode.support, jax.random.key(0))
-    logits = fitted.believe(meta, fast, episode.query.inputs)
+    learner = fitted.learner
+    meta = jax.jit(learner.init)(jax.random.key(1), episode)
+    fast = jax.jit(learner.adapt)(meta, episode.support, jax.random.key(0))
+    logits = jax.jit(fitted.believe)(meta, fast, episode.query.inputs)
     z = (episode.query.targets[:, 0] - fast.target.mean) / fast.target.std
     want = jm.functional.bars.bar_log_prob(logits, jnp.asarray(borders), z)
-    value, aux = fitted.learner.loss(meta, episode, jax.random.key(0))
+    value, aux = jax.jit(learner.loss)(meta, episode, jax.random.key(0))
     assert abs(value + want.mean()) < 1e-4
     # in the targets' own units, a density is as much lower as they are wider
     assert abs(aux.metrics["nll"] - value - jnp.log(fast.target.std[0])) < 1e-4
-    out = fitted.learner.predict(meta, fast, episode.query.inputs)
+    out = jax.jit(learner.predict)(meta, fast, episode.query.inputs)
     assert out.shape == (3, 1) and 20 < out.mean() < 60
 
 
