@@ -19,18 +19,17 @@ class Known(NamedTuple):
       name: what it is called in messages.
       build: `(ways, pictures) -> Model`.
       ways: classes of the file's head, or `None`.
-      pictures: what its published weights were trained with; `None` where several
-        releases have these names and shapes, and somebody has to say which it is of.
+      pictures: what its published weights were trained with.
       rename: from a path here to the name in the file.
       spare: names in the file that nobody needs: counters, another tower.
       convert: `(path here, array) -> array`.
-      releases: those that have them, by name.
+      releases: all that have these names and shapes, where they are several, by name.
     """
 
     name: str
     build: Callable[[int | None, Pictures | None], Model]
     ways: int | None
-    pictures: Pictures | None
+    pictures: Pictures
     rename: Callable[[str], str]
     spare: Callable[[str], Any]
     convert: Callable[[str, np.ndarray], np.ndarray]

@@ -104,7 +104,7 @@ def timm(shapes: Shapes) -> Known | None:
     elif distilled:
         pictures = DEIT
     elif shapes["patch_embed.proj.weight"][-1] == 16 and depth == 12:
-        pictures, releases = None, _RELEASES
+        releases = _RELEASES  # a ViT, unless the user says "deit"
     return _known(
         shapes,
         "a vision transformer of timm",
@@ -196,7 +196,7 @@ def _known(
     names: Mapping[str, str],
     depth: int,
     *,
-    pictures: Pictures | None,
+    pictures: Pictures,
     releases: Mapping[str, Pictures] = MappingProxyType({}),
     start: str = "",
     scaled: bool = False,
@@ -252,7 +252,7 @@ def _known(
         name,
         lambda ways, pictures: vit(ways, pictures=pictures, **given),
         None if head is None else head[0],
-        None if pictures is None else sized(pictures),
+        sized(pictures),
         rename,
         lambda other: other.startswith(spare),
         convert,

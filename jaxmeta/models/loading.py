@@ -51,17 +51,17 @@ def load(
     is no `.safetensors` is refused.
 
     Some things are in no name. timm's ViT and DeiT, tiny to base, are called alike and
-    were trained with other pictures: a file of either is refused until `pictures` says
-    which it is. By the names of transformers one is taken for Google's ViT, where
-    nobody says "deit". A CLIP is taken for OpenAI's, with its own GELU; timm's
-    efficientnet_lite0, which pads and normalises otherwise, for tf_'s. Features of a
-    distilled DeiT are the mean of its two class tokens.
+    were trained with other pictures: such a file is taken for a ViT, where `pictures`
+    does not say "deit". By the names of transformers it is Google's ViT. A CLIP is taken
+    for OpenAI's, with its own GELU; timm's efficientnet_lite0, which pads and normalises
+    otherwise, for tf_'s. Features of a distilled DeiT are the mean of its two class
+    tokens.
 
     Args:
       path: a `.safetensors` file.
       head: with the classifier that it was trained with; by default features alone.
       pictures: what it was trained with, where that is not what was published under
-        these names; "vit" or "deit" where they are those of both.
+        these names; "deit" where they are those of ViT as well.
 
     Returns:
       `(model, meta)`. The model takes pictures in [0, 1], `[n, height, width, 3]` of any
@@ -70,8 +70,7 @@ def load(
 
     Raises:
       ValueError: for a file that is none of these, or has names missing or too many, or
-        other shapes; for `head` where it has none; for `pictures` that do not fit, or
-        are wanted.
+        other shapes; for `head` where it has none; for `pictures` that do not fit.
 
     >>> model, meta = load("efficientnet_lite0.safetensors")  # doctest: +SKIP
     """
@@ -81,7 +80,7 @@ def load(
     known = _recognised(path, shapes)
     if head and known.ways is None:
         raise ValueError(f"head: got True, and {path} has no classifier, wants False")
-    pictures = _trained_with(path, known, pictures)
+    pictures = _trained_with(known, pictures)
     whole = known.build(known.ways, pictures)
     like = _like(whole, pictures)
     _check_names(path, known, shapes, like)
@@ -109,19 +108,13 @@ def _check_safe(path) -> None:
     raise ValueError(f"path: got {path}, wants {wants}")
 
 
-def _trained_with(path, known: Known, said) -> Pictures:
+def _trained_with(known: Known, said) -> Pictures:
     """The pictures of the release that a file is of."""
     if isinstance(said, Pictures):
         return said
     found = known.pictures if said is None else known.releases.get(said)
     if found is None:
-        names = [f"{name!r}" for name in known.releases]
-        if said is None:
-            why = f", whose names and shapes are those of {' and '.join(names)}"
-            raise ValueError(
-                f"pictures: got nothing for {path}{why}, wants one of these"
-            )
-        wants = " or ".join([*names, "a Pictures"])
+        wants = " or ".join([*(f"{name!r}" for name in known.releases), "a Pictures"])
         raise ValueError(f"pictures: got {said!r} for {known.name}, wants {wants}")
     return found
 

@@ -114,7 +114,7 @@ def fine_tune(
         of pretrain; None: it starts from nothing.
       backbone: a trained network and its parameters, FILE.safetensors of timm, torchvision
         or the Hub, in place of network and pretrained.
-      pictures: those it was trained with, where its names are ViT's and DeiT's alike.
+      pictures: deit, where timm's names are those of ViT as well.
       method: what learns, and how far it may go.
       head: the new classifier.
       growth: whether the network is made larger first.

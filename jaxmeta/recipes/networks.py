@@ -201,7 +201,7 @@ def backbone(
     Args:
       outputs: of a new linear head; `None`: features alone.
       file: FILE.safetensors.
-      pictures: those it was trained with, where its names are ViT's and DeiT's alike.
+      pictures: deit, where timm's names are those of ViT as well.
       tune: what of it learns: everything, or a few parameters on a network that is a
         constant, common to all tasks.
       precision: what it computes in.

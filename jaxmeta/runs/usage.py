@@ -129,7 +129,7 @@ def photograph_options(
 
     Args:
       backbone: .safetensors file of timm, torchvision or the Hugging Face hub.
-      pictures: those it was trained with, where its names are ViT's and DeiT's alike.
+      pictures: deit, where timm's names are those of ViT as well.
       support: folder with the examples: <class>/*.png or .jpg.
       query: folder with the pictures to classify: *.jpg, or <class>/*.jpg.
       head: what learns from features; auto: the best when one picture is left out.
@@ -158,7 +158,7 @@ def embed_options(
 
     Args:
       backbone: .safetensors file of timm, torchvision or the Hugging Face hub.
-      pictures: those it was trained with, where its names are ViT's and DeiT's alike.
+      pictures: deit, where timm's names are those of ViT as well.
       data: folder with the pictures: <class>/*.png or .jpg.
       out: FILE.npz to write.
       views: of each picture, itself and some that are mirrored and moved.

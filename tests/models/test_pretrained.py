@@ -171,7 +171,7 @@ def test_a_deit_has_its_own_pictures_or_is_asked_for_them(tmp_path):
     whole, meta = jm.models.load(path, head=True)
     assert jax.eval_shape(whole.apply, meta, x)[0].shape == (2, 3)
     assert meta.params["head_distilled"]["kernel"].shape == (64, 3)
-    # without that token, of twelve layers, it might as well be a ViT
+    # without that token, of twelve layers, it might as well be a ViT, and is one unless said
     one = drawn(timm_deit(distilled=False))
     twelve = {
         name.replace("blocks.0.", f"blocks.{i}."): array
@@ -179,15 +179,11 @@ def test_a_deit_has_its_own_pictures_or_is_asked_for_them(tmp_path):
         for name, array in one.items()
     }
     save_file(twelve, path)
-    with pytest.raises(
-        ValueError, match=r"pictures: got nothing for .*'vit' and 'deit'"
-    ):
-        jm.models.load(path)
     means = [
         jm.models.load(path, pictures=said)[0].pictures.mean
-        for said in ("vit", "deit", jm.Pictures(32))
+        for said in (None, "vit", "deit", jm.Pictures(32))
     ]
-    assert means == [(0.5,) * 3, imagenet.mean, (0.0,) * 3]
+    assert means == [(0.5,) * 3, (0.5,) * 3, imagenet.mean, (0.0,) * 3]
     with pytest.raises(ValueError, match=r"pictures: got 'vit' for Eff.* a Pictures"):
         save_file(LITE, path)
         jm.models.load(path, pictures="vit")
