@@ -8,6 +8,7 @@ from jaxmeta.rules.finite import check_differentiable as check_differentiable
 from jaxmeta.rules.learned import learn as learn
 from jaxmeta.rules.learned import learn_state as learn_state
 from jaxmeta.rules.lstm import coordinate_lstm as coordinate_lstm
+from jaxmeta.rules.mlp import coordinate_mlp as coordinate_mlp
 from jaxmeta.rules.rates import lslr as lslr
 from jaxmeta.rules.rates import meta_sgd as meta_sgd
 from jaxmeta.rules.smooth import adam as adam

@@ -10,12 +10,14 @@ from jaxmeta.learners.mann import memory_network
 from jaxmeta.learners.platipus import platipus_process
 from jaxmeta.models.snail import snail_network
 from jaxmeta.rules.lstm import coordinate_lstm
+from jaxmeta.rules.mlp import coordinate_mlp
 
 SNAIL = dict(filters=128, attention=((64, 32), (256, 128), (512, 256)), dilation=2)
 MANN = dict(
     hidden=200, slots=128, width=40, heads=4, decay=0.95, write="key", sharpness=None
 )
 GATES = dict(hidden=20, forget_bias=(4.0, 5.0), input_bias=(-5.0, -4.0))
+MLP = dict(hidden=(32, 32), decays=(0.1, 0.5, 0.9, 0.99, 0.999, 0.9999), scale=0.001)
 UNROLLED = jm.gradients.unrolled()
 CG_5 = jm.gradients.implicit(solver=jm.gradients.cg(steps=5), damping=0.0)
 
@@ -30,6 +32,8 @@ DEFAULTS = [
     # shot; b_F large and b_I small, so that it starts as SGD of rate about 0.01
     (jm.lstm_meta_learner, dict(**GATES, steps=12, inner_batch=None)),
     (coordinate_lstm, dict(**GATES, p=10.0, scale=0.01)),
+    # Metz et al. 2019, as in their program (learned_optimization, MLPLOpt)
+    (coordinate_mlp, MLP),
     # Nichol et al. 2018, section 7: minibatches; that moments are reset is ours
     (jm.reptile, dict(inner_batch=None, reset_inner_opt=True)),
     # Garnelo et al. 2018, section 4.1 and their notebook; heads: Kim et al. 2019
