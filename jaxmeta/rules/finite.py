@@ -1,5 +1,7 @@
 """Refuses inner optimisers whose derivative is infinite where gradients are zero."""
 
+import hashlib
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,9 +17,8 @@ _AT = (
     "at a gradient of length 0.5",
 )
 _SIDE = 2  # entries of each axis that are judged: all of them would say the same
-_KNOWN: dict[
-    tuple, np.ndarray
-] = {}  # the same steps at the same numbers: the same answer
+# by a digest of the steps and of their numbers: the same ones have the same answer
+_KNOWN: dict[bytes, np.ndarray] = {}
 
 
 def check_differentiable(
@@ -97,7 +98,10 @@ def _finite(inner, params: PyTree, steps: int) -> np.ndarray | None:
     try:
         traced = judge.trace(params)
         numbers = (*traced.jaxpr.consts, *jax.tree.leaves(params))
-        same = (str(traced.jaxpr), *(np.asarray(x).tobytes() for x in numbers))
+        digest = hashlib.sha256(str(traced.jaxpr).encode())
+        for x in numbers:
+            digest.update(np.asarray(x).tobytes())
+        same = digest.digest()
         if same not in _KNOWN:
             program = traced.lower().compile()
             # a builder may be called while its caller is traced: run this now all the same
