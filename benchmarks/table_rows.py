@@ -87,7 +87,7 @@ ROWS = (
         for seed in range(3)
     ),
     _row("maml_plus_plus-5w1s", "maml_plus_plus", _PLUS, steps=15_000),
-    _row("meta_sgd-5w1s", "meta_sgd", _SGD, steps=25_000),
+    _row("meta_sgd-5w1s", "meta_sgd", _SGD, steps=11_000),
     _row("reptile-5w1s", "reptile", _REPTILE, steps=60_000),
     _row("imaml-5w1s", "imaml", _IMAML, steps=10_000),
     _row(
@@ -96,7 +96,7 @@ ROWS = (
         _MATCHING,
         columns=_ALL,
         train_ways=60,
-        steps=20_000,
+        steps=3000,
     ),
     _row(
         "relation_network-5w1s",
@@ -105,7 +105,7 @@ ROWS = (
         columns=_ALL,
         steps=30_000,
     ),
-    _row("r2d2", "r2d2", {}, columns=_ALL, train_ways=60, steps=20_000),
+    _row("r2d2", "r2d2", {}, columns=_ALL, train_ways=60, steps=3000),
     _row("maml-5w5s", "maml", _MAML, column="5w5s", steps=15_000),
     _row(
         "maml-20w1s",

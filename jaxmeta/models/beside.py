@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
 
 from jaxmeta import tree
+from jaxmeta.convolution import conv
 from jaxmeta.core import Array, PyTree
 from jaxmeta.models.layers import Conv
 
@@ -39,7 +41,7 @@ class Beside:
     def outputs(self, run: Run) -> Array:
         narrow = run(self.down)
         narrow = narrow if self.activation is None else self.activation(narrow)
-        return run(self.kernel) + narrow @ self.up
+        return run(self.kernel) + _mixed(narrow, self.up)
 
     def whole(self) -> Array:
         """The kernel that does the same."""
@@ -87,6 +89,14 @@ def of_whole(moved: "Moved", name: str):
     if name.startswith("_") or not hasattr(jax.Array, name):
         raise AttributeError(name)
     return getattr(moved.whole(), name)
+
+
+def _mixed(narrow: Array, up: Array) -> Array:
+    """`narrow @ up`; of maps, as a convolution, whose gradients are the faster ones."""
+    if narrow.ndim != 4:
+        return narrow @ up
+    dtype = jnp.result_type(narrow, up)
+    return conv(narrow.astype(dtype), up[None, None].astype(dtype))
 
 
 Moved = Beside | Scaled

@@ -20,27 +20,47 @@ def grouped(x, w, stride):
 
 @pytest.mark.parametrize(("size", "stride"), [(3, 1), (5, 2), (3, 2)])
 def test_it_is_a_grouped_convolution_with_its_gradients(size, stride):
+    """Outputs, gradients, and what a gradient of the gradients' norm is."""
     draw = np.random.default_rng(0)
     x, w = draw.normal(size=(2, 7, 6, 3)), draw.normal(size=(size, size, 1, 3))
 
-    def both(function):
+    def all_of(function):
         def value(x, w):
             y = function(x, w)
             return jnp.sin(y).sum(), y
 
-        return jax.jit(jax.value_and_grad(value, (0, 1), has_aux=True))(x, w)
+        def steep(x, w):
+            first = jax.grad(value, (0, 1), has_aux=True)(x, w)
+            return sum((g**2).sum() for g in first[0]), first
 
-    got = both(lambda x, w: depthwise(x, w, stride=stride))
-    wanted = both(lambda x, w: grouped(x, w, stride))
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-10), got, wanted)
+        return jax.jit(jax.value_and_grad(steep, (0, 1), has_aux=True))(x, w)
+
+    got = all_of(lambda x, w: depthwise(x, w, stride=stride))
+    wanted = all_of(lambda x, w: grouped(x, w, stride))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9), got, wanted)
 
 
-def test_kernels_of_every_tasks_own():
+@pytest.mark.parametrize("axes", [(0, 0), (0, None), (None, 0)])
+def test_images_and_kernels_of_every_tasks_own(axes):
+    """Batched by `vmap`, or one by one: the same outputs and gradients."""
     draw = np.random.default_rng(0)
-    x, w = draw.normal(size=(2, 1, 5, 5, 2)), draw.normal(size=(2, 3, 3, 1, 2))
-    got = jax.vmap(depthwise)(x, w)
-    wanted = np.stack([depthwise(*task) for task in zip(x, w, strict=True)])
-    np.testing.assert_allclose(got, wanted, rtol=1e-12)
+    tasks = [1 if axis is None else 2 for axis in axes]
+    x, w = (
+        draw.normal(size=(tasks[0], 1, 5, 5, 2)),
+        draw.normal(size=(tasks[1], 3, 3, 1, 2)),
+    )
+
+    def one(x, w):
+        return jax.value_and_grad(lambda x, w: jnp.sin(depthwise(x, w)).sum(), (0, 1))(
+            x, w
+        )
+
+    args = [a if axis == 0 else a[0] for a, axis in zip((x, w), axes, strict=True)]
+    got = jax.jit(jax.vmap(one, axes))(*args)
+    compiled = jax.jit(one)
+    each = [compiled(x[i % len(x)], w[i % len(w)]) for i in range(2)]
+    wanted = jax.tree.map(lambda *a: np.stack(a), *each)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-11), got, wanted)
 
 
 def test_what_does_not_fit_is_refused():
