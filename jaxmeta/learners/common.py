@@ -80,6 +80,7 @@ class AllBut(NamedTuple):
 
     part: Callable[[str], bool]
     name: str = "head"
+    wants: str = "give head=, a function of the path"
 
     def __call__(self, path: str) -> bool:
         return not self.part(path)
@@ -97,7 +98,7 @@ def choose(
     if isinstance(adapt_only, AllBut) and not tree.leaves(rest):
         raise ValueError(
             f"{adapt_only.name}: selects none of the parameters {names}, and all would "
-            f"adapt: give {adapt_only.name}=, a function of the path"
+            f"adapt: {adapt_only.wants}"
         )
     return chosen, rest
 

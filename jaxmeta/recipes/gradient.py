@@ -123,13 +123,14 @@ def melu(
     **more,
 ) -> Method:
     """MAML of the layers above the embeddings, which all tasks share (MeLU)."""
+    wants = "wants a network with embeddings, as that of ratings; or the learner maml"
 
     def make(side: Side, steps: int) -> MetaLearner:
         return learners.maml(
             room.network(side.outputs),
             make_inner(inner, inner_rate),
             steps=steps,
-            adapt_only=AllBut(_embeds, "network"),
+            adapt_only=AllBut(_embeds, "network", wants),
             criterion=room.criterion,
             inner_criterion=room.inner,
             **more,

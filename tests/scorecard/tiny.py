@@ -47,7 +47,8 @@ def jobs(
     """Every learner of the command line, or some, but those that the tasks are not for."""
     from jaxmeta.recipes.methods import table
 
-    for name in learners or table():
+    # MeLU is for networks that embed who rates and what; these have no such part
+    for name in learners or (name for name in table() if name != "melu"):
         try:
             yield name, job(name, recipe)
         except ConfigError as error:
