@@ -8,8 +8,9 @@
 Every case gives both sides the same arrays, compares their gradients in float64, then
 times them in float32, in turn, each in a process of its own, and reports medians;
 compiling is not counted. "jaxmeta"
-is one device that uses every core, "jaxmeta, sharded" one device a core; "heap kept" is
-PyTorch with an allocator that gives nothing back, its best case. Run it on an idle
+is one device that uses every core, "jaxmeta, sharded" one device a core, both with memory
+in large pages, as the command has it; "heap kept" is PyTorch with large pages and an
+allocator that gives nothing back, its best case. Run it on an idle
 machine. Results are added to results/throughput.json.
 """
 
@@ -54,6 +55,10 @@ CASES = {
     "mini-maml-5": dict(**MINI, tasks=4, steps=5, rivals=LOOP),
     "protonet": dict(
         **OMNIGLOT, kind="protonet", tasks=8, ways=20, queries=5, rivals=LOOP
+    ),
+    "mini-protonet": dict(
+        **{**MINI, "filters": 64}, kind="protonet", tasks=2, ways=20, queries=5,
+        rivals=LOOP,
     ),
     "evaluate": dict(**OMNIGLOT, kind="evaluate", tasks=600, steps=1, rivals=LOOP),
     "flat-8": dict(**OMNIGLOT, tasks=8, steps=1, rivals=()),
@@ -278,22 +283,26 @@ def versions() -> dict[str, str]:
 
 
 def environment(side: str, folder: str) -> dict[str, str]:
+    # as `jaxmeta train` starts itself; PyTorch at its best has them, too
+    pages = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
     if side == KEPT:
         # glibc gives large blocks back at once, and PyTorch asks for them again: not
         # its default, but what a user could do for it
-        keep = 1 << 32
+        keep = f"{1 << 32}"
         return {
-            "MALLOC_MMAP_THRESHOLD_": f"{keep}",
-            "MALLOC_TRIM_THRESHOLD_": f"{keep}",
+            "MALLOC_MMAP_THRESHOLD_": keep,
+            "MALLOC_TRIM_THRESHOLD_": keep,
+            **pages,
         }
-    if side == "jaxmeta":
-        return {"JAX_COMPILATION_CACHE_DIR": str(Path(folder) / "cache")}
-    if side != "jaxmeta, sharded":
+    if side == OURS[0]:
+        return {"JAX_COMPILATION_CACHE_DIR": str(Path(folder) / "cache"), **pages}
+    if side != OURS[1]:
         return {}
     flags = os.environ.get("XLA_FLAGS", "")
     count = f"--xla_force_host_platform_device_count={common.cores()}"
     # a core has its own tasks: no operation is split over cores
-    return {"XLA_FLAGS": f"{flags} {count} --xla_cpu_multi_thread_eigen=false"}
+    split = "--xla_cpu_multi_thread_eigen=false"
+    return {"XLA_FLAGS": f"{flags} {count} {split}", **pages}
 
 
 def table(rows: dict) -> str:

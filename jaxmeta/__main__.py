@@ -2,6 +2,6 @@
 
 import sys
 
-from jaxmeta.cli import main
+from jaxmeta.cli import run
 
-sys.exit(main())
+sys.exit(run())

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from jaxmeta.runs.errors import ConfigError, RunError, did_you_mean, one_line
+from jaxmeta.runs.large_pages import restart_with_large_pages
 from jaxmeta.runs.options import REQUIRED, Option, own_options
 from jaxmeta.runs.own_errors import in_their_words
 from jaxmeta.runs.registry import Files
@@ -48,6 +49,13 @@ Without a recipe, train runs glyphs-protonet-5w1s: no download, about a minute.
 `jaxmeta train RECIPE --help` shows its options. A run of FILE.py:FUNCTION is evaluated,
 adapted, compared, exported with the same FILE.py:FUNCTION after the run.
 """
+
+
+def run() -> int:
+    """The command `jaxmeta`: `main`, and what computes has its memory in large pages."""
+    if set(sys.argv[1:2]) & COMPUTES and not {"-h", "--help"} & set(sys.argv):
+        restart_with_large_pages()
+    return main()
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -366,6 +374,8 @@ COMMANDS: dict[str, Callable[[Words, Files], int]] = {
     "new": _new,
 }
 """Every command by its word."""
+
+COMPUTES = frozenset({"train", "evaluate", "adapt", "embed", "fit", "compare"})
 
 
 def _path(name: str) -> Path:

@@ -22,7 +22,7 @@ from jaxmeta.functional.meshes import by_rows
 from jaxmeta.functional.rows import spread
 from jaxmeta.shapes import Array, Float
 
-FEW = 9
+FEW = 27
 """Taps of a kernel (height x width x channels) up to which `conv_batch_norm` pays."""
 
 
@@ -50,7 +50,7 @@ def conv_batch_norm(
     m and C are the mean and the covariance of the patches that the kernel meets: they
     know the statistics of the outputs before there are any, and do not depend on w. So
     no pass over the outputs takes a mean or a variance, forward or backward, which is
-    most of the work where one channel becomes 64. C has (taps)^2 entries: this is for
+    most of the work where one channel becomes 64, or three do. C has (taps)^2 entries: this is for
     first layers, of up to `FEW` taps.
 
     Args:

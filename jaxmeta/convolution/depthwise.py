@@ -114,7 +114,7 @@ def _kernels(x, g, *, stride, pads, size, window):
     ones = jnp.ones((1, math.prod(g.shape[:3])), g.dtype)
 
     def tap(_, at):
-        met = _seen(x, *at, stride, g.shape[1:3]) * g
+        met = _seen(x, at[0], at[1], stride, g.shape[1:3]) * g
         return None, ones @ lax.optimization_barrier(met.reshape(ones.size, -1))
 
     taps = jnp.stack(jnp.indices(window), -1).reshape(-1, 2)
