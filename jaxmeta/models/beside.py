@@ -12,13 +12,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from flax import nnx
 
 from jaxmeta import tree
 from jaxmeta.convolution import conv
 from jaxmeta.core import Array, PyTree
-from jaxmeta.models.layers import Conv
+from jaxmeta.models.layers import Conv, of_one_type
 
 Run = Callable[[Array], Array]
 """A layer without its bias: kernel -> what it makes of its input."""
@@ -95,8 +94,7 @@ def _mixed(narrow: Array, up: Array) -> Array:
     """`narrow @ up`; of maps, as a convolution, whose gradients are the faster ones."""
     if narrow.ndim != 4:
         return narrow @ up
-    dtype = jnp.result_type(narrow, up)
-    return conv(narrow.astype(dtype), up[None, None].astype(dtype))
+    return conv(*of_one_type(narrow, up[None, None]))
 
 
 Moved = Beside | Scaled
@@ -115,8 +113,7 @@ def is_moved(x: object) -> bool:
 def whole(params: PyTree, paths: Collection[str] | None = None) -> PyTree:
     """Parameters in which kernels are arrays again: all, or those at some paths.
 
-    >>> import jax.numpy as jnp
-    >>> whole({"kernel": Scaled(jnp.ones((1, 2)), jnp.array([2.0, 3.0]))})
+    >>>     >>> whole({"kernel": Scaled(jnp.ones((1, 2)), jnp.array([2.0, 3.0]))})
     {'kernel': Array([[2., 3.]], dtype=float32)}
     """
 

@@ -45,7 +45,8 @@ class Conv(nnx.Module):
         self.bias = nnx.Param(jnp.zeros(filters)) if bias else None
 
     def __call__(self, x):
-        x = conv(x, self.kernel[...], stride=self.stride, padding=self.pads)
+        x, kernel = of_one_type(x, self.kernel[...])
+        x = conv(x, kernel, stride=self.stride, padding=self.pads)
         return x if self.bias is None else x + self.bias[...]
 
 
@@ -58,7 +59,19 @@ class Depthwise(nnx.Module):
         self.kernel = nnx.Param(jax.nn.initializers.he_normal()(rngs.params(), shape))
 
     def __call__(self, x):
-        return depthwise(x, self.kernel[...], stride=self.stride)
+        return depthwise(*of_one_type(x, self.kernel[...]), stride=self.stride)
+
+
+def of_one_type(x: jax.Array, kernel: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Both in the wider of two floating types, as a dense layer would have them.
+
+    >>> [str(a.dtype) for a in of_one_type(jnp.ones(1), jnp.ones(1, "bfloat16"))]
+    ['float32', 'float32']
+    """
+    if not all(jnp.issubdtype(a.dtype, jnp.floating) for a in (x, kernel)):
+        return x, kernel  # pictures of 0 to 255 are refused by name
+    dtype = jnp.promote_types(x.dtype, kernel.dtype)
+    return x.astype(dtype), kernel.astype(dtype)
 
 
 def drop_path(y: jax.Array, key: jax.Array, *, rate: float) -> jax.Array:
@@ -132,6 +145,7 @@ class BatchNorm(nnx.Module):
         if self.averaged() or self.renorm or not few:
             return self(conv(x), pool)
         weights = self.weights_for(x)
+        x, kernel = of_one_type(x, kernel)
         y, mean, var = conv_batch_norm(
             x, kernel, self.scale[...], self.bias[...],
             stride=conv.stride, eps=self.epsilon, pool=pool, weights=weights,

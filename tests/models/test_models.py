@@ -263,3 +263,17 @@ def test_a_flax_model_meta_learns():
 def test_refusals(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize("channels", [1, 4])
+@pytest.mark.parametrize("norm", ["batch", None])
+def test_inputs_of_another_float_type_than_the_parameters(x64, channels, norm):
+    """float32 images where JAX makes float64 parameters: the wider type, as Flax does."""
+    model = jm.models.conv4(2, filters=2, blocks=1, norm=norm)
+    x = jnp.linspace(0, 1, 2 * 4 * 4 * channels, dtype="float32")
+    x = x.reshape(2, 4, 4, channels)
+    meta = jax.jit(model.init)(jax.random.key(0), x)
+    assert meta.params["block1"]["conv"]["kernel"].dtype == "float64"
+    got, wanted = (jax.jit(model.apply)(meta, a)[0] for a in (x, x.astype("float64")))
+    assert got.dtype == "float64"
+    np.testing.assert_allclose(got, wanted, rtol=1e-12)
