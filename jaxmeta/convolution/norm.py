@@ -133,10 +133,23 @@ def group_norm(
         raise ValueError(
             f"groups: got {groups}, wants a divisor of {channels} channels"
         )
-    g = x.reshape(x.shape[0], -1, groups, channels // groups)
-    shape = (groups, channels // groups)
-    y, _, _ = _normalise(g, (1, 3), scale.reshape(shape), offset.reshape(shape), eps)
-    return y.reshape(x.shape)
+    n, each = x.shape[0], channels // groups
+    d = x.reshape(n, -1, channels)
+    d = d.astype(jnp.promote_types(x.dtype, jnp.float32))  # half precision does not sum
+    count = d.shape[1] * each
+
+    def whole(sums):
+        """Of the sums of channels: the mean of each group, for all its channels."""
+        mean = sums.reshape(n, groups, each).sum(2, keepdims=True) / count
+        return jnp.broadcast_to(mean, (n, groups, each)).reshape(n, 1, channels)
+
+    # over space first: rows of channels are summed in one go, groups are not. The shift
+    # is that of `_one_pass`
+    d = d - lax.stop_gradient(whole(d[:, 0] * d.shape[1]))
+    mean = whole(d.sum(1))
+    var = whole((d * d).sum(1)) - mean * mean
+    s = scale * lax.rsqrt(var + eps)
+    return (d * s + (offset - mean * s)).astype(x.dtype).reshape(x.shape)
 
 
 @by_rows()
