@@ -113,7 +113,8 @@ def is_moved(x: object) -> bool:
 def whole(params: PyTree, paths: Collection[str] | None = None) -> PyTree:
     """Parameters in which kernels are arrays again: all, or those at some paths.
 
-    >>>     >>> whole({"kernel": Scaled(jnp.ones((1, 2)), jnp.array([2.0, 3.0]))})
+    >>> import jax.numpy as jnp
+    >>> whole({"kernel": Scaled(jnp.ones((1, 2)), jnp.array([2.0, 3.0]))})
     {'kernel': Array([[2., 3.]], dtype=float32)}
     """
 
