@@ -92,7 +92,7 @@ def test_report_shows_pictures_and_numbers(finished):
     pictures = page.count("data:image/png;base64,")
     assert pictures >= 4 and pictures % 2 == 0  # light and dark
     assert f"{100 * result['accuracy']:.2f} %" in page
-    assert "http" not in page  # nothing is fetched
+    assert "://" not in page  # nothing is fetched
 
 
 def test_run_comes_back_in_python(finished):
