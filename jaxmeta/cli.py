@@ -376,6 +376,7 @@ COMMANDS: dict[str, Callable[[Words, Files], int]] = {
 """Every command by its word."""
 
 COMPUTES = frozenset({"train", "evaluate", "adapt", "embed", "fit", "compare"})
+"""Those of them that run programs on arrays."""
 
 
 def _path(name: str) -> Path:

@@ -80,7 +80,7 @@ class AllBut(NamedTuple):
 
     part: Callable[[str], bool]
     name: str = "head"
-    wants: str = "give head=, a function of the path"
+    wants: str | None = None
 
     def __call__(self, path: str) -> bool:
         return not self.part(path)
@@ -96,9 +96,11 @@ def choose(
         field = "head" if isinstance(adapt_only, Only) else "adapt_only"
         raise ValueError(f"{field}: selects none of the parameters {names}")
     if isinstance(adapt_only, AllBut) and not tree.leaves(rest):
+        usual = f"give {adapt_only.name}=, a function of the path"
+        wants = adapt_only.wants or usual
         raise ValueError(
             f"{adapt_only.name}: selects none of the parameters {names}, and all would "
-            f"adapt: {adapt_only.wants}"
+            f"adapt: {wants}"
         )
     return chosen, rest
 

@@ -108,7 +108,7 @@ def anml(
     >>> model = jm.models.with_head(features, jm.models.linear_head(5))
     >>> learner = jm.anml(model, optax.sgd(0.1))
     """
-    part = AllBut(gate, "gate", "give gate=, a function of the path")
+    part = AllBut(gate, "gate")
     return _online(
         model, inner, part, gradient, criterion, inner_criterion, online=False
     )

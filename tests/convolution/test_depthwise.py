@@ -1,5 +1,8 @@
 """A depthwise convolution, however it is computed, is a grouped one."""
 
+import functools
+import importlib
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,6 +11,7 @@ from jax import lax
 
 from jaxmeta.convolution import depthwise, max_pool_3x3
 
+module = importlib.import_module("jaxmeta.convolution.depthwise")
 pytestmark = pytest.mark.usefixtures("x64")
 
 
@@ -61,6 +65,26 @@ def test_images_and_kernels_of_every_tasks_own(axes):
     each = [compiled(x[i % len(x)], w[i % len(w)]) for i in range(2)]
     wanted = jax.tree.map(lambda *a: np.stack(a), *each)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-11), got, wanted)
+
+
+@pytest.mark.parametrize(("size", "stride"), [(3, 1), (5, 2), (3, 2)])
+def test_what_other_platforms_compute_is_what_a_cpu_does(size, stride):
+    """The convolution and both gradients: grouped ones of XLA, beside shifted sums."""
+    draw = np.random.default_rng(0)
+    x, w = draw.normal(size=(2, 7, 6, 3)), draw.normal(size=(size, size, 1, 3))
+    pads = tuple(lax.padtype_to_pads((7, 6), (size, size), (stride, stride), "SAME"))
+    params = dict(stride=stride, pads=pads, size=(7, 6), window=(size, size))
+    g = draw.normal(size=grouped(x, w, stride).shape)
+    for here, elsewhere, args in (
+        ("_conv", "_grouped", (x, w)),
+        ("_inputs", "_grouped_inputs", (g, w)),
+        ("_kernels", "_grouped_kernels", (x, g)),
+    ):
+        a, b = (
+            jax.jit(functools.partial(getattr(module, name), **params))(*args)
+            for name in (here, elsewhere)
+        )
+        np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-12, err_msg=here)
 
 
 def test_what_does_not_fit_is_refused():

@@ -8,6 +8,7 @@ import pytest
 from jaxmeta import runs
 from jaxmeta.runs import ConfigError
 from jaxmeta.runs.registry import known
+from tests.scorecard import tiny
 
 SMALL = {
     "shots": 2, "train_shots": 3, "queries": 3, "hidden": (4,), "width": 2, "steps": 2,
@@ -79,3 +80,8 @@ def test_damaged_data_are_one_line(folder, tmp_path):
         ConfigError, match=r"ml-100k.inter, line \d+: got an empty rating"
     ):
         known()["movielens"](data=str(tmp_path))
+
+
+def test_melu_says_what_network_it_wants():
+    with pytest.raises(ConfigError, match="wants a network with embeddings"):
+        tiny.job("melu")
