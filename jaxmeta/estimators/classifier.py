@@ -11,9 +11,8 @@ from jaxmeta.estimators import library  # noqa: F401 (says how to get what follo
 from sklearn.base import ClassifierMixin  # isort: skip
 from sklearn.utils.multiclass import check_classification_targets  # isort: skip
 
-from jaxmeta.estimators.members import Member
 from jaxmeta.estimators.sharpness import FOLDS, best_temperature, folds, tempered
-from jaxmeta.estimators.tabular import Tabular
+from jaxmeta.estimators.tabular import Shown, Tabular
 from jaxmeta.estimators.weights import trained
 
 
@@ -127,7 +126,7 @@ class TabularClassifier(ClassifierMixin, Tabular):
         p = self._probabilities(self._numbers(X), self._members)
         return tempered(p, self.temperature_)
 
-    def _probabilities(self, X: np.ndarray, ensemble: list[Member]) -> np.ndarray:
+    def _probabilities(self, X: np.ndarray, ensemble: list[Shown]) -> np.ndarray:
         """Of the ensemble, as the network gives them."""
         k = len(self.classes_)
         total, grouped = np.zeros((len(X), k)), False

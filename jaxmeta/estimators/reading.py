@@ -1,7 +1,6 @@
 """The compiled programs behind the estimators: few shapes, whatever the table."""
 
 import functools
-from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -12,18 +11,24 @@ from jaxmeta.estimators.weights import trained
 from jaxmeta.functional.tables import Table
 
 QUERIES = 128  # rows answered at a time: one shape for all
+KEPT = 2**23  # numbers of a table that has been read; 32 MB
 
 
 def bucket(n: int, least: int) -> int:
-    """The smallest `least` 4^k that holds `n`: tables of like sizes share a program.
+    """A size that holds `n`, at most an eighth more where `n` is large.
 
-    >>> [bucket(n, 32) for n in (1, 33, 500)]
-    [32, 128, 512]
+    Tables of like sizes share a compiled program. What is added is read as all else is, so
+    that a coarse ladder costs more than it saves: attention grows with the square.
+
+    Args:
+      n: what must fit.
+      least: the smallest size; all others are multiples of it.
+
+    >>> [bucket(n, 32) for n in (1, 33, 288, 500)]
+    [32, 64, 288, 512]
     """
-    size = least
-    while size < n:
-        size *= 4
-    return size
+    step = least * 2 ** max(0, (n // (8 * least)).bit_length() - 1)
+    return max(least, -(-n // step) * step)
 
 
 @functools.lru_cache(maxsize=8)
@@ -56,40 +61,63 @@ def padded(
     return Table(jnp.asarray(full), jnp.asarray(kinds))
 
 
-def read(
-    weights: str, x: np.ndarray, categorical: np.ndarray, targets: np.ndarray
-) -> Callable[[np.ndarray], tuple[np.ndarray, float, float]]:
-    """Shows a network a table.
+class Reader:
+    """A network that is shown a table, and then asked about other rows.
+
+    The table is read at the first question. What the network made of it is kept for the
+    next ones where that is small, and is no part of a pickle.
 
     Args:
       weights: of which network.
       x: `[n, f]`.
       categorical: boolean `[f]`.
       targets: `[n, c]`.
-
-    Returns:
-      `queries [m, f] -> (logits [m, .], mean, std of the target)`.
+      room: rows that the compiled program has room for, at least `n`: tables with the same
+        room, columns and `c` share one.
     """
-    adapt, believe = _programs(weights)
-    n, f = x.shape
-    rows, columns = bucket(n, 32), bucket(f, 8)
-    # in float64: a large offset would eat the digits of float32
-    centre, scale = _spread(x, categorical)
-    table = padded((x - centre) / scale, categorical, rows, columns)
-    filled = np.zeros((rows, targets.shape[1]), "float32")
-    filled[:n] = targets
-    fast = adapt(table, filled, (np.arange(rows) < n).astype("float32"))
 
-    def ask(queries: np.ndarray):
+    def __init__(
+        self,
+        weights: str,
+        x: np.ndarray,
+        categorical: np.ndarray,
+        targets: np.ndarray,
+        room: int,
+    ):
+        self._weights, self._categorical = weights, categorical
+        self._x, self._targets = x, targets
+        # in float64: a large offset would eat the digits of float32
+        self._centre, self._scale = _spread(x, categorical)
+        self._rows, self._columns = bucket(room, 32), bucket(x.shape[1], 8)
+        self._fast: PyTree = None
+
+    def __getstate__(self):
+        return {**self.__dict__, "_fast": None}
+
+    def __call__(self, queries: np.ndarray) -> tuple[np.ndarray, float, float]:
+        """`(logits [m, .], mean, std of the target)` of rows `[m, f]`."""
+        _, believe = _programs(self._weights)
+        fast = self._read() if self._fast is None else self._fast
+        if sum(leaf.size for leaf in jax.tree.leaves(fast)) <= KEPT:
+            self._fast = fast
         found, mean, std = [], 0.0, 1.0
         for start in range(0, len(queries), QUERIES):
             part = queries[start : start + QUERIES]
-            shown = padded((part - centre) / scale, categorical, QUERIES, columns)
-            logits, mean, std = believe(fast, shown)
+            logits, mean, std = believe(fast, self._shown(part, QUERIES))
             found.append(np.asarray(logits, float)[: len(part)])
         return np.concatenate(found), float(mean), float(std)
 
-    return ask
+    def _read(self) -> PyTree:
+        adapt, _ = _programs(self._weights)
+        n = len(self._x)
+        filled = np.zeros((self._rows, self._targets.shape[1]), "float32")
+        filled[:n] = self._targets
+        weights = (np.arange(self._rows) < n).astype("float32")
+        return adapt(self._shown(self._x, self._rows), filled, weights)
+
+    def _shown(self, x: np.ndarray, rows: int) -> Table:
+        values = (x - self._centre) / self._scale
+        return padded(values, self._categorical, rows, self._columns)
 
 
 def _spread(x: np.ndarray, categorical: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,8 +14,23 @@ from sklearn.utils.validation import check_is_fitted, validate_data  # isort: sk
 
 from jaxmeta.estimators.columns import Columns, ranked
 from jaxmeta.estimators.members import Member, members
-from jaxmeta.estimators.reading import read
+from jaxmeta.estimators.reading import Reader
 from jaxmeta.estimators.weights import trained
+
+
+class Shown(NamedTuple):
+    """A member that has been given its part of the table.
+
+    Attributes:
+      member: what it sees.
+      known: `[n, f]` its rows as they stand in the table.
+      ask: answers queries.
+    """
+
+    member: Member
+    known: np.ndarray
+    ask: Reader
+
 
 MISSING: dict[str, Any] = {"ensure_all_finite": "allow-nan"}
 """For scikit-learn, whose signatures say nothing of their types."""
@@ -83,28 +98,31 @@ class Tabular(BaseEstimator):
         """The targets of the rows that a member sees, as its network takes them."""
         raise NotImplementedError
 
-    def _ensemble(self, kept: np.ndarray, labels, classes: int) -> list[Member]:
+    def _ensemble(self, kept: np.ndarray, labels, classes: int) -> list[Shown]:
         """Members that see some rows of the table."""
         labels = None if labels is None else labels[kept]
         shape = len(kept), self._x.shape[1]
         made = members(
             self._rng, labels, *shape, classes, count=self.members, most=self._most
         )
-        return [member._replace(rows=kept[member.rows]) for member in made]
+        return [self._shown(m._replace(rows=kept[m.rows])) for m in made]
 
-    def _answers(self, X: np.ndarray, ensemble: list[Member]):
+    def _shown(self, member: Member) -> Shown:
+        kinds, own = self._columns.categorical, member.columns
+        known = seen = self._x[member.rows]
+        if member.ranked:
+            seen = np.where(kinds, known, ranked(known, known))
+        # a part of the rows, held out for a while, has the program of all of them
+        room = min(len(self._x), self._most["rows"])
+        given = seen[:, own], kinds[own], self._given(member), room
+        return Shown(member, known, Reader(self._name(), *given))
+
+    def _answers(self, X: np.ndarray, ensemble: list[Shown]):
         """For each member `(member, logits, mean and std of the target)`."""
         kinds = self._columns.categorical
-        for member in ensemble:
-            seen, asked = self._x[member.rows], X
-            if member.ranked:
-                known = np.where(kinds, seen, ranked(seen, seen))
-                asked = np.where(kinds, asked, ranked(asked, seen))
-                seen = known
-            own = member.columns
-            targets = self._given(member)
-            ask = read(self._name(), seen[:, own], kinds[own], targets)
-            yield member, *ask(asked[:, own])
+        for member, known, ask in ensemble:
+            rows = np.where(kinds, X, ranked(X, known)) if member.ranked else X
+            yield member, *ask(rows[:, member.columns])
 
 
 def _two_axes(X: Any) -> Any:
