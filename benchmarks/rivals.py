@@ -7,6 +7,7 @@ by hand (that of `torch.func` has a wrong second derivative); `higher` and `torc
 the libraries, where they are installed. None is a dependency of the package.
 """
 
+import functools
 import importlib
 
 import numpy as np
@@ -38,7 +39,8 @@ def images(x):
     return torch.tensor(np.asarray(x)).movedim(-1, -3).contiguous()
 
 
-def features(p, x, by_hand=False):
+def conv4(p, x, by_hand=False):
+    """Features of Conv4."""
     for i in range(1, BLOCKS + 1):
         scale, bias = p[f"block{i}/norm/scale"], p[f"block{i}/norm/bias"]
         x = F.conv2d(x, p[f"block{i}/conv/kernel"], padding=1)
@@ -53,26 +55,48 @@ def features(p, x, by_hand=False):
     return x.permute(0, 2, 3, 1).flatten(1)  # the JAX side flattens NHWC
 
 
-def task_loss(p, x, y, by_hand=False):
-    outputs = F.linear(features(p, x, by_hand), p["head/kernel"], p["head/bias"])
+def resnet12(p, x):
+    """Features of ResNet-12, nothing dropped."""
+
+    def normed(block, conv, norm, x):
+        w = p[f"{block}/{conv}/kernel"]
+        x = F.conv2d(x, w, padding=w.shape[-1] // 2)
+        scale, bias = p[f"{block}/{norm}/scale"], p[f"{block}/{norm}/bias"]
+        return F.batch_norm(x, None, None, scale, bias, training=True)
+
+    for i in range(1, BLOCKS + 1):
+        block, y = f"block{i}", x
+        for j in (1, 2, 3):
+            y = normed(block, f"conv{j}", f"norm{j}", y)
+            y = y if j == 3 else F.leaky_relu(y, 0.1)
+        y = y + normed(block, "shortcut", "shortcut_norm", x)
+        x = F.max_pool2d(F.leaky_relu(y, 0.1), 2)
+    return x.mean((2, 3))
+
+
+FEATURES = {"conv4": conv4, "resnet12": resnet12}
+
+
+def task_loss(p, x, y, features=conv4):
+    outputs = F.linear(features(p, x), p["head/kernel"], p["head/bias"])
     return F.cross_entropy(outputs, y)
 
 
-def loop(params, tasks, *, steps, first=False):
+def loop(params, tasks, *, steps, first=False, features=conv4):
     """The Python loop over tasks."""
     total = {name: torch.zeros_like(p) for name, p in params.items()}
     count = len(tasks[0])
     for xs, ys, xq, yq in zip(*tasks, strict=True):
         fast = params
         for _ in range(steps):
-            loss = task_loss(fast, xs, ys)
+            loss = task_loss(fast, xs, ys, features)
             grads = torch.autograd.grad(
                 loss, list(fast.values()), create_graph=not first
             )
             fast = {
                 n: p - RATE * g for (n, p), g in zip(fast.items(), grads, strict=True)
             }
-        loss = task_loss(fast, xq, yq)
+        loss = task_loss(fast, xq, yq, features)
         grads = torch.autograd.grad(loss, list(params.values()))
         for name, g in zip(total, grads, strict=True):
             total[name] += g / count
@@ -81,15 +105,16 @@ def loop(params, tasks, *, steps, first=False):
 
 def torch_func(params, tasks, *, steps, first=False):
     """torch.func: the gradient of one task under vmap."""
+    by_hand = functools.partial(conv4, by_hand=True)
 
     def outer(params, xs, ys, xq, yq):
         fast = params
         for _ in range(steps):
-            grads = torch.func.grad(task_loss)(fast, xs, ys, True)
+            grads = torch.func.grad(task_loss)(fast, xs, ys, by_hand)
             if first:
                 grads = {n: g.detach() for n, g in grads.items()}
             fast = {n: p - RATE * grads[n] for n, p in fast.items()}
-        return task_loss(fast, xq, yq, True)
+        return task_loss(fast, xq, yq, by_hand)
 
     each = torch.func.vmap(torch.func.grad(outer), in_dims=(None, 0, 0, 0, 0))
     return {n: g.mean(0) for n, g in each(params, *tasks).items()}
@@ -107,7 +132,7 @@ class Net(torch.nn.Module):
 
     def forward(self, x):
         p = {name: getattr(self, name.replace("/", "_")) for name in self.names}
-        return F.linear(features(p, x), p["head/kernel"], p["head/bias"])
+        return F.linear(conv4(p, x), p["head/kernel"], p["head/bias"])
 
 
 def higher(params, tasks, *, steps, first=False):
@@ -140,7 +165,7 @@ def torchopt(params, tasks, *, steps, first=False):
     return dict(zip(net.names, (p.grad for p in net.parameters()), strict=True))
 
 
-def train_protonet(params, tasks):
+def train_protonet(params, tasks, features=conv4):
     """A step of gradient descent an episode, one after another."""
     params = {
         n: p.detach().clone().requires_grad_()
@@ -148,14 +173,14 @@ def train_protonet(params, tasks):
         if not n.startswith("head")
     }
     for task in zip(*tasks, strict=True):
-        grads = protonet(params, task)
+        grads = protonet(params, task, features)
         with torch.no_grad():
             for name, g in grads.items():
                 params[name] -= OUTER * g
     return params
 
 
-def protonet(params, task):
+def protonet(params, task, features=conv4):
     """The gradient of one ProtoNet episode: one shared network, all images at once."""
     xs, ys, xq, yq = task
     found = features(params, torch.cat([xs, xq]))
@@ -181,9 +206,7 @@ def evaluate(params, tasks, *, steps):
                 for (n, p), g in zip(fast.items(), grads, strict=True)
             }
         with torch.no_grad():
-            outputs = F.linear(
-                features(fast, xq), fast["head/kernel"], fast["head/bias"]
-            )
+            outputs = F.linear(conv4(fast, xq), fast["head/kernel"], fast["head/bias"])
             right.append((outputs.argmax(1) == yq).double().mean())
     return float(torch.stack(right).mean())
 

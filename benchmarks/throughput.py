@@ -60,6 +60,12 @@ CASES = {
         **{**MINI, "filters": 64}, kind="protonet", tasks=2, ways=20, queries=5,
         rivals=LOOP,
     ),
+    "resnet12-maml-1": dict(
+        **MINI, network="resnet12", tasks=1, steps=1, queries=5, rivals=LOOP
+    ),
+    "resnet12-protonet": dict(
+        **MINI, network="resnet12", kind="protonet", tasks=1, queries=5, rivals=LOOP
+    ),
     "evaluate": dict(**OMNIGLOT, kind="evaluate", tasks=600, steps=1, rivals=LOOP),
     "flat-8": dict(**OMNIGLOT, tasks=8, steps=1, rivals=()),
     "flat-32": dict(**OMNIGLOT, tasks=32, steps=1, rivals=()),
@@ -68,8 +74,15 @@ CASES = {
 }  # fmt: skip
 
 
-def problem(*, tasks, side, channels, filters, ways=5, shots=1, queries=15,
-            dtype=np.float32, **_):  # fmt: skip
+def network(ways, *, network="conv4", filters, **_) -> jm.Model:
+    """That of a case, with a head of so many classes or none."""
+    if network == "conv4":
+        return jm.models.conv4(ways, filters=filters)
+    return jm.models.resnet12(ways, norm="batch", drop_rate=0.0)
+
+
+def problem(*, tasks, side, channels, ways=5, shots=1, queries=15, dtype=np.float32,
+            **more):  # fmt: skip
     """A model, its parameters and tasks, as NumPy arrays: all that both sides know."""
     draw = np.random.default_rng(0)
 
@@ -78,7 +91,7 @@ def problem(*, tasks, side, channels, filters, ways=5, shots=1, queries=15,
         images = draw.random(shape, np.float32).astype(dtype)
         return images, np.tile(np.repeat(np.arange(ways), n), (tasks, 1))
 
-    model = jm.models.conv4(ways, filters=filters)
+    model = network(ways, **more)
     xs, ys = batch(shots)
     xq, yq = batch(queries)
     meta = model.init(jax.random.key(0), xs[0])
@@ -118,7 +131,7 @@ def ours(case, sharded=False):
     tasks = episodes(arrays, case.get("ways", 5))
     if kind == "protonet":
         params = {name: leaf for name, leaf in meta.params.items() if name != "head"}
-        learner = jm.protonet(jm.models.conv4(None, filters=case["filters"]))
+        learner = jm.protonet(network(**{**case, "ways": None}))
         meta = meta._replace(params=params)
         trainer = jm.make_trainer(jm.episodic(learner), optax.sgd(OUTER))
         state = trainer.init(key, jax.tree.map(lambda x: x[:1], tasks))
@@ -174,10 +187,13 @@ def theirs(case, name):
     kind = case.get("kind", "maml")
     if kind == "evaluate":
         return lambda: rivals.evaluate(params, tasks, steps=case["steps"])
+    features = rivals.FEATURES[case.get("network", "conv4")]
     if kind == "protonet":
-        run = lambda: rivals.train_protonet(params, tasks)  # noqa: E731
+        run = lambda: rivals.train_protonet(params, tasks, features)  # noqa: E731
     else:
-        options = dict(steps=case["steps"], first=case.get("first", False))
+        options: dict = dict(steps=case["steps"], first=case.get("first", False))
+        if name in LOOP:
+            options["features"] = features
         run = lambda: rivals.MAML[name.split(",")[0]](params, tasks, **options)  # noqa: E731
     return lambda: {n: rivals.to_numpy(n, x) for n, x in run().items()}
 

@@ -27,9 +27,10 @@ class TabularClassifier(ClassifierMixin, Tabular):
     Members of the ensemble see the columns and classes in other orders, and every other
     one the ranks of the values. What is more than the network is good for is sub-sampled
     and averaged: of more rows than `max_rows` each member sees a random part with an
-    example of every class; of more columns than `max_columns` each sees some; of more
-    than 10 classes each tells 10 random groups apart, and the probabilities of a class
-    are put together from those of its groups (error-correcting output codes).
+    example of every class; of more columns than `max_columns` every other member sees
+    some, and the rest the first principal components of all; of more than 10 classes each
+    tells 10 random groups apart, and the probabilities of a class are put together from
+    those of its groups (error-correcting output codes).
 
     Args:
       members: how many; more where there are many columns or classes.

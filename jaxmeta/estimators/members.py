@@ -14,12 +14,14 @@ class Member(NamedTuple):
       groups: `[classes]`: the class of the network that stands for each; several share one
         where there are more classes than the network knows.
       ranked: whether columns are shown as normal scores of their ranks.
+      components: whether it is shown principal components of all columns instead.
     """
 
     rows: np.ndarray
     columns: np.ndarray
     groups: np.ndarray
     ranked: bool
+    components: bool
 
 
 def members(
@@ -34,9 +36,10 @@ def members(
 ) -> list[Member]:
     """What each member sees: permuted columns and classes, subsets where there are too many.
 
-    More columns than the network should be given: enough members that each is seen by
-    some. More classes: each member tells random groups of them apart, as in
-    error-correcting output codes, and there are enough members to tell all.
+    More columns than the network should be given: every other member sees principal
+    components of all, and the rest some of them each. More classes: each member tells
+    random groups of them apart, as in error-correcting output codes, and there are enough
+    members to tell all.
 
     Args:
       rng: decides.
@@ -69,7 +72,8 @@ def members(
         else:
             groups = rng.permutation(classes)
         chosen = _rows(rng, labels, rows, most["rows"])
-        found.append(Member(chosen, np.array(own), groups, bool(i % 2)))
+        whole = columns > most["columns"] and i % 2 == 0
+        found.append(Member(chosen, np.array(own), groups, bool(i % 2), whole))
     return found
 
 

@@ -65,7 +65,7 @@ class Reader:
     """A network that is shown a table, and then asked about other rows.
 
     The table is read at the first question. What the network made of it is kept for the
-    next ones where that is small, and is no part of a pickle.
+    next ones where that is small, but not in copies of this object.
 
     Args:
       weights: of which network.

@@ -12,9 +12,10 @@ from sklearn.base import BaseEstimator  # isort: skip
 from sklearn.utils import check_random_state, check_X_y, check_array  # isort: skip
 from sklearn.utils.validation import check_is_fitted, validate_data  # isort: skip
 
-from jaxmeta.estimators.columns import Columns, ranked
+from jaxmeta.estimators.columns import Columns
 from jaxmeta.estimators.members import Member, members
 from jaxmeta.estimators.reading import Reader
+from jaxmeta.estimators.views import View
 from jaxmeta.estimators.weights import trained
 
 
@@ -23,12 +24,12 @@ class Shown(NamedTuple):
 
     Attributes:
       member: what it sees.
-      known: `[n, f]` its rows as they stand in the table.
+      view: rows as it sees them.
       ask: answers queries.
     """
 
     member: Member
-    known: np.ndarray
+    view: View
     ask: Reader
 
 
@@ -108,21 +109,18 @@ class Tabular(BaseEstimator):
         return [self._shown(m._replace(rows=kept[m.rows])) for m in made]
 
     def _shown(self, member: Member) -> Shown:
-        kinds, own = self._columns.categorical, member.columns
-        known = seen = self._x[member.rows]
-        if member.ranked:
-            seen = np.where(kinds, known, ranked(known, known))
+        known = self._x[member.rows]
+        kinds = self._columns.categorical
+        view = View(known, kinds, member, self._most["columns"])
         # a part of the rows, held out for a while, has the program of all of them
         room = min(len(self._x), self._most["rows"])
-        given = seen[:, own], kinds[own], self._given(member), room
-        return Shown(member, known, Reader(self._name(), *given))
+        given = view(known), view.categorical, self._given(member), room
+        return Shown(member, view, Reader(self._name(), *given))
 
     def _answers(self, X: np.ndarray, ensemble: list[Shown]):
         """For each member `(member, logits, mean and std of the target)`."""
-        kinds = self._columns.categorical
-        for member, known, ask in ensemble:
-            rows = np.where(kinds, X, ranked(X, known)) if member.ranked else X
-            yield member, *ask(rows[:, member.columns])
+        for member, view, ask in ensemble:
+            yield member, *ask(view(X))
 
 
 def _two_axes(X: Any) -> Any:

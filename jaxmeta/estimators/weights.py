@@ -95,7 +95,7 @@ def pack(run: Any, path: str | Path) -> Path:
     built = {k: said[k] for k in BUILT if k != "borders"}
     real = said["target"] == "values"
     built["borders"] = _borders(said) if real else None
-    most = {"rows": 4 * said["support"], "columns": 2 * said["columns"]}
+    most = {"rows": 4 * said["support"], "columns": 3 * said["columns"]}
     about = {
         "about": "a prior-fitted network for tables: jaxmeta train tabular-pfn",
         "target": said["target"],

@@ -66,6 +66,29 @@ def bar_log_prob(
     return log_p + density
 
 
+def bar_masses(
+    values: Float[Array, "..."], borders: Float[Array, " e"], scale: Array | float
+) -> Float[Array, "... b"]:
+    """How much of a normal distribution around each value lies in each bar.
+
+        m_b = Phi((e_{b+1} - y) / s) - Phi((e_b - y) / s),    e_0 = -inf, e_B = inf
+
+    Args:
+      values: `[...]`, y.
+      borders: `[b + 1]`, e.
+      scale: s, the standard deviation.
+
+    Returns:
+      `[..., b]`, of sum 1.
+
+    >>> bar_masses(jnp.array(9.0), jnp.array([-1.0, 0.0, 1.0, 2.0]), 0.1).tolist()
+    [0.0, 0.0, 1.0]
+    """
+    below = jax.scipy.special.ndtr((borders[1:-1] - values[..., None]) / scale)
+    ends = jnp.zeros_like(below[..., :1]), jnp.ones_like(below[..., :1])
+    return jnp.diff(jnp.concatenate([ends[0], below, ends[1]], -1))
+
+
 def bar_moments(
     logits: Float[Array, "... b"], borders: Float[Array, " b+1"]
 ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:

@@ -92,7 +92,7 @@ def prior_fitted(
     criterion = criteria.as_criterion(usual if criterion is None else criterion)
     network = tabular_network(
         1 if bars else classes,
-        len(borders) - 1 if bars else None,
+        borders,
         width=width,
         depth=depth,
         heads=heads,

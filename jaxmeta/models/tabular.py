@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from jaxmeta.core import Array, Model
+from jaxmeta.functional.bars import bar_masses
 from jaxmeta.functional.causal import softmax_over
 from jaxmeta.functional.rows import parted
 from jaxmeta.functional.tables import CHANNELS, SIGNATURE, signatures
@@ -118,9 +119,9 @@ class TabularBlock(nnx.Module):
 class Tabular(nnx.Module):
     """`cell`, `column`, `target`, `unknown`, `block1`, ..., `norm`, votes and `head`."""
 
-    def __init__(self, targets, outputs, width, depth, heads, expansion, part, *, rngs):
+    def __init__(self, targets, borders, width, depth, heads, expansion, part, *, rngs):
         self.part, self.depth, self.heads = part, depth, heads
-        self.counted = outputs is None  # of classes; else a head of so many outputs
+        self.borders = borders  # None: of classes
         self.cell = nnx.Linear(CHANNELS, width, rngs=rngs)
         self.column = nnx.Linear(SIGNATURE, width, use_bias=False, rngs=rngs)
         self.target = nnx.Linear(targets, width, rngs=rngs)
@@ -131,11 +132,13 @@ class Tabular(nnx.Module):
         self.norm = nnx.LayerNorm(width, rngs=rngs)
         self.ask = nnx.Linear(width, width, use_bias=False, rngs=rngs)
         self.show = nnx.Linear(width, width, use_bias=False, rngs=rngs)
-        seen = heads * targets
-        self.up = nnx.Linear(width + seen, expansion * width, rngs=rngs)
+        outputs = targets if borders is None else len(borders) - 1
+        if borders is not None:
+            self.scale = nnx.Param(jnp.log(0.3))  # log of that of a vote
+        self.up = nnx.Linear(width + heads * outputs, expansion * width, rngs=rngs)
         self.head = nnx.Linear(
             expansion * width,
-            targets if outputs is None else outputs,
+            outputs,
             kernel_init=jax.nn.initializers.zeros,
             rngs=rngs,
         )
@@ -181,11 +184,19 @@ class Tabular(nnx.Module):
     def _answer(self, x, reading):
         """Votes of the support rows that a query looks at, and what the head makes of it."""
         scores = _scores(_heads(self.ask(x), self.heads), reading.keys)
-        votes = softmax_over(scores, weights=reading.weights) @ reading.targets
-        mine = jnp.swapaxes(votes, 0, 1)  # [m, heads, t]
+        votes = softmax_over(scores, weights=reading.weights) @ self._voted(reading)
+        mine = jnp.swapaxes(votes, 0, 1)  # [m, heads, outputs]
         seen = jnp.concatenate([x, mine.reshape(x.shape[0], -1)], -1)
         out = self.head(nnx.gelu(self.up(seen)))
-        return out + jnp.log(mine.mean(1) + 1e-3) if self.counted else out
+        return out + jnp.log(mine.mean(1) + 1e-3)
+
+    def _voted(self, reading):
+        """What each support row votes for: its class, or the bars around its value."""
+        if self.borders is None:
+            return reading.targets
+        y = reading.targets[:, 0]
+        scale = jnp.exp(self.scale[...]).astype(y.dtype)
+        return bar_masses(y, jnp.asarray(self.borders, y.dtype), scale)
 
 
 class TabularNetwork(NamedTuple):
@@ -205,7 +216,7 @@ class TabularNetwork(NamedTuple):
 @functools.lru_cache(maxsize=64)
 def tabular_network(
     targets: int,
-    outputs: int | None = None,
+    borders: tuple[float, ...] | None = None,
     *,
     width: int = 96,
     depth: int = 3,
@@ -219,12 +230,14 @@ def tabular_network(
         X_ij <- X_ij + W_2 gelu(W_1 X_ij)
 
     The last token of each row is its target: known in the support, one learned vector in
-    a query. A query answers by votes of the support rows that it looks at, and by a
-    perceptron on its token. Rows have no positions and queries look at the support alone.
+    a query. A query answers by votes of the support rows that it looks at, for their class
+    or for the bars around their value, and by a perceptron on its token. Rows have no
+    positions and queries look at the support alone.
 
     Args:
       targets: length of a target as it is read.
-      outputs: of the head; `None`: one for each class, log votes added.
+      borders: of bars, `[b + 1]`, of a real target: outputs are logits of the `b` bars;
+        `None`: of the classes.
       width: of a token.
       depth: blocks.
       heads: of every attention, a divisor of `width`.
@@ -243,7 +256,7 @@ def tabular_network(
     """
     if width % heads:
         raise ValueError(f"heads: got {heads}, wants a divisor of the width {width}")
-    options = (targets, outputs, width, depth, heads, expansion)
+    options = (targets, borders, width, depth, heads, expansion)
 
     def model(part):
         return from_nnx(lambda rngs: Tabular(*options, part, rngs=rngs))

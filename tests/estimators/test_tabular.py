@@ -1,11 +1,16 @@
 """Estimators for tables: scikit-learn's checks, and tables as people have them."""
 
+import copy
+
 import numpy as np
 import pytest
+from sklearn.decomposition import PCA
+from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import check_estimator
 
 from jaxmeta.estimators import FewShotClassifier, TabularClassifier, sharpness, weights
 from jaxmeta.estimators.members import members
+from jaxmeta.estimators.views import View
 from jaxmeta.runs import RunError
 
 pd = pytest.importorskip("pandas")
@@ -98,6 +103,40 @@ def test_more_than_the_network_knows_is_shared_out():
     for m in found:
         assert len(m.rows) == 100 and len(set(m.columns)) == len(m.columns) <= 6
         assert set(labels[m.rows]) == set(range(23)) and m.groups.max() == 9
+
+
+def test_of_more_columns_principal_components_are_shown():
+    """Beside scikit-learn's; categories stay columns, a missing cell is the mean."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(50, 9)) @ rng.normal(size=(9, 9))
+    x[:, 4] = rng.integers(0, 3, 50)
+    kinds = np.arange(9) == 4
+    most = {"rows": 50, "columns": 4, "classes": 2}
+    found = members(rng, None, 50, 9, 1, count=2, most=most)
+    assert [m.components for m in found] == [True, False, True]
+    whole = found[0]._replace(columns=np.array([4, 1]))
+    view = View(x, kinds, whole, 4)
+    assert view.categorical.tolist() == [False] * 3 + [True]
+    z = StandardScaler().fit_transform(x[:, ~kinds])
+    want = PCA(3).fit_transform(z)
+    np.testing.assert_allclose(abs(view(x)[:, :3]), abs(want), atol=1e-9)
+    assert (view(x)[:, 3] == x[:, 4]).all()
+    gap = np.where(np.arange(9) == 0, np.nan, x[:1])
+    filled = np.where(np.isnan(gap), x.mean(0), gap)
+    np.testing.assert_allclose(view(gap), view(filled), atol=1e-9)
+    flat = np.concatenate([x[:, :1], np.ones((50, 8))], 1)
+    assert np.isfinite(View(flat, kinds, whole, 4)(flat)).all()
+
+
+def test_what_was_read_is_kept_and_is_not_copied():
+    model = TabularClassifier(members=2, temperature=1.0).fit(X[:40], Y[:40])
+    p = model.predict_proba(X[40:])
+    readers = [shown.ask for shown in model._members]
+    assert all(reader._fast is not None for reader in readers)
+    other = copy.deepcopy(model)
+    assert all(shown.ask._fast is None for shown in other._members)
+    np.testing.assert_array_equal(other.predict_proba(X[40:]), p)
+    np.testing.assert_array_equal(model.predict_proba(X[40:]), p)
 
 
 def test_many_classes_have_probabilities():
