@@ -5,7 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import jaxmeta as jm
 from jaxmeta import tasks
+from jaxmeta.recipes.tabular import within_reach
 
 SIZES = dict(support=(8, 40), queries=24, columns=(2, 6))
 PRIORS = (tasks.structural_causal, tasks.bayesian_network, tasks.tree_ensemble)
@@ -93,3 +95,14 @@ def test_bad_sizes_are_refused():
         tasks.bayesian_network((9, 3))
     with pytest.raises(ValueError, match="columns: got 0"):
         tasks.tree_ensemble(columns=0)
+
+
+def test_no_real_target_is_so_far_that_its_likelihood_drowns_the_others():
+    def batch(*targets):
+        return jm.Batch(jnp.zeros((3, 1)), jnp.array(targets)[:, None])
+
+    rare = jm.Episode(batch(1.0, 2.0, 3.0), batch(2.0, 500.0, -9.0))
+    found = within_reach(lambda key: rare)(jax.random.key(0))
+    far = 10 * np.sqrt(2 / 3)
+    np.testing.assert_allclose(found.query.targets[:, 0], [2, 2 + far, 2 - far], 1e-6)
+    assert found.support is rare.support
