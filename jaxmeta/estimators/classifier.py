@@ -1,7 +1,5 @@
 """Classes of a table's rows, with scikit-learn's interface."""
 
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +9,7 @@ from jaxmeta.estimators import library  # noqa: F401 (says how to get what follo
 from sklearn.base import ClassifierMixin  # isort: skip
 from sklearn.utils.multiclass import check_classification_targets  # isort: skip
 
-from jaxmeta.estimators.sharpness import FOLDS, best_temperature, folds, tempered
+from jaxmeta.estimators.sharpness import best_temperature, tempered
 from jaxmeta.estimators.tabular import Shown, Tabular
 from jaxmeta.estimators.weights import trained
 
@@ -56,27 +54,6 @@ class TabularClassifier(ClassifierMixin, Tabular):
 
     _usual = "classes"
 
-    def __init__(
-        self,
-        *,
-        members: int = 4,
-        max_rows: int | None = None,
-        max_columns: int | None = None,
-        categorical_features: Sequence[int | str] | None = None,
-        weights: str | Path | None = None,
-        random_state: Any = 0,
-        temperature: float | None = None,
-    ):
-        super().__init__(
-            members=members,
-            max_rows=max_rows,
-            max_columns=max_columns,
-            categorical_features=categorical_features,
-            weights=weights,
-            random_state=random_state,
-        )
-        self.temperature = temperature
-
     def fit(self, X: Any, y: Any) -> "TabularClassifier":
         """Keeps the table.
 
@@ -94,10 +71,6 @@ class TabularClassifier(ClassifierMixin, Tabular):
             raise ValueError(
                 f"y: got one class, {self.classes_.tolist()[0]!r}, wants two or more classes"
             )
-        if self.temperature is not None and not 0 < self.temperature < np.inf:
-            raise ValueError(
-                f"temperature: got {self.temperature}, wants a finite number > 0"
-            )
         self._show(X, labels, labels, len(self.classes_))
         own = self.temperature
         self.temperature_ = self._best(labels) if own is None else own
@@ -105,9 +78,8 @@ class TabularClassifier(ClassifierMixin, Tabular):
 
     def _best(self, labels: np.ndarray) -> float:
         """The temperature by rows that the network was not shown."""
-        fold, seen = folds(self._rng, labels), []
-        for i in range(FOLDS):
-            kept, held = np.flatnonzero(fold != i), np.flatnonzero(fold == i)
+        seen = []
+        for kept, held in self._thirds(labels):
             held = held[np.isin(labels[held], labels[kept])]
             if len(held) and len(np.unique(labels[kept])) > 1:
                 ensemble = self._ensemble(kept, labels, len(self.classes_))
@@ -115,7 +87,10 @@ class TabularClassifier(ClassifierMixin, Tabular):
         if not seen:
             return 1.0
         p, held = (np.concatenate(part) for part in zip(*seen, strict=True))
-        return best_temperature(p, labels[held])
+        rows = np.arange(len(held))
+        return best_temperature(
+            lambda t: np.log(np.maximum(tempered(p, t)[rows, labels[held]], 1e-30))
+        )
 
     def _given(self, member) -> np.ndarray:
         # as wide as the network knows: one program, however many classes there are

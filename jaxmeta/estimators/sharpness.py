@@ -1,9 +1,11 @@
 """How sure to be: one temperature for a table, from rows that were held out of it."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from scipy.optimize import minimize_scalar
+from scipy.special import softmax
 
 FOLDS = 3
 LOWEST, HIGHEST = 1 / 16, 16.0
@@ -15,12 +17,10 @@ def tempered(p: np.ndarray, temperature: float) -> np.ndarray:
     >>> tempered(np.array([[0.8, 0.2]]), 0.5).round(3)
     array([[0.941, 0.059]])
     """
-    powers = np.log(np.maximum(p, 1e-30)) / temperature
-    powers = np.exp(powers - powers.max(-1, keepdims=True))
-    return powers / powers.sum(-1, keepdims=True)
+    return softmax(np.log(np.maximum(p, 1e-30)) / temperature, -1)
 
 
-def best_temperature(p: np.ndarray, labels: np.ndarray) -> float:
+def best_temperature(log_p: Callable[[float], np.ndarray]) -> float:
     """The temperature that held-out rows are most probable at.
 
         T = argmin_T  -sum_i log p_T(y_i | x_i) + 1/2 (log T)^2
@@ -28,8 +28,7 @@ def best_temperature(p: np.ndarray, labels: np.ndarray) -> float:
     The last term, a log-normal prior around 1, keeps a few rows from deciding much.
 
     Args:
-      p: `[n, classes]` probabilities of rows that were not shown.
-      labels: `[n]` their classes, by number.
+      log_p: from T to the log-probabilities `[n]` of rows that were not shown.
 
     Returns:
       T, from 1/16 to 16.
@@ -38,11 +37,9 @@ def best_temperature(p: np.ndarray, labels: np.ndarray) -> float:
       Guo, Pleiss, Sun, Weinberger 2017, On Calibration of Modern Neural Networks,
       arXiv:1706.04599, section 4.2.
     """
-    rows = np.arange(len(labels))
 
     def cost(log_t: float) -> float:
-        known = tempered(p, np.exp(log_t))[rows, labels]
-        return float(-np.log(np.maximum(known, 1e-30)).sum() + 0.5 * log_t**2)
+        return float(-log_p(float(np.exp(log_t))).sum() + 0.5 * log_t**2)
 
     bounds = (np.log(LOWEST), np.log(HIGHEST))
     found: Any = minimize_scalar(cost, bounds=bounds, method="bounded")

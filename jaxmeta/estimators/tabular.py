@@ -1,6 +1,6 @@
 """Tables, with scikit-learn's interface: a network reads the table, nothing is trained."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data  # isort: sk
 from jaxmeta.estimators.columns import Columns
 from jaxmeta.estimators.members import Member, members
 from jaxmeta.estimators.reading import Reader
+from jaxmeta.estimators.sharpness import FOLDS, folds
 from jaxmeta.estimators.views import View
 from jaxmeta.estimators.weights import trained
 
@@ -52,6 +53,7 @@ class Tabular(BaseEstimator):
         categorical_features: Sequence[int | str] | None = None,
         weights: str | Path | None = None,
         random_state: Any = 0,
+        temperature: float | None = None,
     ):
         self.members = members
         self.max_rows = max_rows
@@ -59,6 +61,7 @@ class Tabular(BaseEstimator):
         self.categorical_features = categorical_features
         self.weights = weights
         self.random_state = random_state
+        self.temperature = temperature
 
     def _name(self) -> str:
         return self._usual if self.weights is None else str(self.weights)
@@ -87,6 +90,10 @@ class Tabular(BaseEstimator):
         """Decides what each member sees."""
         if self.members < 1:
             raise ValueError(f"members: got {self.members}, wants an integer >= 1")
+        if self.temperature is not None and not 0 < self.temperature < np.inf:
+            raise ValueError(
+                f"temperature: got {self.temperature}, wants a finite number > 0"
+            )
         most = dict(trained(self._name()).about["limits"])
         for name, given in (("rows", self.max_rows), ("columns", self.max_columns)):
             most[name] = most[name] if given is None else given
@@ -98,6 +105,12 @@ class Tabular(BaseEstimator):
     def _given(self, member: Member) -> np.ndarray:
         """The targets of the rows that a member sees, as its network takes them."""
         raise NotImplementedError
+
+    def _thirds(self, labels: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Rows to show and rows to ask about, each held out once."""
+        fold = folds(self._rng, labels)
+        for i in range(FOLDS):
+            yield np.flatnonzero(fold != i), np.flatnonzero(fold == i)
 
     def _ensemble(self, kept: np.ndarray, labels, classes: int) -> list[Shown]:
         """Members that see some rows of the table."""

@@ -8,7 +8,13 @@ from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import check_estimator
 
-from jaxmeta.estimators import FewShotClassifier, TabularClassifier, sharpness, weights
+from jaxmeta.estimators import (
+    FewShotClassifier,
+    TabularClassifier,
+    TabularRegressor,
+    sharpness,
+    weights,
+)
 from jaxmeta.estimators.members import members
 from jaxmeta.estimators.views import View
 from jaxmeta.runs import RunError
@@ -24,7 +30,9 @@ X = RNG.normal(size=(60, 4)) + 1.5 * (Y == "yes")[:, None]
     [
         pytest.param(FewShotClassifier(), id="few"),
         pytest.param(TabularClassifier(members=1, temperature=1.0), id="table"),
+        pytest.param(TabularRegressor(members=1, temperature=1.0), id="values"),
         pytest.param(TabularClassifier(), id="usual", marks=pytest.mark.slow),
+        pytest.param(TabularRegressor(), id="usual values", marks=pytest.mark.slow),
     ],
 )
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
@@ -161,18 +169,18 @@ def test_the_temperature_is_the_best_for_rows_that_were_held_out():
     truth = rng.dirichlet([0.3] * 3, 400)
     labels = np.array([rng.choice(3, p=p) for p in truth])
     timid = sharpness.tempered(truth, 4.0)
-    found = sharpness.best_temperature(timid, labels)
+    rows = np.arange(400)
+
+    def log_p(t):
+        return np.log(sharpness.tempered(timid, t)[rows, labels])
+
+    found = sharpness.best_temperature(log_p)
     grid = np.exp(np.linspace(-2.5, 2.5, 501))
-    costs = [
-        -np.log(sharpness.tempered(timid, t)[np.arange(400), labels]).sum()
-        + 0.5 * np.log(t) ** 2
-        for t in grid
-    ]
+    costs = [-log_p(t).sum() + 0.5 * np.log(t) ** 2 for t in grid]
     assert abs(np.log(found / grid[np.argmin(costs)])) < 0.02
     assert 0.2 < found < 0.32  # 1/4 undoes it
-    assert sharpness.best_temperature(timid[:0], labels[:0]) == pytest.approx(
-        1, rel=1e-3
-    )
+    nothing = sharpness.best_temperature(lambda t: np.zeros(0))
+    assert nothing == pytest.approx(1, rel=1e-3)
 
 
 def test_a_table_says_how_sure_to_be():
@@ -183,3 +191,22 @@ def test_a_table_says_how_sure_to_be():
     assert model.temperature_ != 1 and plain.temperature_ == 1
     with pytest.raises(ValueError, match="temperature: got 0, wants"):
         TabularClassifier(temperature=0).fit(X, Y)
+
+
+def test_real_values_and_how_sure_they_are():
+    """Beside a line fitted to a line; 90 % intervals hold most, and follow the units."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(90, 3))
+    y = 1000 + 50 * (x[:, 0] - x[:, 1]) + 20 * rng.normal(size=90)
+    model = TabularRegressor(members=2).fit(x[:60], y[:60])
+    assert model.score(x[60:], y[60:]) > 0.5
+    low, middle, high = model.predict_quantiles(x[60:], (0.05, 0.5, 0.95)).T
+    assert (low < middle).all() and (middle < high).all()
+    assert 0.7 < ((low < y[60:]) & (y[60:] < high)).mean()
+    assert model.temperature_ < 1  # by itself it is too timid
+    small = TabularRegressor(members=2).fit(x[:60], y[:60] / 1e6)
+    np.testing.assert_allclose(1e6 * small.predict(x[60:]), model.predict(x[60:]), 1e-3)
+    with pytest.raises(ValueError, match="levels: got"):
+        model.predict_quantiles(x, [1.5])
+    with pytest.raises(ValueError, match="temperature: got -1, wants"):
+        TabularRegressor(temperature=-1).fit(x, y)
