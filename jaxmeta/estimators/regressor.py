@@ -122,7 +122,7 @@ class TabularRegressor(RegressorMixin, Tabular):
         Raises:
           ValueError: for other levels.
         """
-        wanted = np.float32(levels)
+        wanted = np.asarray(levels, "float32")
         if wanted.ndim != 1 or not ((0 < wanted) & (wanted < 1)).all():
             raise ValueError(f"levels: got {levels}, wants numbers in (0, 1)")
         found = [
