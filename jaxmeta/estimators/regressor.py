@@ -93,7 +93,7 @@ class TabularRegressor(RegressorMixin, Tabular):
         return self._targets[member.rows, None]
 
     def _borders(self) -> np.ndarray:
-        return np.float32(trained(self._name()).fitted.borders)
+        return np.asarray(trained(self._name()).fitted.borders, "float32")
 
     def _bars(self, X: Any):
         borders, t = self._borders(), np.float32(self.temperature_)
