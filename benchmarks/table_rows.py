@@ -98,11 +98,20 @@ ROWS = (
         train_ways=60,
         steps=3000,
     ),
+    # features of a class are summed: each number of shots wants its training
     _row(
         "relation_network-5w1s",
         "relation_network",
         _RELATION,
-        columns=_ALL,
+        columns=("5w1s", "20w1s"),
+        steps=12_000,
+    ),
+    _row(
+        "relation_network-5w5s",
+        "relation_network",
+        _RELATION,
+        column="5w5s",
+        columns=("5w5s", "20w5s"),
         steps=12_000,
     ),
     _row("r2d2", "r2d2", {}, columns=_ALL, train_ways=60, steps=3000),
