@@ -207,7 +207,7 @@ def plot(folder: Path) -> None:
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_minor_locator(ticker.NullLocator())
     if axes.lines[1:]:
-        axes.legend(fontsize=8, ncols=2)
+        figure.legend(loc="outside lower center", fontsize=8, ncols=4)
     figure.savefig(folder / "tasks.png", dpi=100)
     plt.close(figure)
 
