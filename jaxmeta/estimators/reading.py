@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxmeta.core import Batch, PyTree
+from jaxmeta.core import Batch, Meta, PyTree
 from jaxmeta.estimators.weights import trained
 from jaxmeta.functional.tables import Table
 
@@ -36,17 +36,18 @@ def _programs(weights: str):
     fitted, meta, _ = trained(weights)
 
     @jax.jit
-    def adapt(table: Table, targets, rows) -> PyTree:
+    def adapt(meta: Meta, table: Table, targets, rows) -> PyTree:
         return fitted.learner.adapt(
             meta, Batch(table, targets, rows), jax.random.key(0)
         )
 
     @jax.jit
-    def believe(fast: PyTree, table: Table):
+    def believe(meta: Meta, fast: PyTree, table: Table):
         logits = fitted.believe(meta, fast, table)
         return logits, fast.target.mean[0], fast.target.std[0]
 
-    return adapt, believe
+    # parameters are arguments: as constants, the compiler would work on each of them
+    return functools.partial(adapt, meta), functools.partial(believe, meta)
 
 
 def padded(
