@@ -330,10 +330,14 @@ def table(rows: dict) -> str:
     for name, row in rows.items():
         rates = row["tasks_per_second"]
         best = row["ratio"].get(OURS[1], row["ratio"][OURS[0]])
-        cells = [f"{rates[s]:.1f}" if s in rates else "" for s in sides]
+        cells = [_rate(rates[s]) if s in rates else "" for s in sides]
         cells += [f"{best[s]:.2f}" if s in best else "" for s in LOOP]
         lines.append(f"| {name} | {row['case']['tasks']} | {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def _rate(x: float) -> str:
+    return f"{x:.1f}" if x >= 1 else f"{x:.2f}"
 
 
 def main():
