@@ -24,6 +24,7 @@ HERE = Path(__file__).parent / "weights"
 
 HASHES: dict[str, str] = {
     "classes": "1cba2f1c2edc31b0c446a404742a5cfb9b5229dace4bfb1b84e71b7b8f9fbf34",
+    "values": "2d7921f5a14098ce4f17706fbfdca14cd3c35142c209f5b6bf5bd2cf5565378b",
 }
 """SHA-256 of the parameters that come with the package, by name."""
 
