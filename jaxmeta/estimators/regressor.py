@@ -1,6 +1,6 @@
 """Real values of a table's rows, with scikit-learn's interface."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -15,13 +15,23 @@ from jaxmeta.estimators.tabular import Tabular
 from jaxmeta.estimators.weights import trained
 from jaxmeta.functional.bars import bar_log_prob, bar_moments, bar_quantile
 
-_moments = jax.jit(bar_moments)
-_quantiles = jax.jit(jax.vmap(bar_quantile, (None, None, 0), -1))
+
+def _exactly(f: Callable) -> Callable:
+    """`f` compiled, in float64: a row's answer is the same whatever stands beside it."""
+    compiled = jax.jit(f)
+
+    def run(*arrays):
+        with jax.enable_x64(True):
+            return np.asarray(compiled(*(np.asarray(x, float) for x in arrays)))
+
+    return run
 
 
-@jax.jit
-def _log_prob(logits, borders, values, temperature):
-    return bar_log_prob(logits / temperature, borders, values)
+_means = _exactly(lambda logits, borders: bar_moments(logits, borders)[0])
+_quantiles = _exactly(jax.vmap(bar_quantile, (None, None, 0), -1))
+_log_prob = _exactly(
+    lambda logits, borders, values, t: bar_log_prob(logits / t, borders, values)
+)
 
 
 class TabularRegressor(RegressorMixin, Tabular):
@@ -75,8 +85,7 @@ class TabularRegressor(RegressorMixin, Tabular):
             if len(held) and len(kept):
                 ensemble = self._ensemble(kept, None, 1)
                 for _, logits, mean, std in self._answers(self._x[held], ensemble):
-                    at = (z[held] - mean) / std
-                    seen.append((held, np.float32(logits), np.float32(at), np.log(std)))
+                    seen.append((held, logits, (z[held] - mean) / std, np.log(std)))
         if not seen:
             return 1.0
 
@@ -93,13 +102,14 @@ class TabularRegressor(RegressorMixin, Tabular):
         return self._targets[member.rows, None]
 
     def _borders(self) -> np.ndarray:
-        return np.asarray(trained(self._name()).fitted.borders, "float32")
+        return np.asarray(trained(self._name()).fitted.borders)
 
     def _bars(self, X: Any):
-        borders, t = self._borders(), np.float32(self.temperature_)
-        for _, logits, mean, std in self._answers(self._numbers(X), self._members):
+        numbers = self._numbers(X)
+        borders, t = self._borders(), self.temperature_
+        for _, logits, mean, std in self._answers(numbers, self._members):
             yield (
-                np.float32(logits) / t,
+                logits / t,
                 borders,
                 lambda z, m=mean, s=std: self._centre + self._scale * (m + s * z),
             )
@@ -107,8 +117,7 @@ class TabularRegressor(RegressorMixin, Tabular):
     def predict(self, X: Any) -> np.ndarray:
         """The mean of each row's distribution `[n]`."""
         found = [
-            back(np.asarray(_moments(logits, borders)[0], float))
-            for logits, borders, back in self._bars(X)
+            back(_means(logits, borders)) for logits, borders, back in self._bars(X)
         ]
         return np.mean(found, 0)
 
@@ -122,11 +131,11 @@ class TabularRegressor(RegressorMixin, Tabular):
         Raises:
           ValueError: for other levels.
         """
-        wanted = np.asarray(levels, "float32")
+        wanted = np.asarray(levels, float)
         if wanted.ndim != 1 or not ((0 < wanted) & (wanted < 1)).all():
             raise ValueError(f"levels: got {levels}, wants numbers in (0, 1)")
         found = [
-            back(np.asarray(_quantiles(logits, borders, wanted), float))
+            back(_quantiles(logits, borders, wanted))
             for logits, borders, back in self._bars(X)
         ]
         return np.mean(found, 0)
