@@ -24,6 +24,7 @@ class Columns:
           x: a DataFrame, or an array `[n, f]`.
         """
         columns, names = _columns(x)
+        self.names = names if hasattr(x, "iloc") else None
         unknown = [c for c in self.declared if c not in names and not _at(c, columns)]
         if unknown:
             raise ValueError(
@@ -48,7 +49,11 @@ class Columns:
 
     def transform(self, x: Any) -> np.ndarray:
         """float64 `[n, f]`: a category that was not there in `fit` is a missing cell."""
-        columns, _ = _columns(x)
+        columns, names = _columns(x)
+        if self.names is not None and hasattr(x, "iloc") and names != self.names:
+            raise ValueError(
+                f"X: got columns {names}, wants {self.names}, in this order"
+            )
         if len(columns) != len(self.categories):
             return np.empty((len(columns[0]) if columns else 0, len(columns)))
         found = [
@@ -98,7 +103,8 @@ def _numeric(column: np.ndarray) -> bool:
 
 
 def _missing(v: Any) -> bool:
-    return v is None or v != v or type(v).__name__ in ("NAType", "NaTType")
+    # pandas' own missing value is neither equal nor unequal to itself
+    return v is None or type(v).__name__ in ("NAType", "NaTType") or v != v
 
 
 def _key(v: Any) -> Any:

@@ -72,6 +72,7 @@ def fit_table(
             f"a column of {table.name}{did_you_mean(target, map(str, frame.columns))}"
         )
         raise ConfigError("target", repr(target), wants)
+    whole = len(frame)
     frame = frame[frame[target].notna()]
     x, y = frame.drop(columns=target), frame[target]
     if not x.shape[1]:
@@ -88,6 +89,11 @@ def fit_table(
                 "predict", f"no column {missing[0]!r}", "those of the table"
             )
         other = other[list(x.columns)]
+    for column in _times(x):
+        x = x.assign(**{column: _as_times(x[column])})
+        if other is not None:
+            other = other.assign(**{column: _as_times(other[column])})
+        say(f"{column}: read as times")
     model, y = _model(kind, y, classifier, regressor)
     say(f"{table.name}: {len(x):,} rows, {x.shape[1]} columns; reading ...")
     found = examined(model, x, y, kind, np.random.default_rng(seed))
@@ -97,13 +103,14 @@ def fit_table(
     if other is not None:
         from sklearn.base import clone
 
-        whole: Any = clone(model)
-        _predictions(whole.fit(x, y), other, kind, target).to_csv(
+        again: Any = clone(model)
+        _predictions(again.fit(x, y), other, kind, target).to_csv(
             out / "predictions.csv", index=False
         )
         say(f"{out / 'predictions.csv'}: {len(other):,} rows")
     facts = {
         "table": table.name, "target": target, "rows": len(x), "columns": x.shape[1],
+        "rows_without_target": whole - len(x),
         "kind": kind, "held_out": int(_held(len(x))), "seed": seed,
     }  # fmt: skip
     write_json(out / "report.json", {**facts, **found._asdict()})
@@ -133,16 +140,42 @@ def _read(path: Path, field: str) -> Any:
     return frame
 
 
+def _as_times(column: Any) -> Any:
+    import pandas as pd
+
+    return pd.to_datetime(column, format="ISO8601", errors="coerce", utc=True)
+
+
+def _times(frame: Any) -> list[Any]:
+    """Columns of text that are dates or times throughout, as 2026-11-29."""
+    found = []
+    for c in frame.columns:
+        known = frame[c].dropna()
+        if frame[c].dtype.kind in "iufbM" or not len(known):
+            continue
+        text = known.astype(str)
+        if text.str.contains("-").all() and _as_times(text).notna().all():
+            found.append(c)
+    return found
+
+
 def _model(
     kind: str, y: Any, classifier: Any, regressor: Any
 ) -> tuple[Any, np.ndarray]:
+    import pandas as pd
+
     from jaxmeta.estimators.classifier import TabularClassifier
     from jaxmeta.estimators.regressor import TabularRegressor
 
     if kind == "values":
         if y.dtype.kind not in "iufb":
             wants = "numbers; --kind classes is for names"
-            raise ConfigError("target", f"{y.iloc[0]!r} in {y.name}", wants)
+            found: Any = pd.to_numeric(y, errors="coerce")
+            wrong = y[found.isna()]
+            first = y.iloc[0] if wrong.empty else wrong.iloc[0]
+            raise ConfigError("target", f"{first!r} in {y.name}", wants)
+        if y.nunique() < 2:
+            raise ConfigError("target", f"one value, {y.iloc[0]}", "two or more")
         return regressor or TabularRegressor(), y.to_numpy(float)
     names = y.astype(str).to_numpy()
     classes = np.unique(names)
@@ -205,7 +238,7 @@ def _values(model: Any, x: Any, y: np.ndarray):
     mean = model.predict(x)
     error = float(np.sqrt(np.mean((mean - y) ** 2)))
     spread = float(np.mean((y - y.mean()) ** 2))
-    scores = {"rmse": error, "r2": 1 - error**2 / spread if spread else float("nan")}
+    scores = {"rmse": error} | ({"r2": 1 - error**2 / spread} if spread else {})
     rows: list[tuple[float, float, int]] = []
     if hasattr(model, "predict_quantiles"):
         levels = (0.1, 0.3, 0.5, 0.7, 0.9)
@@ -242,16 +275,19 @@ def _write_page(file: Path, facts: dict, found: Found) -> None:
     parts.append(page.section("Scores", about, page.table(found.scores)))
     if found.calibration:
         about = (
-            "Of a quantile of such a level, the share of the values that lie below it."
+            "Left: how many values should lie below a quantile. Right: how many do."
             if real
-            else "How often the class is right, where the network is so sure of it."
+            else "Left: how sure the network is of its class. Right: how often it is right."
         )
         rows = {f"{c:.0%}": f"{a:.0%} of {n} rows" for c, a, n in found.calibration}
         parts.append(
             page.section("Is it as sure as it is right?", about, page.table(rows))
         )
     first = next(iter(found.scores))
-    about = f"How much worse {first} is where the values of a column are shuffled."
+    about = (
+        f"How much worse {first} is where the values of a column are shuffled: a column "
+        "that does not matter is near 0, on either side."
+    )
     rows = {k: f"{v:.4f}" for k, v in found.importance.items()}
     parts.append(page.section("Which columns matter", about, page.table(rows)))
     parts.append(page.section("The table", "", page.table(facts)))

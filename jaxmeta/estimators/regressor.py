@@ -34,11 +34,26 @@ _log_prob = _exactly(
 )
 
 
+def within_fences(y: np.ndarray, fence: float = 5.0) -> np.ndarray:
+    """Values no further from the quartiles than `fence` times their distance.
+
+    One value that is far out would leave no difference between the others, once they are
+    standardised. Where half of the values or more are the same, nothing is changed.
+
+    >>> within_fences(np.array([1.0, 2.0, 3.0, 4.0, 1e6])).tolist()
+    [1.0, 2.0, 3.0, 4.0, 14.0]
+    """
+    low, high = np.quantile(y, [0.25, 0.75])
+    reach = fence * (high - low)
+    return np.clip(y, low - reach, high + reach) if reach > 0 else y
+
+
 class TabularRegressor(RegressorMixin, Tabular):
     """Real values of a table's rows, by a network that was trained on drawn tables.
 
     As `TabularClassifier`. The network gives a distribution, as bars, and members are
-    averaged: `predict` is its mean, `predict_quantiles` says how sure it is.
+    averaged: `predict` is its mean, `predict_quantiles` says how sure it is. Targets that
+    are far out, five times the distance of the quartiles beyond them, are drawn in.
 
     Args:
       members: how many; more where there are many columns.
@@ -71,8 +86,10 @@ class TabularRegressor(RegressorMixin, Tabular):
         X, y = self._checked(X, y, real=True)
         y = np.asarray(y, float)
         # float32 must hold them: the network is shown standardised ones
-        self._centre, self._scale = y.mean(), y.std() or 1.0
-        z = (y - self._centre) / self._scale
+        self._unit = float(np.abs(y).max()) or 1.0
+        y = within_fences(y / self._unit)
+        self._centre, self._scale = y.mean(), y.std()
+        z = (y - self._centre) / (self._scale or 1.0)
         self._show(X, z, None, 1)
         own = self.temperature
         self.temperature_ = self._best(z) if own is None else own
@@ -111,7 +128,9 @@ class TabularRegressor(RegressorMixin, Tabular):
             yield (
                 logits / t,
                 borders,
-                lambda z, m=mean, s=std: self._centre + self._scale * (m + s * z),
+                lambda z, m=mean, s=std: (
+                    self._unit * (self._centre + self._scale * (m + s * z))
+                ),
             )
 
     def predict(self, X: Any) -> np.ndarray:

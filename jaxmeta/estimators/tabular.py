@@ -1,5 +1,6 @@
 """Tables, with scikit-learn's interface: a network reads the table, nothing is trained."""
 
+import numbers
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -88,12 +89,15 @@ class Tabular(BaseEstimator):
 
     def _show(self, X: np.ndarray, targets: np.ndarray, labels, classes: int) -> None:
         """Decides what each member sees."""
-        if self.members < 1:
-            raise ValueError(f"members: got {self.members}, wants an integer >= 1")
-        if self.temperature is not None and not 0 < self.temperature < np.inf:
-            raise ValueError(
-                f"temperature: got {self.temperature}, wants a finite number > 0"
-            )
+        for name in ("members", "max_rows", "max_columns"):
+            given = getattr(self, name)
+            if given is None and name != "members":
+                continue
+            if not isinstance(given, numbers.Integral) or given < 1:
+                raise ValueError(f"{name}: got {given!r}, wants an integer >= 1")
+        t = self.temperature
+        if t is not None and not (isinstance(t, numbers.Real) and 0 < t < np.inf):
+            raise ValueError(f"temperature: got {t!r}, wants a finite number > 0")
         most = dict(trained(self._name()).about["limits"])
         for name, given in (("rows", self.max_rows), ("columns", self.max_columns)):
             most[name] = most[name] if given is None else given

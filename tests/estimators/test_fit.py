@@ -68,6 +68,8 @@ def test_calibration_is_counted(csv):
         (["table.csv"], "target: got nothing"),
         (["table.csv", "--target", "clas"], "did you mean 'class'?"),
         (["table.csv", "--target", "class", "--kind", "values"], "wants numbers"),
+        (["flat.csv", "--target", "b", "--kind", "values"], "one value, 5, wants two"),
+        (["worn.csv", "--target", "a", "--kind", "values"], "got 'n/a?' in a, wants"),
         (["table.csv", "--target", "value"], "80 classes in 80 rows"),
         (["empty.csv", "--target", "a"], "without rows"),
         (["one.csv", "--target", "a"], "one class"),
@@ -81,6 +83,28 @@ def test_a_bad_table_is_one_line(csv, capsys, monkeypatch, words, says):
     monkeypatch.chdir(csv)
     (csv / "empty.csv").write_text("a,b\n")
     (csv / "one.csv").write_text("a,b\n" + "1,2\n" * 9)
+    rows = [f"{i},5" for i in range(9)]
+    (csv / "flat.csv").write_text("\n".join(["a,b", *rows]))
+    (csv / "worn.csv").write_text("\n".join(["a,b", *rows, "n/a?,5"]))
     assert main(["fit", *words]) == 2
     error = capsys.readouterr().err
     assert says in error and error.count("\n") == 1
+
+
+def test_dates_are_times(csv):
+    days = pd.date_range("2026-01-01", periods=80)
+    frame = pd.read_csv(csv / "table.csv").assign(day=days.strftime("%Y-%m-%d"))
+    frame["code"] = np.where(frame["a"] > 0, "a-1", "b-2")
+    frame.to_csv(csv / "table.csv", index=False)
+    said = []
+
+    class Seen(DummyClassifier):
+        def fit(self, X, y):
+            assert X["day"].dtype.kind == "M" and X["code"].dtype.kind != "M"
+            return super().fit(X, y)
+
+    fit_table(
+        csv / "table.csv", "class", predict=csv / "table.csv", out=csv / "out",
+        classifier=Seen(), say=said.append,
+    )  # fmt: skip
+    assert "day: read as times" in said

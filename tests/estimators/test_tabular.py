@@ -15,6 +15,7 @@ from jaxmeta.estimators import (
     sharpness,
     weights,
 )
+from jaxmeta.estimators.columns import Columns
 from jaxmeta.estimators.members import members
 from jaxmeta.estimators.views import View
 from jaxmeta.runs import RunError
@@ -210,3 +211,31 @@ def test_real_values_and_how_sure_they_are():
         model.predict_quantiles(x, [1.5])
     with pytest.raises(ValueError, match="temperature: got -1, wants"):
         TabularRegressor(temperature=-1).fit(x, y)
+
+
+def test_one_value_that_is_far_out_leaves_the_others_apart():
+    """And scales that no float32 holds are none of anybody's business."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(60, 2))
+    y = 2 * x[:, 0] + x[:, 1]
+    model = TabularRegressor(members=2, temperature=1.0)
+    want = model.fit(x[:40], y[:40]).predict(x[40:])
+    with_one = np.where(np.arange(40) == 0, 1e6, y[:40])
+    found = model.fit(x[:40], with_one).predict(x[40:])
+    assert np.corrcoef(found, y[40:])[0, 1] > 0.7 and abs(found).max() < 20
+    for unit in (1e300, 1e-300):
+        far = model.fit(x[:40], y[:40] * unit).predict(x[40:])
+        np.testing.assert_allclose(far / unit, want, 1e-4)
+    assert (model.fit(x[:40], np.full(40, 5.0)).predict(x[40:]) == 5).all()
+
+
+def test_a_bad_option_and_columns_of_another_order_are_told_in_words():
+    for name, value in (("max_columns", 0), ("max_rows", -5), ("members", 2.5)):
+        with pytest.raises(ValueError, match=f"{name}: got {value}, wants an integer"):
+            TabularClassifier(**{name: value}).fit(X, Y)
+    frame = pd.DataFrame(X, columns=[3, 1, 2, 0])
+    model = TabularClassifier(members=1, temperature=1.0).fit(frame, Y)
+    with pytest.raises(ValueError, match="X: got columns"):
+        model.predict(frame[[0, 1, 2, 3]])
+    worn = pd.DataFrame({"s": pd.array(["x", "y", None] * 20, dtype="string")})
+    assert Columns().fit(worn).transform(worn)[:3, 0].tolist()[:2] == [0, 1]
