@@ -181,8 +181,11 @@ for _name, _learner, _summary, _more in (
     _omniglot(_learner, _summary, _name, _maml, **(_short | _more))
 
 _omniglot(
+    # as in the published program Adam's moments outlive a task: steps of a new one are as
+    # large as its gradients are against those of training
     use(
         "reptile",
+        reset_inner_opt=False,
         inner="adam",
         inner_rate=1e-3,
         inner_steps=5,
