@@ -44,15 +44,21 @@ MOST_TESTED = 500
 GP_ROWS = 400  # its time grows with the cube of the rows
 
 
+def tuned(model, scoring="neg_log_loss", **grid) -> GridSearchCV:
+    """A model that tunes itself by three-fold cross-validation."""
+    whole = make_pipeline(SimpleImputer(), StandardScaler(), model)
+    step = type(model).__name__.lower()
+    named = {f"{step}__{k}": v for k, v in grid.items()}
+    return GridSearchCV(whole, named, cv=3, scoring=scoring)
+
+
+def measured(rows: dict, name: str, case: str) -> list[dict]:
+    """What was found of a set and a model, in all splits: keys are name/split/case."""
+    return [row for key, row in rows.items() if key.split("/")[::2] == [name, case]]
+
+
 def rivals(seed: int) -> dict:
     """Name -> an estimator that tunes itself."""
-
-    def tuned(model, **grid):
-        whole = make_pipeline(SimpleImputer(), StandardScaler(), model)
-        step = type(model).__name__.lower()
-        named = {f"{step}__{k}": v for k, v in grid.items()}
-        return GridSearchCV(whole, named, cv=3, scoring="neg_log_loss")
-
     gp = GaussianProcessClassifier(ConstantKernel() * RBF(2.0), random_state=seed)
     return {
         "jaxmeta": TabularClassifier(random_state=seed),

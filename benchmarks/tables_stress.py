@@ -21,7 +21,7 @@ from sklearn import datasets
 from sklearn.model_selection import train_test_split
 
 from benchmarks.common import machine
-from benchmarks.tables_pfn import MOST_TESTED, scores
+from benchmarks.tables_pfn import MOST_TESTED, measured, scores
 from jaxmeta.estimators import TabularClassifier
 
 RESULTS = Path(__file__).parent / "results" / "tables_stress.json"
@@ -69,7 +69,7 @@ def table(rows: dict) -> str:
     for name in SETS:
         cells = []
         for case in CASES:
-            found = [r for k, r in rows.items() if _is(k, name, case)]
+            found = measured(rows, name, case)
             if not found:
                 cells.append("not measured")
                 continue
@@ -80,11 +80,6 @@ def table(rows: dict) -> str:
                 cells[-1] += f" ({chance:.3f})"
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines)
-
-
-def _is(key: str, name: str, case: str) -> bool:
-    kept, _, which = key.split("/")
-    return (kept, which) == (name, case)
 
 
 def main() -> None:

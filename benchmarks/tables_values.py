@@ -22,12 +22,13 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 from sklearn.linear_model import Ridge
 from sklearn.metrics import r2_score
-from sklearn.model_selection import GridSearchCV, train_test_split
+from sklearn.model_selection import train_test_split
 from sklearn.neighbors import KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from benchmarks.common import machine
+from benchmarks.tables_pfn import measured, tuned
 from jaxmeta.estimators import TabularRegressor
 
 RESULTS = Path(__file__).parent / "results" / "tables_values.json"
@@ -44,22 +45,20 @@ SETS = {
 def rivals(seed: int) -> dict:
     """Name -> an estimator that tunes itself."""
 
-    def tuned(model, **grid):
-        whole = make_pipeline(StandardScaler(), model)
-        step = type(model).__name__.lower()
-        return GridSearchCV(whole, {f"{step}__{k}": v for k, v in grid.items()}, cv=3)
-
     kernel = ConstantKernel() * RBF(2.0) + WhiteKernel()
     process = GaussianProcessRegressor(kernel, normalize_y=True, random_state=seed)
     return {
         "jaxmeta": TabularRegressor(random_state=seed),
-        "ridge": tuned(Ridge(), alpha=[0.1, 1, 10, 100]),
-        "knn": tuned(KNeighborsRegressor(), n_neighbors=[3, 7, 15, 31]),
+        "ridge": tuned(Ridge(), "r2", alpha=[0.1, 1, 10, 100]),
+        "knn": tuned(KNeighborsRegressor(), "r2", n_neighbors=[3, 7, 15, 31]),
         "forest": tuned(
-            RandomForestRegressor(200, random_state=seed), min_samples_leaf=[1, 3, 10]
+            RandomForestRegressor(200, random_state=seed),
+            "r2",
+            min_samples_leaf=[1, 3, 10],
         ),
         "boosting": tuned(
             HistGradientBoostingRegressor(random_state=seed),
+            "r2",
             learning_rate=[0.03, 0.1],
             max_leaf_nodes=[4, 15],
         ),
@@ -96,7 +95,7 @@ def table(rows: dict) -> str:
     for name in SETS:
         cells = []
         for model in models:
-            found = [r for k, r in rows.items() if _is(k, name, model)]
+            found = measured(rows, name, model)
             if not found:
                 cells.append("not measured")
                 continue
@@ -108,11 +107,6 @@ def table(rows: dict) -> str:
                 cells[-1] += f" ({share:.0%})"
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines)
-
-
-def _is(key: str, name: str, model: str) -> bool:
-    kept, _, which = key.split("/")
-    return (kept, which) == (name, model)
 
 
 def main() -> None:
