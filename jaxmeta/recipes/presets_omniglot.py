@@ -195,7 +195,7 @@ _omniglot(
     "Nichol et al. 2018: first order, 10 training shots; published 97.7 %",
     sampler=use("fixed", queries=1, train_shots=10, train_queries=1),
     network=use("conv4", norm="batch", downsample="stride"),
-    steps=1500,
+    steps=2400,
     batch=5,
     optimiser="sgd",
     rate=1.0,
