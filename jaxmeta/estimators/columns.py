@@ -82,7 +82,9 @@ def _plain(series: Any) -> np.ndarray:
     if kind in "iuf":
         return series.to_numpy(float, na_value=np.nan)
     if kind == "M":  # times: their distance means something
-        return np.where(series.isna(), np.nan, series.astype("int64").to_numpy(float))
+        # in one unit, whichever the column is kept in
+        count = series.dt.as_unit("us").astype("int64").to_numpy(float)
+        return np.where(series.isna(), np.nan, count)
     return series.astype(object).to_numpy()
 
 

@@ -239,3 +239,9 @@ def test_a_bad_option_and_columns_of_another_order_are_told_in_words():
         model.predict(frame[[0, 1, 2, 3]])
     worn = pd.DataFrame({"s": pd.array(["x", "y", None] * 20, dtype="string")})
     assert Columns().fit(worn).transform(worn)[:3, 0].tolist()[:2] == [0, 1]
+    days = pd.DataFrame({"day": pd.to_datetime(["2026-11-29", None])})
+    told = Columns().fit(days)
+    for unit in ("s", "ns"):
+        other = days.assign(day=days["day"].dt.as_unit(unit))
+        np.testing.assert_array_equal(told.transform(other), told.transform(days))
+    assert np.isnan(told.transform(days)).tolist() == [[False], [True]]
