@@ -57,6 +57,16 @@ def measured(rows: dict, name: str, case: str) -> list[dict]:
     return [row for key, row in rows.items() if key.split("/")[::2] == [name, case]]
 
 
+def grid(rows: dict, sets, cases, cell) -> str:
+    """Markdown, a line a set: `cell(case, found)` of what was measured of a case."""
+    lines = [f"| {' | '.join(['', *cases])} |", "|---" * (len(cases) + 1) + "|"]
+    for name in sets:
+        found = [(case, measured(rows, name, case)) for case in cases]
+        cells = [cell(case, of) if of else "not measured" for case, of in found]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def rivals(seed: int) -> dict:
     """Name -> an estimator that tunes itself."""
     gp = GaussianProcessClassifier(ConstantKernel() * RBF(2.0), random_state=seed)

@@ -21,7 +21,7 @@ from sklearn import datasets
 from sklearn.model_selection import train_test_split
 
 from benchmarks.common import machine
-from benchmarks.tables_pfn import MOST_TESTED, measured, scores
+from benchmarks.tables_pfn import MOST_TESTED, grid, scores
 from jaxmeta.estimators import TabularClassifier
 
 RESULTS = Path(__file__).parent / "results" / "tables_stress.json"
@@ -63,23 +63,16 @@ def one(name: str, split: int, case: str) -> dict:
     }
 
 
+def cell(case: str, found: list[dict]) -> str:
+    """AUC, log-loss and mean confidence; of shuffled labels the frequencies' log-loss, too."""
+    names = "auc", "log_loss", "sure", "log_loss_of_frequencies"
+    auc, loss, sure, chance = (np.mean([r[n] for r in found]) for n in names)
+    shown = f"{auc:.3f} / {loss:.3f} / {sure:.0%}"
+    return f"{shown} ({chance:.3f})" if case == "shuffled" else shown
+
+
 def table(rows: dict) -> str:
-    """AUC, log-loss and mean confidence by case; of shuffled labels that of frequencies."""
-    lines = [f"| {' | '.join(['', *CASES])} |", "|---" * (len(CASES) + 1) + "|"]
-    for name in SETS:
-        cells = []
-        for case in CASES:
-            found = measured(rows, name, case)
-            if not found:
-                cells.append("not measured")
-                continue
-            names = "auc", "log_loss", "sure", "log_loss_of_frequencies"
-            auc, loss, sure, chance = (np.mean([r[n] for r in found]) for n in names)
-            cells.append(f"{auc:.3f} / {loss:.3f} / {sure:.0%}")
-            if case == "shuffled":
-                cells[-1] += f" ({chance:.3f})"
-        lines.append(f"| {name} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+    return grid(rows, SETS, CASES, cell)
 
 
 def main() -> None:

@@ -28,7 +28,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from benchmarks.common import machine
-from benchmarks.tables_pfn import measured, tuned
+from benchmarks.tables_pfn import grid, tuned
 from jaxmeta.estimators import TabularRegressor
 
 RESULTS = Path(__file__).parent / "results" / "tables_values.json"
@@ -88,25 +88,18 @@ def one(name: str, split: int, model: str) -> dict:
     return found
 
 
+def cell(model: str, found: list[dict]) -> str:
+    """R^2, mean of the splits with its 95 % interval; what 90 % intervals hold."""
+    each = np.array([r["r2"] for r in found])
+    half = 1.96 * each.std(ddof=1) / np.sqrt(len(each)) if len(each) > 1 else 0
+    shown = f"{each.mean():.3f} ± {half:.3f}"
+    if model not in ("jaxmeta", "gp"):
+        return shown
+    return f"{shown} ({np.mean([r['covered'] for r in found]):.0%})"
+
+
 def table(rows: dict) -> str:
-    """R^2 by set, mean of the splits with its 95 % interval, and 90 % intervals."""
-    models = list(rivals(0))
-    lines = [f"| {' | '.join(['', *models])} |", "|---" * (len(models) + 1) + "|"]
-    for name in SETS:
-        cells = []
-        for model in models:
-            found = measured(rows, name, model)
-            if not found:
-                cells.append("not measured")
-                continue
-            each = np.array([r["r2"] for r in found])
-            half = 1.96 * each.std(ddof=1) / np.sqrt(len(each)) if len(each) > 1 else 0
-            cells.append(f"{each.mean():.3f} ± {half:.3f}")
-            if "covered" in found[0]:
-                share = np.mean([r["covered"] for r in found])
-                cells[-1] += f" ({share:.0%})"
-        lines.append(f"| {name} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+    return grid(rows, SETS, rivals(0), cell)
 
 
 def main() -> None:

@@ -38,7 +38,14 @@ def within_fences(y: np.ndarray, fence: float = 5.0) -> np.ndarray:
     """Values no further from the quartiles than `fence` times their distance.
 
     One value that is far out would leave no difference between the others, once they are
-    standardised. Where half of the values or more are the same, nothing is changed.
+    standardised. Where the quartiles are the same, nothing is changed.
+
+    Args:
+      y: `[n]`.
+      fence: how many times.
+
+    Returns:
+      `[n]`.
 
     >>> within_fences(np.array([1.0, 2.0, 3.0, 4.0, 1e6])).tolist()
     [1.0, 2.0, 3.0, 4.0, 14.0]
