@@ -95,7 +95,11 @@ def pack(run: Any, path: str | Path) -> Path:
     data = save(_flat(run.meta.params))
     built = {k: said[k] for k in BUILT if k != "borders"}
     real = said["target"] == "values"
-    built["borders"] = _borders(said) if real else None
+    start = None if said["start"] is None else trained(said["start"]).about
+    if start is not None:
+        built["borders"] = start["built"]["borders"]
+    else:
+        built["borders"] = _borders(said) if real else None
     most = {"rows": 4 * said["support"], "columns": 3 * said["columns"]}
     about = {
         "about": "a prior-fitted network for tables: jaxmeta train tabular-pfn",
@@ -105,6 +109,8 @@ def pack(run: Any, path: str | Path) -> Path:
         "sha256": hashlib.sha256(data).hexdigest(),
         "trained": {**said, "steps": run.step, "tables": run.step * said["batch"]},
     }
+    if start is not None:
+        about["before"] = start["trained"]
     path.with_suffix(".safetensors").write_bytes(data)
     text = json.dumps(about, indent=1, default=str) + "\n"
     path.with_suffix(".json").write_text(text, encoding="utf-8")

@@ -7,12 +7,12 @@ import jax
 import jax.numpy as jnp
 
 from jaxmeta import learners, tasks
-from jaxmeta.core import Episode, Task
+from jaxmeta.core import Episode, MetaLearner, Task
 from jaxmeta.functional.tables import columns_of
 from jaxmeta.recipes.method import method
 from jaxmeta.recipes.outer import Optimiser, Schedule, outer
 from jaxmeta.recipes.parts import Method, Room
-from jaxmeta.runs.errors import ConfigError
+from jaxmeta.runs.errors import ConfigError, RunError
 from jaxmeta.runs.experiment import Experiment, Tasks
 from jaxmeta.runs.registry import recipe
 
@@ -87,6 +87,7 @@ def tabular_pfn(
     depth: int = 3,
     heads: int = 4,
     expansion: int = 2,
+    start: str | None = None,
     steps: int = 20000,
     batch: int = 16,
     optimiser: Optimiser = "adam",
@@ -109,6 +110,8 @@ def tabular_pfn(
       depth: blocks.
       heads: of every attention.
       expansion: hidden width of the perceptrons, in units of width.
+      start: weights to go on from: classes or values, those of the package, or a path as
+        `estimators.pack` takes it; None: random ones.
       steps: outer steps.
       batch: tables an outer step averages over.
       optimiser: of the outer loop.
@@ -132,15 +135,14 @@ def tabular_pfn(
         columns=columns,
         classes=None if real else classes,
     )
-    borders = bars_of(sizes) if real else None
-    learner = learners.prior_fitted_network(
-        classes=classes,
-        borders=borders,
-        width=width,
-        depth=depth,
-        heads=heads,
-        expansion=expansion,
+    built: dict[str, Any] = dict(
+        classes=classes, width=width, depth=depth, heads=heads, expansion=expansion
     )
+    if start is None:
+        borders = bars_of(sizes) if real else None
+        learner = learners.prior_fitted_network(borders=borders, **built)
+    else:
+        learner = _going_on(start, target, built, bars)
     return Experiment(
         learner,
         Tasks(task, None, task),
@@ -151,6 +153,29 @@ def tabular_pfn(
         title=f"prior-fitted network, {target} of drawn tables",
         defaults={"episodes": 500},
     )
+
+
+def _going_on(
+    start: str, target: str, built: Mapping[str, Any], bars: int
+) -> MetaLearner:
+    """The network of a file, with its weights and its borders."""
+    from jaxmeta.estimators.weights import trained  # needs scikit-learn
+
+    try:
+        fitted, meta, about = trained(start)
+    except RunError as error:
+        wants = f"classes, values, or what estimators.pack wrote: {error}"
+        raise ConfigError("start", start, wants) from error
+    if about["target"] != target:
+        raise ConfigError("start", start, f"weights for {target}")
+    for field, given in built.items():
+        if about["built"][field] != given:
+            at_start = f"{about['built'][field]}, as at the start"
+            raise ConfigError(field, given, at_start)
+    borders = about["built"]["borders"]
+    if borders is not None and len(borders) != bars + 1:
+        raise ConfigError("bars", bars, f"{len(borders) - 1}, as at the start")
+    return fitted.learner._replace(init=lambda key, episode: meta)
 
 
 @method(learners.prior_fitted_network, hide=("borders",))

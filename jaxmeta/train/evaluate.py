@@ -23,11 +23,11 @@ from jaxmeta.train.policy import platform_of, task_chunk
 from jaxmeta.train.predictions import predicted, query_dependence, told_weights
 from jaxmeta.train.sharding import map_over_mesh, replicate
 
-AT_ONCE = 64
-"""Episodes side by side, at most, where the number is not given."""
+AT_ONCE = 50
+"""Episodes drawn at a time, at most: people test with 100, 300, 600, 1,000."""
 
-PARTS = 20
-"""How often somebody is told how far it is, about."""
+BYTES = 2**27
+"""What they may take."""
 
 
 class _Programs:
@@ -54,24 +54,24 @@ class _Programs:
                 found["belief"] = statistics(belief, episode)
             return found, outputs
 
-        def drawn(shared, keys):
-            meta, task = shared
+        def drawn(task, keys):
             sampling, adapting = keys
-            episode = task(sampling)
-            found, outputs = one(meta, episode, adapting)
-            classes = episode_classes(task, sampling)
+            return task(sampling), episode_classes(task, sampling), adapting
+
+        def judged(meta, given):
+            episode, classes, key = given
+            found, outputs = one(meta, episode, key)
             if classes is not None:
                 query = episode.query
                 table = metrics.confusion(outputs, query.targets, query.weights)
                 found["classes"], found["confusion"] = classes, table
             return found
 
-        def given(meta, pair):
-            return one(meta, *pair)[0]
-
         self.chunk = chunk
-        self.drawn = jax.jit(map_over_mesh(drawn, mesh, chunk))
-        self.given = jax.jit(map_over_mesh(given, mesh, chunk))
+        # apart: sets of classes differ in size, and each draws by a program of its own;
+        # what is drawn has one shape, and one program judges it, which is the long one
+        self.drawn = jax.jit(map_over_mesh(drawn, mesh, chunk, whole=False))
+        self.judged = jax.jit(map_over_mesh(judged, mesh, chunk))
         self.dependence = jax.jit(functools.partial(query_dependence, learner))
 
 
@@ -110,14 +110,14 @@ def evaluate(
       criterion: what the queries are judged by; the learner's own by default. Of a loss
         function, its value is the score.
       chunk: episodes run side by side; memory grows with it, results do not change. By
-        default as many as `train.policy` says, and no more than 64.
+        default as many as `train.policy` says, and no more than 50.
       predictive: `(meta, fast, inputs) -> Predictive`, what the learner believes, as
         the probabilistic learners offer it and `learners.probabilistic.classifier` makes
         it of logits: then likelihood, entropy, calibration and coverage are reported.
       mesh: from `task_mesh`: its devices share the episodes.
       batched: whether each item of an iterable is a batch, with a leading axis of tasks;
         by default those of a Grain data set are, and others are not.
-      told: called with how many more episodes are done, some twenty times: for a bar.
+      told: called with how many more episodes are done, whenever some are: for a bar.
 
     Returns:
       An `Evaluation`.
@@ -142,8 +142,6 @@ def evaluate(
         )
     criterion = as_criterion(learner.criterion if criterion is None else criterion)
     devices = 1 if mesh is None else mesh.size
-    keys = jax.vmap(lambda t: jax.random.fold_in(key, t))(jnp.arange(episodes))
-    pairs = jax.vmap(lambda k: tuple(jax.random.split(k)))(keys)  # sampling, adapting
 
     def programs(first: Episode) -> _Programs:
         size = chunk
@@ -157,48 +155,51 @@ def evaluate(
         make = functools.partial(_Programs, learner, *options)
         return _programs.of(learner.adapt, (learner.predict, options), make)
 
-    def spread(run, shared, tasks, count, size=1):
-        # devices have equally many, and every part: the first ones are done again there,
-        # which is left out
-        rows = np.arange(-(-max(count, size) // devices) * devices) % count
-        tasks = jax.tree.map(lambda x: x[rows], tasks)
-        args = (shared, tasks) if mesh is None else replicate((shared, tasks), mesh)
-        found = jax.tree.map(lambda x: np.asarray(x)[:count], run(*args))
+    def placed(*trees):
+        return trees if mesh is None else replicate(trees, mesh)
+
+    def judged(made, given, count):
+        found = made.judged(*placed(meta), given)
         if told is not None:
             told(count)
-        return found
+        return jax.tree.map(lambda x: np.asarray(x)[:count], found)
 
+    def filled(count, width):
+        # devices have equally many, and parts, too: the first ones are done again there,
+        # which is left out
+        return np.arange(-(-width // devices) * devices) % count
+
+    parts = []
     if callable(task):
         # a task of our own is a pytree whose images are arguments of the program; any
         # other callable is compiled in
         task = task if isinstance(task, Partial) else Partial(task)
-        first, names = _is_episode(draw(task, pairs[0][0])), class_names(task)
+        sampling, adapting = jax.tree.map(lambda k: k[0], _keys(key, np.arange(1)))
+        first, names = _is_episode(draw(task, sampling)), class_names(task)
         made = programs(first)
-        size, parts = episodes, []
-        if told is not None:  # whole chunks, so that one program serves all parts
-            size = made.chunk * devices
-            size *= -(-episodes // (PARTS * size))
+        # never more for fewer episodes: one program serves the validation and the test
+        size = min(_part(first, made.chunk * devices), episodes)
         for at in range(0, episodes, size):
-            part = jax.tree.map(lambda x, at=at: x[at : at + size], pairs)
             count = min(size, episodes - at)
-            parts.append(
-                spread(made.drawn, (meta, task), part, count, min(size, episodes))
-            )
-        found = jax.tree.map(lambda *x: np.concatenate(x), *parts)
+            numbers = at + filled(count, size)
+            given = made.drawn(*placed(task, _keys(key, numbers)))
+            parts.append(judged(made, given, count))
     else:
-        names, parts = None, []
+        names, made = None, None
         for at, part in _batches(task, episodes, batched):
-            if not parts:
-                first = jax.tree.map(lambda x: x[0], part)
-                made = programs(first)
             count = len(part.query.targets)
-            adapting = pairs[1][at : at + count]
-            parts.append(spread(made.given, meta, (part, adapting), count))
+            keys = _keys(key, np.arange(at, at + count))[1]
+            if made is None:
+                first, adapting = jax.tree.map(lambda x: x[0], (part, keys))
+                made = programs(first)
+            rows = filled(count, count)
+            given = jax.tree.map(lambda x, rows=rows: x[rows], (part, None, keys))
+            parts.append(judged(made, *placed(given), count))
         episodes = sum(len(part["score"]) for part in parts)
         if episodes < 2:
             raise ValueError(f"task: got {episodes} episodes, wants 2 or more")
-        found = jax.tree.map(lambda *x: np.concatenate(x), *parts)
-    moved = float(made.dependence(meta, first, pairs[1][0]))
+    found = jax.tree.map(lambda *x: np.concatenate(x), *parts)
+    moved = float(made.dependence(meta, first, adapting))
     mean, ci95 = interval(found["score"])
     beliefs = {} if predictive is None else summarise(found["belief"])
     by_name = {} if names is None else by_class(names, found)
@@ -214,6 +215,24 @@ def evaluate(
         **by_name,
         metrics={name: float(value) for name, value in means.items()},
     )
+
+
+@jax.jit
+def _keys(key: Key, numbers: np.ndarray) -> tuple[Key, Key]:
+    """Of each episode by its number: for drawing it, and for adapting to it."""
+
+    def pair(t):
+        sampling, adapting = jax.random.split(jax.random.fold_in(key, t))
+        return sampling, adapting
+
+    return jax.vmap(pair)(numbers)
+
+
+def _part(first: Episode, least: int) -> int:
+    """How many episodes are drawn at a time: whole chunks, `least` each, in `BYTES`."""
+    bytes_each = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(first))
+    most = min(AT_ONCE, BYTES // max(bytes_each, 1))
+    return max(most // least, 1) * least
 
 
 def _batches(

@@ -132,7 +132,11 @@ def exact_mean_over_mesh(
 
 
 def map_over_mesh(
-    one: Callable[..., PyTree], mesh: Mesh | None, chunk: int = 1
+    one: Callable[..., PyTree],
+    mesh: Mesh | None,
+    chunk: int = 1,
+    *,
+    whole: bool = True,
 ) -> Callable[..., PyTree]:
     """`one(shared, task)` for every task, each device its part of them.
 
@@ -140,9 +144,10 @@ def map_over_mesh(
       one: of one task.
       mesh: with an axis "tasks" whose size divides the number of tasks, or `None`.
       chunk: tasks side by side on a device.
+      whole: whether every device gets all results; otherwise each keeps its own.
 
     Returns:
-      `(shared, tasks) -> results [tasks, ...]`, whole on every device.
+      `(shared, tasks) -> results [tasks, ...]`.
 
     >>> run = map_over_mesh(lambda w, x: w * x, task_mesh())
     >>> run(jnp.ones(()), jnp.arange(4.0)).tolist()
@@ -158,10 +163,12 @@ def map_over_mesh(
             lambda x: lax.all_gather(x, AXIS, tiled=True), each(shared, tasks)
         )
 
-    return each if mesh is None else _shard(gathered, mesh)
+    if mesh is None:
+        return each
+    return _shard(gathered, mesh) if whole else _shard(each, mesh, AXIS)
 
 
-def _shard(body, mesh):
+def _shard(body, mesh, *out):
     def sharded(shared, tasks):
         count, size = jax.tree.leaves(tasks)[0].shape[0], mesh.shape[AXIS]
         if count % size:
@@ -183,7 +190,7 @@ def _shard(body, mesh):
             body,
             mesh=over,
             in_specs=specs,
-            out_specs=PartitionSpec(),
+            out_specs=PartitionSpec(*out),
             check_vma=False,
         )(shared, tasks)
 

@@ -1,6 +1,7 @@
 """Evaluation: whose criterion, whose episodes, which names, and how many programs."""
 
 import gc
+import itertools
 import weakref
 
 import jax
@@ -11,6 +12,7 @@ import pytest
 
 import jaxmeta as jm
 from jaxmeta.core import Batch, Episode
+from jaxmeta.data import from_counts
 from jaxmeta.learners.probabilistic import classifier
 from jaxmeta.testing import probe
 
@@ -119,16 +121,35 @@ def test_episodes_from_the_host_are_those_of_the_task():
         jm.evaluate(learner, meta, items[:1], KEY)
 
 
-def test_somebody_who_is_told_changes_nothing():
-    """In parts of whole chunks, the last of them filled up: the same scores."""
+def test_parts_change_nothing():
+    """Whole chunks, the last part filled up; who is told, is told of every part."""
     learner, task = jm.protonet(BODY), probe()
     meta, done = learner.init(KEY, task(KEY)), []
-    want = jm.evaluate(learner, meta, task, KEY, episodes=50, chunk=2)
     found = jm.evaluate(
-        learner, meta, task, KEY, episodes=50, chunk=2, told=done.append
+        learner, meta, task, KEY, episodes=103, chunk=4, told=done.append
     )
+    assert done == [48, 48, 7]
+    want = jm.evaluate(learner, meta, task, KEY, episodes=103, chunk=103)
     np.testing.assert_allclose(found.scores, want.scores, rtol=1e-6)
-    assert done == [4] * 12 + [2]
+
+
+def test_sets_of_other_sizes_are_judged_by_one_program():
+    """Validation and test draw from other classes, and ask for other numbers of episodes."""
+    rows = np.random.default_rng(0).normal(size=(45, 8)).astype("float32")
+    sets = [from_counts(rows[: 5 * n], [5] * n, "abcdefghi"[:n]) for n in (6, 9)]
+    learner, traced = jm.protonet(BODY), itertools.count()
+
+    def adapt(*args):
+        next(traced)
+        return learner.adapt(*args)
+
+    counted = learner._replace(adapt=adapt)
+    tasks = [jm.tasks.few_shot(data, 3, 1, 2) for data in sets]
+    meta = learner.init(KEY, tasks[0](KEY))
+    jm.evaluate(counted, meta, tasks[0], KEY, episodes=60)
+    before = next(traced)
+    jm.evaluate(counted, meta, tasks[1], KEY, episodes=100)
+    assert before > 0 and next(traced) == before + 1
 
 
 def test_padded_queries_are_no_part_of_batch_statistics():
