@@ -1,5 +1,6 @@
 """Shared fixtures: small problems whose every digit is known, and float64 by choice."""
 
+import gc
 import os
 import shutil
 import sys
@@ -39,6 +40,13 @@ import jax  # noqa: E402 (after the variables)
 from tests import shapes  # noqa: E402
 
 shapes.install()  # before any of the package is imported
+
+
+def pytest_collection_finish():
+    """What JAX traces lives long: looking through it again and again is lost time."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
 
 
 def pytest_unconfigure():

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
+from jaxmeta.estimators.columns import Columns
 from jaxmeta.metrics import calibration_bins, calibration_error
 from jaxmeta.report import page
 from jaxmeta.runs.errors import ConfigError, did_you_mean
@@ -89,11 +90,15 @@ def fit_table(
                 "predict", f"no column {missing[0]!r}", "those of the table"
             )
         other = other[list(x.columns)]
-    for column in _times(x):
+    times = _times(x)
+    for column in times:
         x = x.assign(**{column: _as_times(x[column])})
         if other is not None:
             other = other.assign(**{column: _as_times(other[column])})
-        say(f"{column}: read as times")
+    read = _read_as(x, times)
+    for column, how in read.items():
+        if not how.startswith("numbers"):
+            say(f"{column}: read as {how}")
     model, y = _model(kind, y, classifier, regressor)
     say(f"{table.name}: {len(x):,} rows, {x.shape[1]} columns; reading ...")
     found = examined(model, x, y, kind, np.random.default_rng(seed))
@@ -113,8 +118,8 @@ def fit_table(
         "rows_without_target": whole - len(x),
         "kind": kind, "held_out": int(_held(len(x))), "seed": seed,
     }  # fmt: skip
-    write_json(out / "report.json", {**facts, **found._asdict()})
-    _write_page(out / "report.html", facts, found)
+    write_json(out / "report.json", {**facts, **found._asdict(), "read_as": read})
+    _write_page(out / "report.html", facts, found, read)
     say(f"{out / 'report.html'}: written")
     return found
 
@@ -156,6 +161,26 @@ def _times(frame: Any) -> list[Any]:
         text = known.astype(str)
         if text.str.contains("-").all() and _as_times(text).notna().all():
             found.append(c)
+    return found
+
+
+def _read_as(frame: Any, times: list[Any]) -> dict[str, str]:
+    """Column -> what it is taken for: a unit in a cell makes a name of a number."""
+    found = {}
+    kinds = Columns().fit(frame).categorical
+    for (name, column), category in zip(frame.items(), kinds, strict=True):
+        known = column.dropna()
+        count = known.nunique()
+        words = ["times" if name in times else "numbers"]
+        if category:
+            words = [f"{count} names"]
+            if count > len(known) // 2:
+                words.append("most of them once")
+        if count < 2:
+            words.append("always the same" if count else "empty")
+        if len(known) < len(column):
+            words.append(f"{1 - len(known) / len(column):.0%} missing")
+        found[str(name)] = ", ".join(words)
     return found
 
 
@@ -266,7 +291,7 @@ def _predictions(model: Any, x: Any, kind: str, target: str) -> Any:
     )
 
 
-def _write_page(file: Path, facts: dict, found: Found) -> None:
+def _write_page(file: Path, facts: dict, found: Found, read: dict[str, str]) -> None:
     real = facts["kind"] == "values"
     parts = [
         f"<h1>{html.escape(facts['target'])} of {html.escape(facts['table'])}</h1>"
@@ -290,5 +315,10 @@ def _write_page(file: Path, facts: dict, found: Found) -> None:
     )
     rows = {k: f"{v:.4f}" for k, v in found.importance.items()}
     parts.append(page.section("Which columns matter", about, page.table(rows)))
+    about = (
+        "Names have no order, numbers and times do. A number with a unit or a thousands "
+        "separator in its cells is a name: take it out, and it is a number."
+    )
+    parts.append(page.section("How columns were read", about, page.table(read)))
     parts.append(page.section("The table", "", page.table(facts)))
     page.write(file, page.page(f"{facts['target']} - jaxmeta", parts))

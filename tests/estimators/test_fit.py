@@ -91,10 +91,14 @@ def test_a_bad_table_is_one_line(csv, capsys, monkeypatch, words, says):
     assert says in error and error.count("\n") == 1
 
 
-def test_dates_are_times(csv):
+def test_how_columns_were_read_is_said(csv):
+    """Dates are times; a number with a unit is a name, and the report shows it."""
     days = pd.date_range("2026-01-01", periods=80)
     frame = pd.read_csv(csv / "table.csv").assign(day=days.strftime("%Y-%m-%d"))
     frame["code"] = np.where(frame["a"] > 0, "a-1", "b-2")
+    frame["weight"] = [f"{x:.6f} kg" for x in frame["b"]]
+    frame["flat"], frame["none"] = 1, np.nan
+    frame.loc[:19, "b"] = np.nan
     frame.to_csv(csv / "table.csv", index=False)
     said = []
 
@@ -108,3 +112,14 @@ def test_dates_are_times(csv):
         classifier=Seen(), say=said.append,
     )  # fmt: skip
     assert "day: read as times" in said
+    assert json.loads((csv / "out" / "report.json").read_text())["read_as"] == {
+        "a": "numbers",
+        "b": "numbers, 25% missing",
+        "value": "numbers",
+        "day": "times",
+        "code": "2 names",
+        "weight": "80 names, most of them once",
+        "flat": "numbers, always the same",
+        "none": "numbers, empty, 100% missing",
+    }
+    assert "How columns were read" in (csv / "out" / "report.html").read_text()
