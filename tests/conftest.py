@@ -46,7 +46,7 @@ def pytest_collection_finish():
     """What JAX traces lives long: looking through it again and again is lost time."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(50_000, 20, 50)
+    gc.set_threshold(200_000, 10, 50)
 
 
 def pytest_unconfigure():
