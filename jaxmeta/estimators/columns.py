@@ -119,6 +119,27 @@ def _floats(column: np.ndarray) -> np.ndarray:
     return np.array([np.nan if _missing(v) else float(v) for v in column], float)
 
 
+def standards(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of each column, missing cells left out.
+
+    Args:
+      x: `[n, f]`, NaN where missing; of any size: the square of 1e200 is no number, and
+        columns are taken in units of their largest value.
+
+    >>> mean, std = standards(np.array([[1e300], [3e300], [np.nan]]))
+    >>> mean.tolist(), std.tolist()
+    ([2e+300], [1e+300])
+    """
+    there = ~np.isnan(x)
+    count = np.maximum(there.sum(0), 1)
+    size = np.abs(np.where(there, x, 0)).max(0, initial=0)
+    unit = np.where(size > 0, size, 1)
+    z = np.where(there, x / unit, 0)
+    mean = z.sum(0) / count
+    std = np.sqrt((there * (z - mean) ** 2).sum(0) / count)
+    return mean * unit, std * unit
+
+
 def ranked(x: np.ndarray, seen: np.ndarray) -> np.ndarray:
     """Columns as normal scores of their ranks among those of `seen`.
 

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxmeta.core import Batch, Meta, PyTree
+from jaxmeta.estimators.columns import standards
 from jaxmeta.estimators.weights import trained
 from jaxmeta.functional.tables import Table
 
@@ -122,10 +123,6 @@ class Reader:
 
 
 def _spread(x: np.ndarray, categorical: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    there = ~np.isnan(x)
-    count = np.maximum(there.sum(0), 1)
-    filled = np.where(there, x, 0)
-    centre = filled.sum(0) / count
-    scale = np.sqrt((there * (filled - centre) ** 2).sum(0) / count)
+    centre, scale = standards(x)
     flat = categorical | (scale <= 1e-9 * np.abs(centre)) | (scale == 0)
     return np.where(categorical, 0, centre), np.where(flat, 1, scale)

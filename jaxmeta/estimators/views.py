@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from jaxmeta.estimators.columns import ranked
+from jaxmeta.estimators.columns import ranked, standards
 from jaxmeta.estimators.members import Member
 
 
@@ -35,10 +35,7 @@ class View:
         if not member.components or len(numbers) < 2:
             return
         self._columns = self._columns[self.categorical][: most // 2]
-        there = known[:, numbers]
-        count = np.maximum((~np.isnan(there)).sum(0), 1)
-        self._mean = np.nansum(there, 0) / count
-        spread = np.sqrt(np.nansum((there - self._mean) ** 2, 0) / count)
+        self._mean, spread = standards(known[:, numbers])
         self._std = np.where(spread > 1e-9 * np.abs(self._mean), spread, np.inf)
         turns = np.linalg.svd(self._standard(known), full_matrices=False)[2]
         self._turn = turns[: most - len(self._columns)].T

@@ -76,6 +76,16 @@ def test_constant_and_duplicated_columns_change_little():
     )
 
 
+@pytest.mark.parametrize("unit", [1e300, 1e-300])
+def test_units_of_columns_mean_nothing(unit):
+    """Squares of such numbers are none."""
+    units = np.where(np.arange(X.shape[1]) % 2, unit, 1.0)
+    one, other = (TabularClassifier(members=2).fit(x, Y) for x in (X, X * units))
+    np.testing.assert_allclose(
+        one.predict_proba(X), other.predict_proba(X * units), atol=1e-4
+    )
+
+
 def test_one_class_is_an_error_in_words():
     with pytest.raises(ValueError, match="y: got one class, 'a', wants two"):
         TabularClassifier().fit(X, np.full(60, "a"))
