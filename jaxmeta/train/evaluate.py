@@ -155,21 +155,22 @@ def evaluate(
         make = functools.partial(_Programs, learner, *options)
         return _programs.of(learner.adapt, (learner.predict, options), make)
 
-    def placed(*trees):
-        return trees if mesh is None else replicate(trees, mesh)
+    def placed(tree):
+        return tree if mesh is None else replicate(tree, mesh)
 
     def judged(made, given, count):
-        found = made.judged(*placed(meta), given)
+        found = made.judged(there, given)
+        found = jax.tree.map(lambda x: np.asarray(x)[:count], found)
         if told is not None:
             told(count)
-        return jax.tree.map(lambda x: np.asarray(x)[:count], found)
+        return found
 
     def filled(count, width):
         # devices have equally many, and parts, too: the first ones are done again there,
         # which is left out
         return np.arange(-(-width // devices) * devices) % count
 
-    parts = []
+    there, parts = placed(meta), []
     if callable(task):
         # a task of our own is a pytree whose images are arguments of the program; any
         # other callable is compiled in
@@ -179,10 +180,11 @@ def evaluate(
         made = programs(first)
         # never more for fewer episodes: one program serves the validation and the test
         size = min(_part(first, made.chunk * devices), episodes)
+        task = placed(task)
         for at in range(0, episodes, size):
             count = min(size, episodes - at)
             numbers = at + filled(count, size)
-            given = made.drawn(*placed(task, _keys(key, numbers)))
+            given = made.drawn(task, placed(_keys(key, numbers)))
             parts.append(judged(made, given, count))
     else:
         names, made = None, None
@@ -194,7 +196,7 @@ def evaluate(
                 made = programs(first)
             rows = filled(count, count)
             given = jax.tree.map(lambda x, rows=rows: x[rows], (part, None, keys))
-            parts.append(judged(made, *placed(given), count))
+            parts.append(judged(made, placed(given), count))
         episodes = sum(len(part["score"]) for part in parts)
         if episodes < 2:
             raise ValueError(f"task: got {episodes} episodes, wants 2 or more")
