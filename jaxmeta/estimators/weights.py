@@ -110,7 +110,7 @@ def pack(run: Any, path: str | Path) -> Path:
         "trained": {**said, "steps": run.step, "tables": run.step * said["batch"]},
     }
     if start is not None:
-        about["before"] = start["trained"]
+        about["before"] = [*start.get("before", []), start["trained"]]
     path.with_suffix(".safetensors").write_bytes(data)
     text = json.dumps(about, indent=1, default=str) + "\n"
     path.with_suffix(".json").write_text(text, encoding="utf-8")

@@ -175,7 +175,7 @@ def evaluate(
         # a task of our own is a pytree whose images are arguments of the program; any
         # other callable is compiled in
         task = task if isinstance(task, Partial) else Partial(task)
-        sampling, adapting = jax.tree.map(lambda k: k[0], _keys(key, np.arange(1)))
+        sampling, adapting = (k[0] for k in _keys(key, np.arange(1)))
         first, names = _is_episode(draw(task, sampling)), class_names(task)
         made = programs(first)
         # never more for fewer episodes: one program serves the validation and the test
@@ -187,15 +187,17 @@ def evaluate(
             given = made.drawn(task, placed(_keys(key, numbers)))
             parts.append(judged(made, given, count))
     else:
-        names, made = None, None
-        for at, part in _batches(task, episodes, batched):
+        names, batches = None, _batches(task, episodes, batched)
+        opening = next(batches, None)
+        if opening is None:
+            raise ValueError("task: got 0 episodes, wants 2 or more")
+        first = jax.tree.map(lambda x: x[0], opening[1])
+        made, adapting = programs(first), _keys(key, np.arange(1))[1][0]
+        for at, part in itertools.chain([opening], batches):
             count = len(part.query.targets)
-            keys = _keys(key, np.arange(at, at + count))[1]
-            if made is None:
-                first, adapting = jax.tree.map(lambda x: x[0], (part, keys))
-                made = programs(first)
+            given = part, None, _keys(key, np.arange(at, at + count))[1]
             rows = filled(count, count)
-            given = jax.tree.map(lambda x, rows=rows: x[rows], (part, None, keys))
+            given = jax.tree.map(lambda x, rows=rows: x[rows], given)
             parts.append(judged(made, placed(given), count))
         episodes = sum(len(part["score"]) for part in parts)
         if episodes < 2:

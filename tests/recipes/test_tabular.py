@@ -59,7 +59,7 @@ def test_weights_become_a_run(packed):
         json.loads((folder / f"{name}.json").read_text()) for name in ("net", "again")
     )
     assert again["built"] == first["built"]
-    assert again["before"] == first["trained"] and again["limits"] != first["limits"]
+    assert again["before"] == [first["trained"]] and again["limits"] != first["limits"]
 
 
 @pytest.mark.slow
