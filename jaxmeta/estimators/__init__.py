@@ -12,6 +12,6 @@ if TYPE_CHECKING:
     from jaxmeta.estimators.classifier import TabularClassifier as TabularClassifier
     from jaxmeta.estimators.few_shot import FewShotClassifier as FewShotClassifier
     from jaxmeta.estimators.regressor import TabularRegressor as TabularRegressor
-    from jaxmeta.estimators.weights import pack as pack
+    from jaxmeta.recipes.packed import pack as pack
 
 __getattr__, __dir__ = lazily(__name__, __file__)

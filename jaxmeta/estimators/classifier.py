@@ -11,7 +11,7 @@ from sklearn.utils.multiclass import check_classification_targets  # isort: skip
 
 from jaxmeta.estimators.sharpness import best_temperature, tempered
 from jaxmeta.estimators.tabular import Shown, Tabular
-from jaxmeta.estimators.weights import trained
+from jaxmeta.recipes.packed import trained
 
 
 class TabularClassifier(ClassifierMixin, Tabular):

@@ -65,6 +65,8 @@ def members(
         own = list(dict.fromkeys(deck))[: most["columns"]]
         for c in own:
             deck.remove(c)
+        if columns == 1:  # twice: no table of the prior has fewer than two
+            own = own + own
         if classes > most["classes"]:
             order = rng.permutation(classes)
             groups = np.empty(classes, int)

@@ -8,8 +8,8 @@ import numpy as np
 
 from jaxmeta.core import Batch, Meta, PyTree
 from jaxmeta.estimators.columns import standards
-from jaxmeta.estimators.weights import trained
 from jaxmeta.functional.tables import Table
+from jaxmeta.recipes.packed import trained
 
 QUERIES = 128  # rows answered at a time: one shape for all
 KEPT = 2**23  # numbers of a table that has been read; 32 MB

@@ -12,8 +12,8 @@ from sklearn.base import RegressorMixin  # isort: skip
 
 from jaxmeta.estimators.sharpness import best_temperature
 from jaxmeta.estimators.tabular import Tabular
-from jaxmeta.estimators.weights import trained
 from jaxmeta.functional.bars import bar_log_prob, bar_moments, bar_quantile
+from jaxmeta.recipes.packed import trained
 
 
 def _exactly(f: Callable) -> Callable:

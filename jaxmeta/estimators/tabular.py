@@ -18,7 +18,7 @@ from jaxmeta.estimators.members import Member, members
 from jaxmeta.estimators.reading import Reader
 from jaxmeta.estimators.sharpness import FOLDS, folds
 from jaxmeta.estimators.views import View
-from jaxmeta.estimators.weights import trained
+from jaxmeta.recipes.packed import trained
 
 
 class Shown(NamedTuple):

@@ -11,6 +11,7 @@ from jaxmeta.core import Episode, MetaLearner, Task
 from jaxmeta.functional.tables import columns_of
 from jaxmeta.recipes.method import method
 from jaxmeta.recipes.outer import Optimiser, Schedule, outer
+from jaxmeta.recipes.packed import trained
 from jaxmeta.recipes.parts import Method, Room
 from jaxmeta.runs.errors import ConfigError, RunError
 from jaxmeta.runs.experiment import Experiment, Tasks
@@ -159,8 +160,6 @@ def _going_on(
     start: str, target: str, built: Mapping[str, Any], bars: int
 ) -> MetaLearner:
     """The network of a file, with its weights and its borders."""
-    from jaxmeta.estimators.weights import trained  # needs scikit-learn
-
     try:
         fitted, meta, about = trained(start)
     except RunError as error:

@@ -14,7 +14,7 @@ import optax
 
 import jaxmeta as jm
 from jaxmeta import transfer
-from jaxmeta.estimators.weights import trained as published
+from jaxmeta.recipes.packed import trained as published
 from notebooks.methods.drawing import THEME, picture, trained
 
 WAYS, TESTS, SIDE, REACH = 3, 200, 120, 3.2

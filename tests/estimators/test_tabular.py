@@ -13,11 +13,11 @@ from jaxmeta.estimators import (
     TabularClassifier,
     TabularRegressor,
     sharpness,
-    weights,
 )
 from jaxmeta.estimators.columns import Columns
 from jaxmeta.estimators.members import members
 from jaxmeta.estimators.views import View
+from jaxmeta.recipes import packed
 from jaxmeta.runs import RunError
 
 pd = pytest.importorskip("pandas")
@@ -124,6 +124,17 @@ def test_more_than_the_network_knows_is_shared_out():
         assert set(labels[m.rows]) == set(range(23)) and m.groups.max() == 9
 
 
+def test_one_column_is_enough():
+    """A table of two cells: what is said is how often each was right."""
+    rng = np.random.default_rng(0)
+    x = np.repeat([[0.0], [1.0]], 100, 0)
+    y = np.concatenate([rng.permutation(100) < 75, rng.permutation(100) < 30])
+    p = TabularClassifier(members=2).fit(x, y).predict_proba([[0.0], [1.0]])[:, 1]
+    np.testing.assert_allclose(p, [0.75, 0.3], atol=0.08)
+    ten = np.full((10, 1), 3.0)
+    assert (TabularRegressor(members=1).fit(ten, np.arange(10)).predict(ten) < 9).all()
+
+
 def test_of_more_columns_principal_components_are_shown():
     """Beside scikit-learn's; categories stay columns, a missing cell is the mean."""
     rng = np.random.default_rng(0)
@@ -167,11 +178,11 @@ def test_many_classes_have_probabilities():
 
 
 def test_weights_that_were_changed_are_refused(monkeypatch, tmp_path):
-    monkeypatch.setitem(weights.HASHES, "classes", "0" * 64)
+    monkeypatch.setitem(packed.HASHES, "classes", "0" * 64)
     with pytest.raises(RunError, match="not the published file"):
-        weights.trained.__wrapped__("classes")
+        packed.trained.__wrapped__("classes")
     with pytest.raises(RunError, match="no network at"):
-        weights.trained.__wrapped__(str(tmp_path / "none"))
+        packed.trained.__wrapped__(str(tmp_path / "none"))
 
 
 def test_the_temperature_is_the_best_for_rows_that_were_held_out():

@@ -9,7 +9,7 @@ import pytest
 
 from jaxmeta import estimators, runs
 from jaxmeta.core import Batch, Episode
-from jaxmeta.estimators.weights import trained
+from jaxmeta.recipes.packed import trained
 from jaxmeta.runs import ConfigError
 from jaxmeta.runs.registry import known
 
