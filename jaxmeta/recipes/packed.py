@@ -24,7 +24,7 @@ HERE = Path(__file__).parent / "weights"
 
 HASHES: dict[str, str] = {
     "classes": "fb64afe851615c3c9e48502b7fe92d31889d011d99eeb53221a5387cc2420561",
-    "values": "2d7921f5a14098ce4f17706fbfdca14cd3c35142c209f5b6bf5bd2cf5565378b",
+    "values": "f230ba9a9f2db92db21874481d0f5dad742e475c7c32c7abe42e7c3303b5f771",
 }
 """SHA-256 of the parameters that come with the package, by name."""
 
