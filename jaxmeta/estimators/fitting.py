@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from jaxmeta.estimators.columns import Columns
+from jaxmeta.estimators.frames import as_times, read_as, read_table, times_of
 from jaxmeta.metrics import calibration_bins, calibration_error
 from jaxmeta.report import page
 from jaxmeta.runs.errors import ConfigError, did_you_mean
@@ -67,7 +67,7 @@ def fit_table(
     Raises:
       ConfigError: a table that cannot be used, in one line.
     """
-    frame = _read(table, "table")
+    frame = read_table(table, "table")
     if target not in frame.columns:
         wants = (
             f"a column of {table.name}{did_you_mean(target, map(str, frame.columns))}"
@@ -82,7 +82,7 @@ def fit_table(
         )
     if len(frame) < 8:
         raise ConfigError("table", f"{len(frame)} rows with a target", "8 or more")
-    other = None if predict is None else _read(predict, "predict")
+    other = None if predict is None else read_table(predict, "predict")
     if other is not None:
         missing = [c for c in x.columns if c not in other.columns]
         if missing:
@@ -90,12 +90,12 @@ def fit_table(
                 "predict", f"no column {missing[0]!r}", "those of the table"
             )
         other = other[list(x.columns)]
-    times = _times(x)
+    times = times_of(x)
     for column in times:
-        x = x.assign(**{column: _as_times(x[column])})
+        x = x.assign(**{column: as_times(x[column])})
         if other is not None:
-            other = other.assign(**{column: _as_times(other[column])})
-    read = _read_as(x, times)
+            other = other.assign(**{column: as_times(other[column])})
+    read = read_as(x, times)
     for column, how in read.items():
         if not how.startswith("numbers"):
             say(f"{column}: read as {how}")
@@ -126,62 +126,6 @@ def fit_table(
 
 def _held(rows: int) -> int:
     return max(2, min(MOST_HELD_OUT, int(HELD_OUT * rows)))
-
-
-def _read(path: Path, field: str) -> Any:
-    """A CSV file as a DataFrame, or one clear line."""
-    import pandas as pd
-
-    try:
-        frame = pd.read_csv(path)
-    except FileNotFoundError:
-        raise ConfigError(field, path, "a CSV file that is there") from None
-    except (OSError, UnicodeDecodeError, ValueError) as error:
-        raise ConfigError(
-            field, path, f"a CSV file with a line of names: {error}"
-        ) from None
-    if not len(frame):
-        raise ConfigError(field, f"{path} without rows", "a line of names, then rows")
-    return frame
-
-
-def _as_times(column: Any) -> Any:
-    import pandas as pd
-
-    return pd.to_datetime(column, format="ISO8601", errors="coerce", utc=True)
-
-
-def _times(frame: Any) -> list[Any]:
-    """Columns of text that are dates or times throughout, as 2026-11-29."""
-    found = []
-    for c in frame.columns:
-        known = frame[c].dropna()
-        if frame[c].dtype.kind in "iufbM" or not len(known):
-            continue
-        text = known.astype(str)
-        if text.str.contains("-").all() and _as_times(text).notna().all():
-            found.append(c)
-    return found
-
-
-def _read_as(frame: Any, times: list[Any]) -> dict[str, str]:
-    """Column -> what it is taken for: a unit in a cell makes a name of a number."""
-    found = {}
-    kinds = Columns().fit(frame).categorical
-    for (name, column), category in zip(frame.items(), kinds, strict=True):
-        known = column.dropna()
-        count = known.nunique()
-        words = ["times" if name in times else "numbers"]
-        if category:
-            words = [f"{count} names"]
-            if count > len(known) // 2:
-                words.append("most of them once")
-        if count < 2:
-            words.append("always the same" if count else "empty")
-        if len(known) < len(column):
-            words.append(f"{1 - len(known) / len(column):.0%} missing")
-        found[str(name)] = ", ".join(words)
-    return found
 
 
 def _model(
