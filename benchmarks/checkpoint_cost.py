@@ -27,7 +27,7 @@ import jax
 from jaxmeta.runs import training
 from jaxmeta.runs.checkpoints import Snapshot
 from jaxmeta.runs.fingerprint import fingerprint
-from jaxmeta.runs.job import build, init_state
+from jaxmeta.runs.job import build
 from jaxmeta.runs.making import make
 from jaxmeta.runs.registry import known
 from jaxmeta.runs.settings import Settings
@@ -48,7 +48,7 @@ CASES = {
 def cost(recipe: str, options: dict) -> dict:
     """One save of a recipe's state: medians of a few."""
     job = build(make(known()[recipe], options), Settings())
-    state = jax.block_until_ready(init_state(job, jax.random.key(0)))
+    state = jax.block_until_ready(job.start(jax.random.key(0)))
     size = sum(x.nbytes for x in jax.tree.leaves((state, state.meta)))
     waits, writes = [], []
     with tempfile.TemporaryDirectory() as folder:

@@ -30,7 +30,7 @@ from jaxmeta import train
 from jaxmeta.runs import keys
 from jaxmeta.runs.experiment import tested as tested_on
 from jaxmeta.runs.fingerprint import fingerprint
-from jaxmeta.runs.job import build, init_state
+from jaxmeta.runs.job import build
 from jaxmeta.runs.making import Made, make, without_data
 from jaxmeta.runs.registry import known
 from jaxmeta.runs.settings import Settings
@@ -85,7 +85,7 @@ class Runner:
         self.job = job = build(recipe, Settings(seed=seed))
         self.root = keys.root(seed)
         start = time.perf_counter()
-        self.state = jax.jit(lambda key: self._initial(init_state(job, key).meta))(
+        self.state = jax.jit(lambda key: self._initial(job.start(key).meta))(
             keys.init(self.root)
         )
 

@@ -13,7 +13,6 @@ validation likelihood of every candidate; `python -m benchmarks.tables` writes t
 """
 
 import argparse
-import functools
 import json
 import math
 import tempfile
@@ -31,7 +30,7 @@ from jaxmeta.functional import predictive as pr
 from jaxmeta.learners.probabilistic import warm_start
 from jaxmeta.runs import keys
 from jaxmeta.runs.fingerprint import fingerprint
-from jaxmeta.runs.job import build, init_state
+from jaxmeta.runs.job import build
 from jaxmeta.runs.making import Made, make
 from jaxmeta.runs.registry import known
 from jaxmeta.runs.settings import Settings
@@ -49,7 +48,7 @@ def fitted(recipe: Made, seed: int, maml=None):
     """
     job, root, start = build(recipe, Settings()), keys.root(seed), time.perf_counter()
     options = recipe.options
-    state = jax.jit(functools.partial(init_state, job))(keys.init(root))
+    state = job.start(keys.init(root))
     if maml is not None:
         meta = warm_start(
             maml, optax.sgd(options["inner_rate"]), init_std=options["init_std"],

@@ -38,6 +38,7 @@ def png(draw: Draw, theme: Theme, size: tuple[float, float]) -> bytes:
     from matplotlib import rc_context
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from PIL import Image
 
     colours = dict.fromkeys(
         ("text.color", "axes.labelcolor", "xtick.color", "ytick.color"), theme.ink
@@ -56,11 +57,12 @@ def png(draw: Draw, theme: Theme, size: tuple[float, float]) -> bytes:
         "legend.frameon": False,
     }
     with rc_context(rc):
-        figure = Figure(figsize=size, layout="constrained", facecolor="none")
-        FigureCanvasAgg(figure)
+        figure = Figure(size, dpi=144, layout="constrained", facecolor="none")
+        canvas = FigureCanvasAgg(figure)
         draw(figure, theme)
+        canvas.draw()  # laid out and painted at once; `savefig` does it twice
         out = io.BytesIO()
-        figure.savefig(out, format="png", dpi=144)
+        Image.fromarray(np.asarray(canvas.buffer_rgba())).save(out, "png")
     return out.getvalue()
 
 

@@ -99,7 +99,12 @@ def inner_steps(run: Finished) -> str | None:
         try:
             learner = run.at_steps(k)
             found = train.evaluate(
-                learner, run.meta, run.test, run.key, episodes=episodes
+                learner,
+                run.meta,
+                run.test,
+                run.key,
+                episodes=episodes,
+                transduction=False,
             )
         except ValueError:  # a learner with rates for each step, say, has no more
             continue

@@ -7,14 +7,12 @@ import jax
 import numpy as np
 
 from jaxmeta import criteria, train
-from jaxmeta.alike import Shared
 from jaxmeta.core import Batch, Episode
 from jaxmeta.functional.rows import Semi
 from jaxmeta.report.finished import Finished
 from jaxmeta.tasks import class_names, episode_classes
 from jaxmeta.tasks.names import as_partial, is_task
-
-_programs = Shared()
+from jaxmeta.train.predictions import answering
 
 
 class Seen(NamedTuple):
@@ -34,8 +32,8 @@ class Seen(NamedTuple):
 def see(run: Finished, episode: int | None = None) -> Seen | None:
     """Draws an episode, adapts, and predicts its queries.
 
-    All pictures of a page share one compiled program, and the drawing of episodes with
-    the test: to compile takes longer than to run a hundred times.
+    All pictures of a page share one compiled program, and so does the test with them: to
+    compile takes longer than to run a hundred times.
 
     Args:
       run: the trained run.
@@ -51,9 +49,6 @@ def see(run: Finished, episode: int | None = None) -> Seen | None:
     key = run.drawing if episode is None else jax.random.fold_in(run.key, episode)
     sampling, adapting = jax.random.split(key)  # as `evaluate` does
 
-    def predict(meta, episode, key):
-        return train.predictions(tester, meta, episode, key)
-
     if is_task(task):
         task = as_partial(task)
         made, classes = train.draw(task, sampling), _classes(task, sampling)
@@ -61,10 +56,8 @@ def see(run: Finished, episode: int | None = None) -> Seen | None:
         made, classes = task[(episode or 0) % len(task)], None
     else:
         return None
-    more = (tester.predict, tester.criterion)
-    program = _programs.of(tester.adapt, more, lambda: jax.jit(predict))
-    said = program(run.meta, made, adapting)
-    return jax.tree.map(np.asarray, Seen(made, said, classes))
+    said = answering(tester)(run.meta, made, adapting)
+    return Seen(*jax.tree.map(np.asarray, (made, said, classes)))
 
 
 _classes = jax.jit(episode_classes)

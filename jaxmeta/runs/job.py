@@ -1,5 +1,7 @@
 """Experiment and settings -> trainer. All checks are made before anything compiles."""
 
+import functools
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -13,6 +15,7 @@ from jaxmeta.runs.kinds import check_type
 from jaxmeta.runs.making import Made
 from jaxmeta.runs.settings import OUTER, USUAL, Settings, check, check_least
 from jaxmeta.tasks.names import is_task
+from jaxmeta.train.predictions import answering
 from jaxmeta.train.trainer import Trainer, TrainState
 
 
@@ -23,12 +26,15 @@ class Job(NamedTuple):
       made: the experiment, and how it was made.
       settings: with the experiment's defaults.
       trainer: the outer loop.
+      start: `key -> state` before the first step, one program; traced once for its shapes,
+        for checks and for the run.
       keep: whether validation chooses the parameters.
     """
 
     made: Made
     settings: Settings
     trainer: Trainer
+    start: Callable[[Key], TrainState]
     keep: bool
 
     @property
@@ -81,7 +87,9 @@ def build(made: Made, settings: Settings, *, init: bool = True) -> Job:
     if settings.devices > 1 and isinstance(experiment.tasks.train, HostBatches):
         raise ConfigError("devices", settings.devices, "1 with batches from the host")
     keep = settings.keep == "best" and experiment.tasks.val is not None
-    job = Job(made, settings, make_trainer(experiment, settings), keep)
+    trainer = make_trainer(experiment, settings)
+    start = jax.jit(functools.partial(_state, trainer, experiment))
+    job = Job(made, settings, trainer, start, keep)
     if init:
         abstract_state(job)
     return job
@@ -125,27 +133,28 @@ def _from(trainer: Trainer, start: Meta, experiment: Experiment) -> Trainer:
     return trainer._replace(init=init)
 
 
-def init_state(job: Job, key: Key) -> TrainState:
+def _state(trainer: Trainer, experiment: Experiment, key: Key) -> TrainState:
     """The state before the first step; shapes come from one draw."""
     making, drawing = jax.random.split(key)
-    task = job.experiment.tasks.train
+    task = experiment.tasks.train
     if isinstance(task, HostBatches):
-        return job.trainer.init(making, task.batch(0))
-    return job.trainer.init(making, train.sample_batch(task, drawing, 1))
+        return trainer.init(making, task.batch(0))
+    return trainer.init(making, train.sample_batch(task, drawing, 1))
 
 
 def abstract_state(job: Job) -> TrainState:
     """Shapes and types of the state. Checks the test's shapes too; runs nothing."""
     key = jax.eval_shape(lambda: jax.random.key(0))
     try:
-        state = jax.eval_shape(lambda key: init_state(job, key), key)
+        state = jax.eval_shape(job.start, key)
         task = tested(job.experiment.tasks)
         tester = job.tester
         if job.experiment.judge is None and tester is not None and is_task(task):
 
             def predict(state, key):
                 drawing, adapting = jax.random.split(key)
-                return train.predictions(tester, state.meta, task(drawing), adapting)
+                answer = answering(tester)  # what is traced here serves the test
+                return answer(state.meta, task(drawing), adapting)
 
             jax.eval_shape(predict, state, key)
     except ValueError as error:

@@ -23,7 +23,7 @@ from jaxmeta.runs.files import write_json
 from jaxmeta.runs.fingerprint import differences, fingerprint
 from jaxmeta.runs.folder import RunFolder
 from jaxmeta.runs.fork import forked
-from jaxmeta.runs.job import Job, abstract_state, build, init_state
+from jaxmeta.runs.job import Job, abstract_state, build
 from jaxmeta.runs.making import Made, make, options_of
 from jaxmeta.runs.registry import Recipe
 from jaxmeta.runs.results import headline, make_result
@@ -262,7 +262,7 @@ def _start(job: Job, where: RunFolder, snapshot: Snapshot | None, say: Say) -> S
 def _fresh(job: Job) -> Snapshot:
     """The state before the first step."""
     root = keys.root(job.settings.seed)
-    fresh = jax.jit(lambda key: init_state(job, key))(keys.init(root))
+    fresh = job.start(keys.init(root))
     best = jax.tree.map(jnp.copy, fresh.meta) if job.keep else ()
     info = {
         "best": None,

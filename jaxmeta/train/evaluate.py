@@ -20,7 +20,7 @@ from jaxmeta.tasks.names import class_names, episode_classes
 from jaxmeta.train.calibration import statistics, summarise
 from jaxmeta.train.evaluation import Evaluation, by_class, interval
 from jaxmeta.train.policy import platform_of, task_chunk
-from jaxmeta.train.predictions import predicted, query_dependence, told_weights
+from jaxmeta.train.predictions import answering, dependence, predicted, told_weights
 from jaxmeta.train.sharding import map_over_mesh, replicate
 
 AT_ONCE = 50
@@ -54,10 +54,6 @@ class _Programs:
                 found["belief"] = statistics(belief, episode)
             return found, outputs
 
-        def drawn(task, keys):
-            sampling, adapting = keys
-            return task(sampling), episode_classes(task, sampling), adapting
-
         def judged(meta, given):
             episode, classes, key = given
             found, outputs = one(meta, episode, key)
@@ -70,12 +66,23 @@ class _Programs:
         self.chunk = chunk
         # apart: sets of classes differ in size, and each draws by a program of its own;
         # what is drawn has one shape, and one program judges it, which is the long one
-        self.drawn = jax.jit(map_over_mesh(drawn, mesh, chunk, whole=False))
         self.judged = jax.jit(map_over_mesh(judged, mesh, chunk))
-        self.dependence = jax.jit(functools.partial(query_dependence, learner))
+        self.drawn = _drawing(mesh, chunk)
+        self.answer = answering(learner, criterion)
 
 
 _programs = Shared()
+
+
+@functools.cache
+def _drawing(mesh: Mesh | None, chunk: int):
+    """Draws episodes; whoever is asked about them."""
+
+    def drawn(task, keys):
+        sampling, adapting = keys
+        return task(sampling), episode_classes(task, sampling), adapting
+
+    return jax.jit(map_over_mesh(drawn, mesh, chunk, whole=False))
 
 
 def evaluate(
@@ -91,6 +98,7 @@ def evaluate(
     mesh: Mesh | None = None,
     batched: bool | None = None,
     told: Callable[[int], object] | None = None,
+    transduction: bool = True,
 ) -> Evaluation:
     """Adapts to `episodes` tasks and scores the predictions on their queries.
 
@@ -118,6 +126,8 @@ def evaluate(
       batched: whether each item of an iterable is a batch, with a leading axis of tasks;
         by default those of a Grain data set are, and others are not.
       told: called with how many more episodes are done, whenever some are: for a bar.
+      transduction: whether to measure if a prediction depends on the other queries, which
+        takes a program of its own.
 
     Returns:
       An `Evaluation`.
@@ -203,7 +213,7 @@ def evaluate(
         if episodes < 2:
             raise ValueError(f"task: got {episodes} episodes, wants 2 or more")
     found = jax.tree.map(lambda *x: np.concatenate(x), *parts)
-    moved = float(made.dependence(meta, first, adapting))
+    moved = dependence(made.answer, meta, first, adapting) if transduction else np.nan
     mean, ci95 = interval(found["score"])
     beliefs = {} if predictive is None else summarise(found["belief"])
     by_name = {} if names is None else by_class(names, found)

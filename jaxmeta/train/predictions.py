@@ -5,9 +5,20 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from jaxmeta.core import Array, Criterion, Episode, Key, Meta, MetaLearner, Scalar
+from jaxmeta.alike import Shared
+from jaxmeta.core import (
+    Array,
+    Batch,
+    Criterion,
+    Episode,
+    Key,
+    Meta,
+    MetaLearner,
+    Scalar,
+)
 from jaxmeta.criteria import as_criterion
 from jaxmeta.functional.rows import clean, takes_weights
+from jaxmeta.losses import taken_out
 
 
 def predictions(
@@ -69,9 +80,59 @@ def query_dependence(
       one (batch statistics over the query set, say); NaN where predictions are.
     """
     fast = learner.adapt(meta, episode.support, key)
-    query = clean(episode.query)  # so that the first row is one that counts
+
+    def answer(query: Batch) -> Array:
+        return told_weights(learner.predict, meta, fast, query.inputs, query.weights)
+
+    return _moved(*map(answer, _company(episode.query)))
+
+
+def answering(
+    learner: MetaLearner, criterion: Criterion | Callable | None = None
+) -> Callable[[Meta, Episode, Key], Array]:
+    """`predictions` as one program, for all who look at an episode of a learner.
+
+    To compile it takes longer than to run it a hundred times: what is drawn on a page and
+    what is asked here of the queries' company share it.
+    """
+    criterion = as_criterion(learner.criterion if criterion is None else criterion)
+
+    def answer(meta, episode, key):
+        return predictions(learner, meta, episode, key, criterion=criterion)
+
+    more = (learner.predict, criterion)
+    return _programs.of(learner.adapt, more, lambda: jax.jit(answer))
+
+
+_programs = Shared()
+
+
+def dependence(
+    answer: Callable[[Meta, Episode, Key], Array],
+    meta: Meta,
+    episode: Episode,
+    key: Key,
+) -> float:
+    """`query_dependence`, of what `answering` made: adapts twice, compiles nothing new."""
+    said = (
+        answer(meta, episode._replace(query=q), key) for q in _company_(episode.query)
+    )
+    return float(_moved_(*said))
+
+
+def _company(query: Batch) -> tuple[Batch, Batch]:
+    """The queries, and as many copies of the first of them that counts."""
+    query = clean(query)
     alone = jax.tree.map(lambda x: jnp.broadcast_to(x[:1], x.shape), query.inputs)
-    apart = told_weights(learner.predict, meta, fast, alone, query.weights)[0]
-    together = told_weights(learner.predict, meta, fast, query.inputs, query.weights)[0]
-    scale = jnp.maximum(1.0, jnp.max(jnp.abs(together)))
-    return jnp.max(jnp.abs(apart - together)) / scale
+    return query, query._replace(inputs=alone)
+
+
+def _moved(together: Array, alone: Array) -> Scalar:
+    """How far the first answer moved; a class that was taken out is no answer."""
+    counts = ~taken_out(together)
+    scale = jnp.max(jnp.abs(together), where=counts, initial=1.0)
+    moved = jnp.where(counts[0], jnp.abs(alone[0] - together[0]), 0.0)
+    return jnp.max(moved) / scale
+
+
+_company_, _moved_ = jax.jit(_company), jax.jit(_moved)

@@ -10,7 +10,7 @@ import pytest
 
 from jaxmeta import train
 from jaxmeta.runs import Settings
-from jaxmeta.runs.job import build, init_state
+from jaxmeta.runs.job import build
 from jaxmeta.runs.making import make, options_of, without_data
 from jaxmeta.runs.registry import Recipe, known
 from jaxmeta.tasks.names import as_partial
@@ -71,7 +71,7 @@ def test_two_steps(name, tmp_path):
 
     @jax.jit
     def run(key, task):
-        state = init_state(job, key)
+        state = job.start(key)
         return train.fit(job.trainer, task, state, key, steps=2, batch=job.batch)
 
     task = as_partial(job.experiment.tasks.train)

@@ -83,9 +83,8 @@ def test_start_is_where_it_starts():
         jax.random.key(9), jm.tasks.sinusoid()(jax.random.key(9))
     )
     job = build(as_made(curves(start=given)), Settings())
-    from jaxmeta.runs.job import init_state
 
-    state = init_state(job, jax.random.key(0))
+    state = job.start(jax.random.key(0))
     jax.tree.map(np.testing.assert_array_equal, state.meta.params, given.params)
     other = given._replace(params={"w": jnp.ones(3)})
     with pytest.raises(ValueError, match="start: got parameters of another network"):

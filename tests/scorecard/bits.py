@@ -49,7 +49,6 @@ def _train(learners: list[str] | None, steps: int) -> dict[str, str]:
     import jax
 
     from jaxmeta import train
-    from jaxmeta.runs.job import init_state
     from tests.scorecard import tiny
 
     found = {}
@@ -58,7 +57,7 @@ def _train(learners: list[str] | None, steps: int) -> dict[str, str]:
 
             @jax.jit
             def run(task, key, job=job):
-                state = init_state(job, key)
+                state = job.start(key)
                 return train.fit(job.trainer, task, state, key, steps=steps, batch=2)
 
             task = job.experiment.tasks.train
@@ -93,14 +92,13 @@ def _once(job) -> None:
     import jax
 
     from jaxmeta import train
-    from jaxmeta.runs.job import init_state
 
     learner, tasks = job.experiment.learner, job.experiment.tasks
 
     @jax.jit
     def everything(key):
         making, drawing, learning = jax.random.split(key, 3)
-        state = init_state(job, making)
+        state = job.start(making)
         episode = tasks.train(drawing)
         adapting, judging = jax.random.split(learning)
         outputs = train.predictions(learner, state.meta, episode, adapting)

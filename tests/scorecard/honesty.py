@@ -8,7 +8,6 @@ import jaxmeta as jm
 from jaxmeta.core import Batch, Episode
 from jaxmeta.data import Splits, from_counts
 from jaxmeta.runs.experiment import tested
-from jaxmeta.runs.job import init_state
 from jaxmeta.testing import evidence, guards
 from jaxmeta.testing.evidence import Leak
 from tests.scorecard import tiny
@@ -22,7 +21,7 @@ def query_independent(learners: list[str] | None = None) -> Score:
     for name, job in tiny.jobs(learners):
         key = jax.random.key(0)
         task = tested(job.experiment.tasks)
-        state, episode = init_state(job, key), task(key)
+        state, episode = job.start(key), task(key)
         moved = guards.query_independence(job.tester, state.meta, episode, key)
         found = jm.evaluate(job.tester, state.meta, task, key, episodes=2, chunk=2)
         stamped = found.transductive
@@ -119,7 +118,7 @@ def label_null(episodes: int = 1000, learners: list[str] | None = None) -> Score
     tally = Tally()
     for name, job in tiny.jobs(learners):
         key = jax.random.key(0)
-        state = init_state(job, key)
+        state = job.start(key)
         for empty in (False, True):
 
             def null(job=job, state=state, empty=empty, key=key):

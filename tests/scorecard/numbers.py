@@ -11,7 +11,7 @@ import jaxmeta as jm
 from jaxmeta.core import Aux, Meta
 from jaxmeta.runs.checkpoints import Snapshot
 from jaxmeta.runs.errors import RunError
-from jaxmeta.runs.job import build, init_state
+from jaxmeta.runs.job import build
 from jaxmeta.runs.nonfinite import explain_step, rolled_back, watch
 from jaxmeta.runs.settings import Settings
 from jaxmeta.runs.training import train_made
@@ -147,7 +147,7 @@ def _message_classes() -> bool:
             batch=2, inner_rate=1e38,
         )  # fmt: skip
         job = build(made, _SHORT.having(validate_every=0))
-        state = init_state(job, jax.random.key(0))
+        state = job.start(jax.random.key(0))
         text = explain_step(job, state, jax.random.key(1))
         return "classes class" in text and "task 0" in text
 
@@ -170,7 +170,7 @@ def _alarm() -> bool:
     for rate in (0.01, 1.0):
         made = _made(inner_rate=rate, inner_steps=3)
         job = build(made, _SHORT.having(inner_alarm=10.0))
-        state = init_state(job, jax.random.key(0))
+        state = job.start(jax.random.key(0))
         with warnings.catch_warnings(record=True) as seen:
             warnings.simplefilter("always")
             watch(job, state.meta)

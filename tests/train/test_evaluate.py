@@ -14,6 +14,8 @@ import jaxmeta as jm
 from jaxmeta.core import Batch, Episode
 from jaxmeta.data import from_counts
 from jaxmeta.learners.probabilistic import classifier
+from jaxmeta.report.finished import Finished
+from jaxmeta.report.seen import see
 from jaxmeta.testing import probe
 
 KEY = jax.random.key(0)
@@ -98,6 +100,27 @@ def test_nan_parameters_are_no_score():
     assert "nan" in str(found) and "unknown" in str(found)
     good = jm.evaluate(learner, meta, task, KEY, episodes=4)
     assert good.transductive is False and good.mean > 0
+    saved = jm.evaluate(learner, meta, task, KEY, episodes=4, transduction=False)
+    assert saved.transductive is None and saved.mean == good.mean
+
+
+def test_a_class_that_is_ruled_out_hides_no_transduction():
+    """What is said of it is huge, and no measure of how far the others moved."""
+    two = jm.Batch.of_labels(np.eye(3, 8, dtype="float32")[[0, 0, 1]], [0, 0, 1], 3)
+    item = jm.Episode(two, two)
+    alone, together = jm.protonet(BODY), jm.protonet(BODY)
+
+    def predict(meta, fast, inputs):
+        return together.predict(meta, fast, inputs - inputs.mean(0))
+
+    meta = alone.init(KEY, item)
+    assert (jm.train.predictions(alone, meta, item, KEY)[:, 2] < -1e30).all()
+    for learner, depends in (
+        (alone, False),
+        (together._replace(predict=predict), True),
+    ):
+        found = jm.evaluate(learner, meta, [item, item], KEY)
+        assert found.transductive is depends
 
 
 def test_episodes_from_the_host_are_those_of_the_task():
@@ -148,7 +171,9 @@ def test_sets_of_other_sizes_are_judged_by_one_program():
     meta = learner.init(KEY, tasks[0](KEY))
     jm.evaluate(counted, meta, tasks[0], KEY, episodes=60)
     before = next(traced)
-    jm.evaluate(counted, meta, tasks[1], KEY, episodes=100)
+    found = jm.evaluate(counted, meta, tasks[1], KEY, episodes=100)
+    run = Finished(counted, meta, tasks[1], KEY, KEY, 100, found)
+    assert see(run) is not None  # what is drawn of it, too
     assert before > 0 and next(traced) == before + 1
 
 
