@@ -22,7 +22,7 @@ LEVELS = {
     "train": 4,
     "runs": 5, "report": 5,
     "recipes": 6, "testing": 6, "estimators": 6,
-    "cli": 7, "__main__": 7,
+    "commands": 7, "cli": 7, "__main__": 7,
 }  # fmt: skip
 # Rooms of one level that may look into a neighbour, one way only.
 NEIGHBOURS = {
@@ -42,6 +42,7 @@ NEIGHBOURS = {
     ("rl", "learners"),
     ("runs", "report"),
     ("estimators", "recipes"),
+    ("cli", "commands"),
     ("__main__", "cli"),
 }
 
