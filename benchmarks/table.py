@@ -20,8 +20,11 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
+
 from benchmarks.common import write_between
 from benchmarks.table_rows import COLUMNS, FULL, ROWS, SMALL, Row
+from jaxmeta.train import interval
 
 HERE = Path(__file__).parent
 KEPT = HERE / "results" / "table"
@@ -152,18 +155,43 @@ def state(kept: dict | None) -> str:
 
 
 def table(folder: Path) -> str:
-    """One line a training and column; what has not been trained says so."""
+    """One line a training and column, and the mean of seeds; what is not there says so."""
     head = ["row", "column", "published", "transductive", "measured", "seed"]
     head += ["steps x tasks", "hours"]
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    seeds: dict[tuple[str, str], list] = {}
     for row in (*ROWS, *FULL):
         file = folder / f"{row.name}.json"
         kept = json.loads(file.read_text()) if file.exists() else None
         for column in row.columns:
-            published = row.published.get(column)
-            first = [row.name, column, published or "-"]
+            first = [row.name, column, row.published.get(column, "-")]
             lines.append("| " + " | ".join(first + _cells(kept, column)) + " |")
+            name, _, seed = row.name.rpartition("-s")
+            if seed.isdigit() and kept and column in kept["columns"]:
+                seeds.setdefault((name, column), []).append((row, kept))
+    for (name, column), found in seeds.items():
+        if len(found) > 1:
+            first = [f"{name}, {len(found)} seeds", column]
+            first += [found[0][0].published.get(column, "-")]
+            cells = _over_seeds([kept for _, kept in found], column)
+            lines.append("| " + " | ".join(first + cells) + " |")
     return "\n".join(lines)
+
+
+def _over_seeds(kept: list[dict], column: str) -> list[str]:
+    """The mean over seeds, each by all of its episodes, and its 95 % t-interval."""
+    right = [k["columns"][column]["accuracy"] for k in kept]
+    mean, half = interval(np.array(right))
+    cells = [_cells(k, column) for k in kept]
+    hours = sum(k["result"]["train_seconds"] for k in kept) / 3600
+    said = f"{100 * mean:.2f} ± {100 * half:.2f} %"
+    return [
+        cells[0][0],
+        said,
+        ", ".join(c[2] for c in cells),
+        cells[0][3],
+        f"{hours:.2f}",
+    ]
 
 
 def _cells(kept: dict | None, column: str) -> list[str]:

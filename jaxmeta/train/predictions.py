@@ -115,11 +115,12 @@ def dependence(
 ) -> float:
     """`query_dependence`, of what `answering` made: adapts twice, compiles nothing new."""
     said = (
-        answer(meta, episode._replace(query=q), key) for q in _company_(episode.query)
+        answer(meta, episode._replace(query=q), key) for q in _company(episode.query)
     )
-    return float(_moved_(*said))
+    return float(_moved(*said))
 
 
+@jax.jit
 def _company(query: Batch) -> tuple[Batch, Batch]:
     """The queries, and as many copies of the first of them that counts."""
     query = clean(query)
@@ -127,12 +128,10 @@ def _company(query: Batch) -> tuple[Batch, Batch]:
     return query, query._replace(inputs=alone)
 
 
+@jax.jit
 def _moved(together: Array, alone: Array) -> Scalar:
     """How far the first answer moved; a class that was taken out is no answer."""
     counts = ~taken_out(together)
     scale = jnp.max(jnp.abs(together), where=counts, initial=1.0)
     moved = jnp.where(counts[0], jnp.abs(alone[0] - together[0]), 0.0)
     return jnp.max(moved) / scale
-
-
-_company_, _moved_ = jax.jit(_company), jax.jit(_moved)

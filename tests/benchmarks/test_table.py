@@ -12,7 +12,7 @@ from jaxmeta.runs.making import options_of
 from jaxmeta.runs.registry import known
 
 
-def run_folder(folder, name, *, done):
+def run_folder(folder, name, *, done, seed=0, accuracy=0.987):
     run = folder / name
     run.mkdir()
     rows = [{"step": 0, "val_accuracy": 0.2, "val_ci95": 0.02}, {"step": 40, "loss": 1.0},
@@ -20,7 +20,7 @@ def run_folder(folder, name, *, done):
     (run / "metrics.jsonl").write_text("\n".join(map(json.dumps, rows)))
     config = {"settings": {"batch": None}, "options": {"batch": 32}}
     (run / "config.json").write_text(json.dumps(config))
-    result = {"accuracy": 0.987, "ci95": 0.002, "episodes": 1000, "seed": 0,
+    result = {"accuracy": accuracy, "ci95": 0.002, "episodes": 1000, "seed": seed,
               "transductive": True, "queries": 1, "steps": 60, "batch": 32,
               "train_seconds": 7200}  # fmt: skip
     if done:
@@ -47,6 +47,12 @@ def test_a_row_is_measured_on_its_way_or_not_measured(tmp_path):
     waiting = line(text, "maml-5w1s-s0", "5w1s")
     assert "on its way, step 50, best validation 90.0 %" in waiting
     assert "not measured" in line(text, "reptile-5w1s", "5w1s")
+    assert "seeds" not in text  # one has no interval
+    run_folder(tmp_path, "protonet-s1", done=True, seed=1, accuracy=0.983)
+    table.keep(next(r for r in ROWS if r.name == "protonet-s1"), tmp_path, kept)
+    # 98.5, and a half of 0.2 times the t-quantile of one degree of freedom, 12.706
+    both = line(table.table(kept), "protonet, 2 seeds", "5w1s")
+    assert "98.50 ± 2.54 % | 0, 1 | 60 x 32 | 4.00 |" in both
     table.plot(kept)
     assert (kept / "tasks.png").stat().st_size > 1000
 
