@@ -10,8 +10,8 @@ import pytest
 
 import jaxmeta as jm
 from jaxmeta.core import Aux, Meta
-from jaxmeta.runs import ConfigError, Experiment, HostBatches, Tasks, load, train
-from jaxmeta.runs.job import build
+from jaxmeta.runs import ConfigError, Experiment, HostBatches, Tasks, keys, load, train
+from jaxmeta.runs.job import abstract_state, build
 from jaxmeta.runs.settings import Settings
 from jaxmeta.runs.training import as_made
 
@@ -89,6 +89,20 @@ def test_start_is_where_it_starts():
     other = given._replace(params={"w": jnp.ones(3)})
     with pytest.raises(ValueError, match="start: got parameters of another network"):
         build(as_made(curves(start=other)), Settings())
+
+
+def test_the_first_state_is_traced_once():
+    """For the checks, for the shapes of its checkpoints, and for the run itself."""
+    learner, traced = curves().learner, []
+
+    def init(key, episode):
+        traced.append(key)
+        return learner.init(key, episode)
+
+    job = build(as_made(curves(learner=learner._replace(init=init))), Settings())
+    shapes = jax.tree.map(jnp.shape, job.start(keys.init(keys.root(0))))
+    assert jax.tree.map(jnp.shape, abstract_state(job)) == shapes
+    assert len(traced) == 1
 
 
 @pytest.mark.parametrize(
