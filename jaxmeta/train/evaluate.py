@@ -76,7 +76,7 @@ _programs = Shared()
 
 @functools.cache
 def _drawing(mesh: Mesh | None, chunk: int):
-    """Draws episodes; whoever is asked about them."""
+    """Draws episodes, whoever is asked about them; it stays, as `draw` does."""
 
     def drawn(task, keys):
         sampling, adapting = keys
