@@ -23,7 +23,7 @@ FAR = 10.0  # standard deviations of the support set
 def prior(
     *, support: tuple[int, int], queries: int, columns: int, classes: int | None
 ) -> Task:
-    """The prior over tables: causal graphs, and networks and trees of all columns.
+    """The prior over tables: causal graphs; networks, trees and sums of all columns.
 
     Args:
       support: fewest and most support rows.
@@ -34,8 +34,13 @@ def prior(
     sizes: dict[str, Any] = dict(
         support=support, queries=queries, columns=(min(2, columns), columns)
     )
-    made = (tasks.structural_causal, tasks.bayesian_network, tasks.tree_ensemble)
-    task = tasks.mixture([one(**sizes, classes=classes) for one in made], [2, 1, 1])
+    made = (
+        tasks.structural_causal,
+        tasks.bayesian_network,
+        tasks.tree_ensemble,
+        tasks.additive_model,
+    )
+    task = tasks.mixture([one(**sizes, classes=classes) for one in made], [2, 1, 1, 2])
     return task if classes is not None else within_reach(task)
 
 

@@ -1,6 +1,8 @@
-"""What all pictures of Matplotlib share: a theme, a PNG. Knows nothing of JAX."""
+"""What all pictures of Matplotlib share: a theme, an SVG. Knows nothing of JAX."""
 
 import io
+import re
+import zlib
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
@@ -10,36 +12,36 @@ from jaxmeta.report import page
 
 
 class Theme(NamedTuple):
-    """Colours of a page; blue and orange differ to every kind of eye."""
+    """Colours to draw with; blue and orange differ to every kind of eye.
 
-    ink: str
-    faint: str
-    blue: str
-    orange: str
-    good: str
-    bad: str
+    Each stands for a colour of the page of its name, light or dark as the reader has it.
+    """
+
+    ink: str = "#1f2328"
+    faint: str = "#d5d9de"
+    blue: str = "#2f6fd0"
+    orange: str = "#d9720a"
+    good: str = "#2f8f5b"
+    bad: str = "#cc3d3d"
 
 
-LIGHT = Theme("#1f2328", "#d5d9de", "#2f6fd0", "#d9720a", "#2f8f5b", "#cc3d3d")
-DARK = Theme("#e6e9ee", "#3a414b", "#6ea8fe", "#ffa657", "#56c28a", "#ff7b72")
+OF_PAGE = Theme("ink", "faint", "accent", "orange", "good", "bad")
+"""The page's names of these colours."""
 
 Draw = Callable[[Any, Theme], None]
 """Draws on a Matplotlib figure, in the colours of a theme."""
 
 
 def drawn(draw: Draw, size: tuple[float, float], alt: str) -> str:
-    """A picture for a page, light and dark; `size` in inches."""
-    light, dark = (png(draw, theme, size) for theme in (LIGHT, DARK))
-    return page.picture(light, dark, alt)
+    """A picture for a page, in the page's own colours; `size` in inches.
 
-
-def png(draw: Draw, theme: Theme, size: tuple[float, float]) -> bytes:
-    """Draws on a clear ground, so that the page shines through."""
+    Text stays text: it can be searched, and has the page's letters.
+    """
     from matplotlib import rc_context
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
-    from PIL import Image
 
+    theme, out = Theme(), io.StringIO()
     colours = dict.fromkeys(
         ("text.color", "axes.labelcolor", "xtick.color", "ytick.color"), theme.ink
     )
@@ -55,15 +57,39 @@ def png(draw: Draw, theme: Theme, size: tuple[float, float]) -> bytes:
         "grid.color": theme.faint,
         "grid.linewidth": 0.6,
         "legend.frameon": False,
+        "svg.fonttype": "none",
+        "svg.hashsalt": "",
     }
     with rc_context(rc):
-        figure = Figure(size, dpi=144, layout="constrained", facecolor="none")
-        canvas = FigureCanvasAgg(figure)
+        figure = Figure(size, dpi=72, layout="constrained", facecolor="none")
+        canvas = FigureCanvasSVG(figure)
         draw(figure, theme)
-        canvas.draw()  # laid out and painted at once; `savefig` does it twice
-        out = io.BytesIO()
-        Image.fromarray(np.asarray(canvas.buffer_rgba())).save(out, "png")
-    return out.getvalue()
+        canvas.print_svg(out)  # laid out and drawn at once; `savefig` does it twice
+    return _of_page(out.getvalue(), theme, size[0], alt)
+
+
+def _of_page(svg: str, theme: Theme, inches: float, alt: str) -> str:
+    """What Matplotlib wrote, as a part of a page."""
+    view = re.search(r'viewBox="[^"]*"', svg)
+    assert view is not None
+    body = svg[svg.index("</metadata>") + len("</metadata>") :]
+    body = re.sub(r"<style.*?</style>", "", body)  # it would be the whole page's
+    body = re.sub(r"\s*\n\s*", " ", body)
+    # clips and markers: no other picture of the page may have one of the same name
+    mine = f"{zlib.crc32(body.encode()):x}-"
+
+    def tag(found: re.Match) -> str:
+        said = re.sub(r'^<g id="[^"]*"', "<g", found[0])
+        said = re.sub(r"font-family: [^;\"]*;? ?", "", said)
+        said = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{mine}", said)
+        for colour, name in zip(theme, OF_PAGE, strict=True):
+            said = said.replace(colour, f"var(--{name})")
+        return said
+
+    body = re.sub(r"<[^>]+>", tag, body)
+    most = f'style="max-width: {9 * inches:g}rem"'  # letters of about the page's size
+    said = f'role="img" aria-label="{page.text(alt)}"'
+    return f'<svg class="plot" {view[0]} {most} {said}>{body}'
 
 
 def plain(text: object) -> str:

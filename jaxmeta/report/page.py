@@ -8,9 +8,10 @@ from pathlib import Path
 STYLE = """
 :root { color-scheme: light dark; --ground: #f6f7f9; --card: #fff; --ink: #1f2328;
   --soft: #59636e; --line: #e1e4e8; --accent: #2f6fd0; --warn: #9a5b00;
-  --good: #1f7a4a; --bad: #c03434; }
+  --faint: #d5d9de; --orange: #d9720a; --good: #1f7a4a; --bad: #c03434; }
 @media (prefers-color-scheme: dark) { :root { --ground: #0f1216; --card: #171b21;
   --ink: #e6e9ee; --soft: #9aa4b0; --line: #2b313a; --accent: #6ea8fe;
+  --faint: #3a414b; --orange: #ffa657;
   --warn: #ffb454; --good: #56c28a; --bad: #ff7b72; } }
 * { box-sizing: border-box }
 body { margin: 0; background: var(--ground); color: var(--ink);
@@ -29,7 +30,8 @@ section { background: var(--card); border: 1px solid var(--line);
 .facts span { display: block; font-size: .8rem; font-weight: 400; color: var(--soft) }
 .warn { color: var(--warn); font-weight: 600 }
 img { max-width: 100%; height: auto; display: block; margin: 0 auto }
-picture img { min-width: 34rem }
+.plot { display: block; width: 100%; min-width: 34rem; margin: 0 auto }
+.plot * { stroke-linejoin: round; stroke-linecap: butt }
 table { border-collapse: collapse; width: 100%; font-size: .88rem }
 td, th { padding: .2rem .6rem .2rem 0; border-bottom: 1px solid var(--line);
   vertical-align: top; text-align: left; font-weight: 400; overflow-wrap: anywhere }
@@ -103,15 +105,6 @@ def hero(
         f"<h1>{text(title)}</h1><p>{_prose(recipe)}</p><section>"
         f'<div class="big">{text(value)} <small>{text(interval)}</small>'
         f'</div><p>{_prose(caption)}</p>{warning}<div class="facts">{cells}</div></section>'
-    )
-
-
-def picture(light: bytes, dark: bytes, alt: str) -> str:
-    """A picture in two versions; the reader's colour scheme chooses."""
-    return (
-        '<picture><source media="(prefers-color-scheme: dark)" '
-        f'srcset="{inline(dark)}"><img src="{inline(light)}" '
-        f'alt="{text(alt)}"></picture>'
     )
 
 

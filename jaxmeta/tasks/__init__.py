@@ -1,5 +1,6 @@
 """Distributions over tasks: `key -> Episode`, on device, traceable by `jax.jit`."""
 
+from jaxmeta.tasks.additive_model import additive_model as additive_model
 from jaxmeta.tasks.ambiguous import ambiguous as ambiguous
 from jaxmeta.tasks.augmented import augmented as augmented
 from jaxmeta.tasks.bayesian_network import bayesian_network as bayesian_network

@@ -68,10 +68,20 @@ def _network(shape: Shape, dice: Dice) -> Episode:
     return episode_of(dice, shape, x, count, y)
 
 
-def episode_of(dice: Dice, shape: Shape, x: Array, count: Array, y: Array) -> Episode:
-    """Of the first columns and outputs `[n, width]`: intervals of one, or the largest."""
+def episode_of(
+    dice: Dice,
+    shape: Shape,
+    x: Array,
+    count: Array,
+    y: Array,
+    noise: tuple[float, float] = (1e-3, 0.6),
+) -> Episode:
+    """Of the first columns and outputs `[n, width]`: intervals of one, or the largest.
+
+    The noise is in units of the outputs' own spread, its logarithm uniform.
+    """
     u = dice.uniform(2)
-    error = logarithmic(u[0], 1e-3, 0.6) * dice.normal(*y.shape)
+    error = logarithmic(u[0], *noise) * dice.normal(*y.shape)
     y = standardised(standardised(y) + error)
     if shape.classes is not None:
         y = classes_of(dice, shape.classes, y[:, 0], y, u[1] < 0.5)

@@ -114,7 +114,7 @@ def test_curves_of_given_points(waves):
     support = waves.test(jax.random.split(jax.random.fold_in(waves.drawing, 0))[0])[0]
     assert f"The {int(support.weights.sum())} triangles" in html
     assert "The dashed curve is where every task starts" in html
-    assert html.count("data:image/png") == 2
+    assert html.count("<svg") == 1 and "var(--accent)" in html
 
 
 def test_curves_of_many_numbers(waves):
@@ -162,7 +162,7 @@ def test_confusion_counts_what_is_a_number():
 
 def test_line_of_anything():
     html = report.line("A $title$", "<b>", [0, 100], [1.0, 2.0], [0.1, 0.2], ylabel="$")
-    assert "A $title$" in html and "&lt;b&gt;" in html and html.count("png") == 2
+    assert "A $title$" in html and "&lt;b&gt;" in html and html.count("<svg") == 1
     with pytest.raises(ValueError, match="ys: got 1 values, wants 2"):
         report.line("t", "", [0, 1], [1.0])
 

@@ -37,8 +37,9 @@ def test_title_says_what_was_done(page):
 def test_one_static_page(page):
     for word in ("<script", "http:", "https:", "<glyphs>", "onload"):
         assert word not in page
-    # confidence and learning, each light and dark; an image a support or query row
-    assert page.count("prefers-color-scheme: dark)") == 3
+    # confidence and learning, in the page's colours; an image a support or query row
+    assert page.count('<svg class="plot"') == 2
+    assert page.count("prefers-color-scheme: dark)") == 1
     assert page.count("<figure") == 3 * (1 + 2)
 
 

@@ -10,13 +10,18 @@ from jaxmeta import tasks
 from jaxmeta.recipes.tabular import within_reach
 
 SIZES = dict(support=(8, 40), queries=24, columns=(2, 6))
-PRIORS = (tasks.structural_causal, tasks.bayesian_network, tasks.tree_ensemble)
+PRIORS = (
+    tasks.structural_causal,
+    tasks.bayesian_network,
+    tasks.tree_ensemble,
+    tasks.additive_model,
+)
 DRAWS = 48
 
 
 @pytest.fixture(scope="module")
 def drawn():
-    """All three in one mixture, many at a time: one program."""
+    """All four in one mixture, many at a time: one program."""
     task = tasks.mixture([prior(**SIZES, classes=5) for prior in PRIORS])
     keys = jax.random.split(jax.random.key(0), DRAWS)
     return jax.tree.map(np.asarray, jax.jit(jax.vmap(task))(keys))
@@ -86,6 +91,20 @@ def test_the_same_key_is_the_same_table_and_real_targets_are_standardised():
     )
     targets = np.concatenate([one.support.targets, one.query.targets])
     assert abs(targets.mean()) < 1e-4 and abs(targets.std() - 1) < 1e-3
+
+
+def test_sums_go_from_lines_without_noise_to_hardly_a_signal():
+    """How much a straight line in all columns explains, table by table."""
+    task = tasks.additive_model(200, 200, columns=4, classes=None)
+    keys = jax.random.split(jax.random.key(0), DRAWS)
+    support, query = jax.tree.map(np.asarray, jax.jit(jax.vmap(task))(keys))
+    found = []
+    for i in range(DRAWS):
+        x, z = (np.nan_to_num(b.inputs.values[i]) for b in (support, query))
+        line = np.linalg.lstsq(np.c_[x, np.ones(200)], support.targets[i, :, 0])[0]
+        rest = query.targets[i, :, 0] - np.c_[z, np.ones(200)] @ line
+        found.append(1 - rest.var() / query.targets[i].var())
+    assert max(found) > 0.98 and min(found) < 0.3 and 0.3 < np.median(found) < 0.9
 
 
 def test_bad_sizes_are_refused():
