@@ -164,7 +164,7 @@ def measure(
     """Trains a method, or goes on with it, and tests it."""
     where = jm.runs.train(
         known()[method],
-        **SETTINGS[setting].trained,
+        options=SETTINGS[setting].trained,
         out=runs / f"{setting}-{method}-{seed}",
         steps=steps,
         seed=seed,

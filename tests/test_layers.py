@@ -34,6 +34,7 @@ NEIGHBOURS = {
     ("metrics", "losses"),
     ("functional", "losses"),
     ("convolution", "functional"),
+    ("gradients", "functional"),
     ("criteria", "losses"),
     ("criteria", "metrics"),
     ("rules", "functional"),

@@ -11,21 +11,21 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.scipy.linalg import cho_solve, solve_triangular
 from jax.scipy.stats import norm
 
 from jaxmeta.core import Array, Batch, Scalar
 from jaxmeta.functional.gaussian import Gaussian
 from jaxmeta.functional.gaussian_prior import Hyper, Kernels, Prior, covariance, nodes
+from jaxmeta.functional.linear_algebra import cholesky, solve_lower
 from jaxmeta.functional.rows import clean, weights_of
 from jaxmeta.shapes import Float
 
 
 class _Learned(NamedTuple):
-    """The factor of a support set's covariance, and what it makes of the targets."""
+    """The factor of a support set's covariance K = L L^T, and what it makes of targets."""
 
-    factor: Array  # lower, [n, n]
-    solved: Array  # K^-1 y, [n, c]
+    factor: Array  # L, lower, [n, n]
+    halved: Array  # L^-1 y, [n, c]
     support: Batch
     real: Array  # boolean [n]
 
@@ -39,17 +39,18 @@ def _learned(kernels: Kernels, hyper: Hyper, support: Batch) -> _Learned:
     k = jnp.where(both, covariance(kernels, hyper, x, x), 0.0)
     # a row of weight 0 is apart from all, of variance 1: it adds nothing anywhere
     noise = jnp.square(hyper.noise) / jnp.where(real, weights, 1.0)
-    factor = jnp.linalg.cholesky(k + jnp.diag(jnp.where(real, noise, 1.0)))
+    factor = cholesky(k + jnp.diag(jnp.where(real, noise, 1.0)))
     y = jnp.where(real[:, None], support.targets, 0.0)
-    return _Learned(factor, cho_solve((factor, True), y), support, real)
+    return _Learned(factor, solve_lower(factor, y), support, real)
 
 
 def _believed(kernels, hyper, learned: _Learned, inputs: Array) -> Gaussian:
     x = inputs.reshape(inputs.shape[0], -1)
     seen = learned.support.inputs.reshape(len(learned.real), -1)
     k = jnp.where(learned.real[:, None], covariance(kernels, hyper, seen, x), 0.0)
-    mean = k.T @ learned.solved
-    shrunk = jnp.sum(jnp.square(solve_triangular(learned.factor, k, lower=True)), 0)
+    halved = solve_lower(learned.factor, k)
+    mean = halved.T @ learned.halved
+    shrunk = jnp.sum(jnp.square(halved), 0)
     prior = jnp.sum(jnp.square(hyper.scale))
     # rounding may take a variance below that of the noise, never exact inference
     variance = jnp.maximum(prior - shrunk, 0.0) + jnp.square(hyper.noise)
@@ -109,11 +110,10 @@ def log_evidence(kernels: Kernels, hyper: Hyper, support: Batch) -> Scalar:
 
 
 def _evidence(learned: _Learned) -> Scalar:
-    factor, solved, support, real = learned
-    y = jnp.where(real[:, None], support.targets, 0.0)
+    factor, halved, _, real = learned
     logs = jnp.sum(jnp.log(jnp.diagonal(factor)))
     constant = 0.5 * math.log(2 * math.pi) * jnp.sum(real)
-    return -0.5 * jnp.sum(y * solved) - (logs + constant) * y.shape[1]
+    return -0.5 * jnp.sum(jnp.square(halved)) - (logs + constant) * halved.shape[1]
 
 
 class Averaged(NamedTuple):

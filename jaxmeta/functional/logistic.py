@@ -8,6 +8,7 @@ import optax
 from jax import lax
 
 from jaxmeta.core import Array
+from jaxmeta.functional.linear_algebra import after_cholesky, cholesky, qr
 from jaxmeta.losses import cross_entropy, real_only, weighted_mean
 from jaxmeta.shapes import Float
 
@@ -153,7 +154,7 @@ def bounded_logistic(
     )
     basis = None
     if inputs.shape[0] < inputs.shape[1]:
-        basis = jnp.linalg.qr(inputs.T)[0]
+        basis = qr(inputs.T)[0]
         inputs = inputs @ basis
     n, d = inputs.shape
     w = jnp.ones(n, dtype) if weights is None else lax.stop_gradient(weights)
@@ -162,7 +163,7 @@ def bounded_logistic(
     x = jnp.concatenate([inputs, jnp.ones((n, 1), dtype)], 1)
     # the bias is not penalised; without an example nothing else would hold it
     penalty = jnp.full((d + 1, 1), l2, dtype).at[-1].set(jnp.where(total > 0, 0.0, 1.0))
-    bound = jax.scipy.linalg.cho_factor(x.T @ (w * x) / 2 + jnp.diag(penalty[:, 0]))
+    bound = cholesky(x.T @ (w * x) / 2 + jnp.diag(penalty[:, 0]))
 
     def slope(v):
         return x.T @ (w * (jax.nn.softmax(x @ v) - targets)) + penalty * v
@@ -170,7 +171,7 @@ def bounded_logistic(
     def body(carry):
         v, y, k, _, t = carry
         g = slope(y)
-        new = y - jax.scipy.linalg.cho_solve(bound, g)
+        new = y - after_cholesky(bound, g)
         k = jnp.where(jnp.sum(g * (new - v)) > 0, 0.0, k + 1)
         return new, new + k / (k + 3) * (new - v), k, optax.tree.norm(g), t + 1
 

@@ -9,10 +9,10 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.scipy.linalg import solve
 
 from jaxmeta.checks import at_least, one_of
 from jaxmeta.core import Array
+from jaxmeta.functional.linear_algebra import cholesky, solve, solve_positive
 from jaxmeta.losses import real_only
 from jaxmeta.shapes import Float
 
@@ -62,8 +62,8 @@ def ridge(
         x, y = (jnp.where(there, root, 0)[:, None] * z for z in (x, y))
     n, d = x.shape
     if form == "primal" or (form == "auto" and d < n):
-        return solve(_raised(x.T @ x, lam), x.T @ y, assume_a="pos")
-    return x.T @ solve(_raised(x @ x.T, lam), y, assume_a="pos")
+        return solve_positive(_raised(x.T @ x, lam), x.T @ y)
+    return x.T @ solve_positive(_raised(x @ x.T, lam), y)
 
 
 def _raised(gram: Array, lam: Array | float) -> Array:
@@ -77,7 +77,7 @@ def _missing(system: Array) -> Array:
     system = lax.stop_gradient(system)
     own, eps = jnp.diagonal(system), jnp.finfo(system.dtype).eps
     # a squared pivot is what is left of an entry once the rows before are known
-    pivots = jnp.square(jnp.diagonal(jnp.linalg.cholesky(system)))
+    pivots = jnp.square(jnp.diagonal(cholesky(system)))
     regular = jnp.all(pivots > 64 * eps * own)  # False where Cholesky fails
     return jnp.where(regular, 0, 16 * eps * jnp.max(own))
 
@@ -139,7 +139,7 @@ def _from_w(x, y, lam, weight, steps):
         z = x @ w
         s, slope = _slopes(z, y, weight)
         system = _raised(x.T @ (s[:, None] * x), lam)
-        w = solve(system, x.T @ (s * z + slope), assume_a="pos")
+        w = solve_positive(system, x.T @ (s * z + slope))
     return w
 
 

@@ -11,6 +11,7 @@ from jax.scipy.sparse.linalg import cg as _cg
 
 from jaxmeta.checks import at_least, not_negative, positive
 from jaxmeta.core import PyTree
+from jaxmeta.functional.linear_algebra import solve
 
 System = Callable[[PyTree], PyTree]
 
@@ -58,9 +59,7 @@ class Direct(NamedTuple):
     def __call__(self, system: System, b: PyTree) -> PyTree:
         flat, restore = ravel_pytree(b)
         columns = jax.vmap(lambda e: ravel_pytree(system(restore(e)))[0])
-        return restore(
-            jnp.linalg.solve(columns(jnp.eye(flat.size, dtype=flat.dtype)), flat)
-        )
+        return restore(solve(columns(jnp.eye(flat.size, dtype=flat.dtype)), flat))
 
 
 def cg(*, steps: int = 5, tolerance: float = 1e-10) -> ConjugateGradient:

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxmeta.core import Array, PyTree
+from jaxmeta.functional.linear_algebra import solve_positive
 from jaxmeta.rl.env import Trajectory, floating
 from jaxmeta.shapes import Float, Num
 
@@ -115,5 +116,5 @@ def linear_baseline(
     targets = (returns * trajectory.mask).reshape(n * t)
     count = trajectory.mask.sum()
     gram = rows.T @ rows / count + ridge * jnp.eye(rows.shape[1], dtype=rows.dtype)
-    w = jax.scipy.linalg.solve(gram, rows.T @ targets / count, assume_a="pos")
+    w = solve_positive(gram, rows.T @ targets / count)
     return features @ w

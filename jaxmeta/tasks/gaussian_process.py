@@ -16,6 +16,7 @@ from jaxmeta.checks import at_least, refusal
 from jaxmeta.core import Batch, Episode, Key, Task
 from jaxmeta.functional import gaussian_prior
 from jaxmeta.functional.gaussian_prior import Hyper, Prior, Range
+from jaxmeta.functional.linear_algebra import cholesky
 from jaxmeta.tasks.names import as_partial
 from jaxmeta.tasks.padded import check_bounds
 
@@ -136,7 +137,7 @@ class _GaussianProcess:
         low, high = self.bounds
         x = jax.random.uniform(places, (n + m, self.features), minval=low, maxval=high)
         k = gaussian_prior.covariance(self.prior.kernels, hyper, x, x)
-        factor = jnp.linalg.cholesky(k + jnp.square(hyper.noise) * jnp.eye(n + m))
+        factor = cholesky(k + jnp.square(hyper.noise) * jnp.eye(n + m))
         y = factor @ jax.random.normal(values, (n + m, 1))
         both = jax.random.split(sizes)
         return Episode(

@@ -6,11 +6,11 @@ After any number of pieces, in any order, they are what all examples at once giv
 from typing import NamedTuple
 
 import jax.numpy as jnp
-from jax.scipy.linalg import solve
 
 from jaxmeta.checks import positive
 from jaxmeta.core import Array, Batch, Features, Key, Meta
 from jaxmeta.functional import Normalise, normalise, squared_euclidean, weights_of
+from jaxmeta.functional.linear_algebra import solve_positive
 from jaxmeta.functional.rows import clean
 from jaxmeta.losses import over_present
 from jaxmeta.models.call import call
@@ -128,7 +128,7 @@ def running_ridge(model: Features, *, lam: float = 1.0) -> Continual:
     def predict(meta: Meta, state: Moments, inputs) -> Array:
         d = len(state.gram)
         system = state.gram + lam * jnp.eye(d, dtype=state.gram.dtype)
-        return features(meta, inputs) @ solve(system, state.cross, assume_a="pos")
+        return features(meta, inputs) @ solve_positive(system, state.cross)
 
     return Continual(start, learn, predict)
 

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxmeta.core import Array
+from jaxmeta.functional.linear_algebra import solve
 
 MOST_TASKS = 10  # 2^K - 1 faces of a simplex are looked at
 
@@ -20,7 +21,7 @@ def shortest(m: Array) -> Array:
         # a singular M, and 0 may be inside their hull and on no smaller face.
         border = jnp.append(face, 0)
         system = jnp.vstack([jnp.column_stack([inside, face]), border])
-        return jnp.linalg.solve(system, jnp.zeros_like(border).at[-1].set(1))[:-1]
+        return solve(system, jnp.zeros_like(border).at[-1].set(1))[:-1]
 
     return _best_of_faces(m, on, lambda w: quadratic(m, w))
 
@@ -31,7 +32,7 @@ def steepest(m: Array, b: Array, radius: Array) -> Array:
     def on(face, inside):
         # M w r / |w| + b = nu 1 on the face, with 1 . w = 1 and the definition of |w|:
         # r^2 = a nu^2 - 2 h nu + q
-        ones, linear = jnp.linalg.solve(inside, jnp.stack([face, b * face], 1)).T
+        ones, linear = solve(inside, jnp.stack([face, b * face], 1)).T
         a, h, q = face @ ones, face @ linear, (b * face) @ linear
         root = jnp.sqrt(jnp.maximum(h**2 - a * (q - radius**2), 0))
         return ((h + root) / a * ones - linear) / root
