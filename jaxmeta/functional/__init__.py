@@ -1,13 +1,14 @@
 """The maths of one task: pure functions of arrays, to build learners of.
 
-`augment`, `gaussian_prior`, `gaussian_process`, `predictive`, `sound` and `svgd` are used
-by their module's name: `augment.flip`. Where a function is called like its module, as `unroll`
-is, the name here is the function.
+`augment`, `gaussian_prior`, `gaussian_process`, `linear_algebra`, `predictive`, `sound` and
+`svgd` are used by their module's name: `augment.flip`. Where a function is called like its
+module, as `unroll` is, the name here is the function.
 """
 
 from jaxmeta.functional import augment as augment
 from jaxmeta.functional import gaussian_prior as gaussian_prior
 from jaxmeta.functional import gaussian_process as gaussian_process
+from jaxmeta.functional import linear_algebra as linear_algebra
 from jaxmeta.functional import predictive as predictive
 from jaxmeta.functional import sound as sound
 from jaxmeta.functional import svgd as svgd

@@ -23,7 +23,7 @@ from jaxmeta.tree import path_name
 HERE = Path(__file__).parent / "weights"
 
 HASHES: dict[str, str] = {
-    "classes": "fb64afe851615c3c9e48502b7fe92d31889d011d99eeb53221a5387cc2420561",
+    "classes": "7e03880b5489206f3ef7da1113c1ad3d56194dc1ecf5123ec8572f4568afa6ed",
     "values": "f230ba9a9f2db92db21874481d0f5dad742e475c7c32c7abe42e7c3303b5f771",
 }
 """SHA-256 of the parameters that come with the package, by name."""

@@ -49,9 +49,12 @@ def test_scikit_learn_finds_nothing_wrong(made):
 
 def test_it_works_at_once():
     model = TabularClassifier().fit(X[:40], Y[:40])
-    p = model.predict_proba(X[40:])
-    assert list(model.classes_) == ["no", "yes"] and p.shape == (20, 2)
-    assert model.score(X[40:], Y[40:]) >= 0.8
+    rng = np.random.default_rng(7)  # many: of twenty, one more or less decides
+    y = np.array(["no", "yes"])[(rng.normal(size=400) > 0).astype(int)]
+    x = rng.normal(size=(400, 4)) + 1.5 * (y == "yes")[:, None]
+    assert list(model.classes_) == ["no", "yes"]
+    assert model.predict_proba(x).shape == (400, 2)
+    assert model.score(x, y) >= 0.88  # who knows how they are drawn has 0.93
 
 
 def test_shuffled_labels_are_not_believed():
