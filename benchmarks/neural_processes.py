@@ -52,11 +52,13 @@ class Setting(NamedTuple):
       trained: options of the recipe, where it has others.
       tests: by name: options of the task.
       nodes: of the average over hyper-parameters.
+      digits: that the table shows.
     """
 
     trained: dict[str, Any]
     tests: dict[str, dict[str, Any]]
     nodes: int
+    digits: int = 2
 
 
 _ONE = {"length": (0.5, 0.5), "scale": (1.0, 1.0), "noise": 0.2}
@@ -77,6 +79,7 @@ SETTINGS = {
         _ONE | {"shots": 50},
         {f"rbf, {n} points": _ONE | {"shots": n} for n in POINTS},
         1,
+        3,
     ),
 }
 
@@ -204,14 +207,18 @@ def measure(
 def table(setting: str) -> str:
     """The markdown of what was measured."""
     found, names = kept().get(setting, {}), list(SETTINGS[setting].tests)
+    digits = SETTINGS[setting].digits
     head = ["", "steps", *names, "published, RBF"]
     rows = [head, ["---"] * len(head)]
     for group in ("told", "exact"):
         best = found.get(group, {})
-        cells = [f"{best[n]['log_likelihood']:.2f}" if n in best else "" for n in names]
+        cells = [
+            f"{best[n]['log_likelihood']:.{digits}f}" if n in best else ""
+            for n in names
+        ]
         rows.append([group, "", *cells, ""])
     for row in found.get("learned", {}).values():
-        cells = [_cell(row["tests"][n]) for n in names]
+        cells = [_cell(row["tests"][n], digits) for n in names]
         name = f"{row['method']}, seed {row['seed']}"
         rows.append(
             [name, f"{row['steps']:,}", *cells, str(row["published_rbf"] or "")]
@@ -219,11 +226,11 @@ def table(setting: str) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
-def _cell(test: dict) -> str:
+def _cell(test: dict, digits: int) -> str:
     """`1.32 ± 0.01 (-0.17)`: the last is how far that is from exact inference."""
-    shown = f"{test['log_likelihood']:.2f} ± {test['ci95']:.2f}"
+    shown = f"{test['log_likelihood']:.{digits}f} ± {test['ci95']:.{digits}f}"
     if "behind_exact" in test:
-        shown += f" ({-test['behind_exact']['log_likelihood']:+.2f})"
+        shown += f" ({-test['behind_exact']['log_likelihood']:+.{digits}f})"
     return shown
 
 

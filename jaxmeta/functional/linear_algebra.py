@@ -72,6 +72,37 @@ qr = one_by_one(lambda a: tuple(jnp.linalg.qr(a)))
 """`[n, m] -> Q, R`, reduced. It has no derivative."""
 
 
+def _reduced(a: Array) -> tuple[Array, Array, Array]:
+    return tuple(jnp.linalg.svd(a, full_matrices=False))
+
+
+_svd = one_by_one(_reduced)
+
+
+@jax.custom_jvp
+def svd(a: Float[Array, "n m"]) -> tuple[Array, Array, Array]:
+    """Singular vectors and values, reduced: `A = U diag(s) V`.
+
+    Its derivative is that of `jax.numpy.linalg.svd`, which a CPU, too, takes for a whole
+    batch at once.
+
+    Args:
+      a: `[n, m]`.
+
+    Returns:
+      U `[n, k]`, s `[k]` largest first, V `[k, m]`, with k = min(n, m).
+
+    >>> svd(jnp.array([[0.0, 2.0], [1.0, 0.0]]))[1].tolist()
+    [2.0, 1.0]
+    """
+    return _svd(a)
+
+
+@svd.defjvp
+def _(primals, tangents):
+    return jax.jvp(_reduced, primals, tangents)
+
+
 def cholesky(a: Float[Array, "n n"]) -> Float[Array, "n n"]:
     """The lower factor of a positive definite matrix.
 

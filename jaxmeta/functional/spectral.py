@@ -3,6 +3,7 @@
 import jax.numpy as jnp
 
 from jaxmeta.core import Array, Scalar
+from jaxmeta.functional.linear_algebra import svd
 from jaxmeta.shapes import Float
 
 
@@ -26,7 +27,7 @@ def principal(
     """
     x = jnp.asarray(x)
     mean = x.mean(0)
-    _, s, directions = jnp.linalg.svd(x - mean, full_matrices=False)
+    _, s, directions = svd(x - mean)
     noise = (
         s[0] * max(x.shape) * jnp.finfo(x.dtype).eps
     )  # as a matrix's rank is counted
