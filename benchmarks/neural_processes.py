@@ -28,6 +28,7 @@ averaged over.
 
 import argparse
 import json
+import re
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -146,7 +147,10 @@ def keep(setting: str, group: str, name: str, found: dict) -> None:
     """Adds a result to the file, where others may have been added meanwhile."""
     everything = kept()
     everything.setdefault(setting, {}).setdefault(group, {})[name] = found
-    RESULT.write_text(json.dumps(everything, indent=1) + "\n")
+    text = json.dumps(everything, indent=1)
+    # the values of thousands of episodes are a line, not thousands
+    text = re.sub(r"\[[^\[\]{}]*\]", lambda m: " ".join(m[0].split()), text)
+    RESULT.write_text(text + "\n")
 
 
 def measure_exact(setting: str, episodes: int) -> None:
