@@ -2,6 +2,7 @@
 
 import io
 import re
+import warnings
 import zlib
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
@@ -60,7 +61,9 @@ def drawn(draw: Draw, size: tuple[float, float], alt: str) -> str:
         "svg.fonttype": "none",
         "svg.hashsalt": "",
     }
-    with rc_context(rc):
+    with rc_context(rc), warnings.catch_warnings():
+        # the reader's letters are not Matplotlib's: it only guesses how wide they are
+        warnings.filterwarnings("ignore", "Glyph .* missing")
         figure = Figure(size, dpi=72, layout="constrained", facecolor="none")
         canvas = FigureCanvasSVG(figure)
         draw(figure, theme)

@@ -49,6 +49,13 @@ def test_text_is_text_as_it_was_given(two):
     assert "&lt;b&gt;one&lt;/b&gt; &amp; 'two' #1f2328</text>" in two[0]
 
 
+def test_names_in_any_letters_are_shown_as_they_are():
+    def draw(figure, theme):
+        figure.subplots().set_title("猫 и кот")
+
+    assert ">猫 и кот</text>" in drawn(draw, (3, 2), "cats")
+
+
 def test_two_pictures_share_no_name_and_find_their_own(two):
     named = [set(re.findall(r'\bid="([^"]+)"', svg)) for svg in two]
     used = [set(re.findall(r'href="#([^"]+)"|url\(#([^)]+)\)', svg)) for svg in two]
