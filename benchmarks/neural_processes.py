@@ -20,10 +20,10 @@ episodes as the first so many of each method's.
 
     python -m benchmarks.neural_processes METHOD --setting known
 
-The setting "known" is that of Müller et al. 2022, section 5: one kernel (RBF, length scale
-0.5, output scale 1) whose posterior is Gaussian and exact, here with noise 0.2 and 3 to 50
-points of context. It asks whether a network can do the inference, where nothing is to be
-averaged over.
+The setting "known" is after the fixed hyper-parameters of Müller et al. 2022, the values
+being ours: one kernel (RBF, length scale 0.5, output scale 1, noise 0.2, 3 to 50 points of
+context), whose posterior is Gaussian and exact. It asks whether a network can do the
+inference, where nothing is to be averaged over.
 """
 
 import argparse
