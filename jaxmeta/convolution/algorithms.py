@@ -56,20 +56,28 @@ def dot_kernel(x, g, window, stride, pads):
 
 
 def dot_input(g, w, stride, pads, size):
-    # stride s: each of the s^2 phases of the image is a convolution of g by every s-th
-    # tap of the flipped kernel; one product yields them all as channels
+    # one product gives what each tap adds. The s^2 phases of the image, every s-th row
+    # and column of it, are each a sum of the taps that reach them, moved by whole places
     s, (kh, kw, ci, co) = stride, w.shape
-    mh, mw = -(-kh // s), -(-kw // s)
-    w = jnp.pad(w, ((0, mh * s - kh), (0, mw * s - kw), (0, 0), (0, 0)))
-    w = w.reshape(mh, s, mw, s, ci, co).transpose(0, 2, 5, 1, 3, 4)[::-1, ::-1]
-    w = w.reshape(mh, mw, co, s * s * ci)
-    full = tuple((m - 1, m - 1) for m in (mh, mw))
-    d = dot(g, w, 1, full)
-    n, h, wd = d.shape[:3]
-    d = d.reshape(n, h, wd, s, s, ci).transpose(0, 1, 3, 2, 4, 5)
-    d = d.reshape(n, h * s, wd * s, ci)
+    n, h, wd = g.shape[:3]
+    taps = (g.reshape(-1, co) @ w.reshape(-1, co).T).reshape(n, h, wd, kh, kw, ci)
+    zero = jnp.zeros((), g.dtype)
+    more = [-(-k // s) - 1 for k in (kh, kw)]
+
+    def phase(a, b):
+        total = jnp.zeros((n, h + more[0], wd + more[1], ci), g.dtype)
+        for i in range(a, kh, s):
+            for j in range(b, kw, s):
+                moves = [
+                    (k // s, m - k // s, 0) for k, m in zip((i, j), more, strict=True)
+                ]
+                edge = ((0, 0, 0), *moves, (0, 0, 0))
+                total = total + lax.pad(taps[:, :, :, i, j], zero, edge)
+        return total
+
+    rows = [jnp.stack([phase(a, b) for b in range(s)], 3) for a in range(s)]
+    d = jnp.stack(rows, 2).reshape(n, (h + more[0]) * s, (wd + more[1]) * s, ci)
     # row r of d is row r - top of the image; rows no window reaches are zero
-    zero = jnp.zeros((), d.dtype)
     edge = [
         (-p[0], n + p[0] - m, 0)
         for p, n, m in zip(pads, size, d.shape[1:3], strict=True)

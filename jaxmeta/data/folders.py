@@ -50,6 +50,7 @@ def image_folder(
     size: int | tuple[int, int] = 28,
     mode: Mode = "L",
     invert: bool = False,
+    trim: bool = False,
 ) -> Dataset:
     """Reads `root/<class>/*.png|jpg|jpeg`; classes and files are in sorted order.
 
@@ -63,6 +64,7 @@ def image_folder(
       size: height and width, one number if they are equal.
       mode: "L" for one channel of grey, "RGB" for three of colour.
       invert: turn black into white, as `omniglot` does.
+      trim: cut each drawing to the square around its ink, as `load_images` does.
 
     Returns:
       A `Dataset` with inputs uint8 `[n, height, width, channels]`.
@@ -82,6 +84,7 @@ def image_folder(
         size=size,
         mode=mode,
         invert=invert,
+        trim=trim,
     )
     return from_counts(inputs, [len(paths) for paths in classes.values()], (*classes,))
 
@@ -92,6 +95,7 @@ def image_folder_splits(
     size: int | tuple[int, int] = 28,
     mode: Mode = "L",
     invert: bool = False,
+    trim: bool = False,
 ) -> Splits:
     """Reads `root/train`, `root/val` and `root/test`, each as `image_folder` does.
 
@@ -100,6 +104,7 @@ def image_folder_splits(
       size: as in `image_folder`.
       mode: as in `image_folder`.
       invert: as in `image_folder`.
+      trim: as in `image_folder`.
 
     Returns:
       `Splits`. An image that is, pixel for pixel, in two of them is worth a warning
@@ -115,7 +120,7 @@ def image_folder_splits(
       ('emu', 'fox')
     """
     parts = [
-        image_folder(Path(root) / name, size=size, mode=mode, invert=invert)
+        image_folder(Path(root) / name, size=size, mode=mode, invert=invert, trim=trim)
         for name in Splits._fields
     ]
     try:

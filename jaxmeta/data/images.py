@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import numpy as np
 
 from jaxmeta.data.errors import DataError
+from jaxmeta.data.ink import LEAST, Ink, around_ink
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -31,6 +32,7 @@ def load_images(
     size: int | tuple[int, int] = 28,
     mode: Mode = "L",
     invert: bool = False,
+    trim: bool = False,
 ) -> np.ndarray:
     """Reads image files into one array, each stretched to `size` by a Lanczos filter.
 
@@ -42,6 +44,8 @@ def load_images(
       size: height and width, one number if they are equal.
       mode: "L" for one channel of grey, "RGB" for three of colour.
       invert: turn black into white: for ink on paper, which models like as ink = 255.
+      trim: cut each drawing to the square around its ink first, nine tenths of it filled:
+        what is dark where `invert` turns it, else what is light.
 
     Returns:
       uint8 `[n, height, width, channels]`.
@@ -59,6 +63,7 @@ def load_images(
         size=size,
         mode=mode,
         invert=invert,
+        trim=trim,
     )
 
 
@@ -69,6 +74,7 @@ def decode_all(
     size: int | tuple[int, int],
     mode: Mode,
     invert: bool,
+    trim: bool = False,
     formats: tuple[str, ...] = FORMATS,
 ) -> np.ndarray:
     """Decodes `count` pairs: a name for errors, and a path or the bytes of a file."""
@@ -78,11 +84,12 @@ def decode_all(
     if mode not in ("L", "RGB"):
         raise DataError(f"mode: got {mode!r}, wants 'L' or 'RGB'")
     out = np.empty((count, height, width, len(mode)), np.uint8)
+    cut = Ink(dark=invert) if trim else None
     # Pillow only warns of a picture that is up to twice its own limit.
     with warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         for i, (name, file) in enumerate(files):
-            image = decode(name, file, (height, width), mode, formats)
+            image = decode(name, file, (height, width), mode, formats, cut)
             out[i] = image.reshape(out.shape[1:])
     return np.invert(out, out=out) if invert else out
 
@@ -113,7 +120,7 @@ def decode(
     size: tuple[int, int],
     mode: Mode,
     formats: tuple[str, ...] = FORMATS,
-    square: Square | None = None,
+    cut: Square | Ink | None = None,
 ) -> np.ndarray:
     """Decodes one file, or raises a `DataError` which names it."""
     from PIL import Image
@@ -123,12 +130,12 @@ def decode(
         with Image.open(source, formats=formats) as image:
             if image.format == "PNG":
                 _check_png(file)
-            elif square or image.width * image.height > MAX_PIXELS:
+            elif cut or image.width * image.height > MAX_PIXELS:
                 # A large photograph: the decoder itself halves it, up to three times,
                 # and never holds the whole. Twice the size leaves the filter its work.
-                image.draft(image.mode, _enough(image.size, size, square))
+                image.draft(image.mode, _enough(image.size, size, cut))
             if image.width * image.height <= MAX_PIXELS:
-                return np.asarray(_convert(image, size, mode, square))
+                return np.asarray(_convert(image, size, mode, cut))
             reason = f"has {image.width} x {image.height} pixels"
     except FileNotFoundError:
         reason = "is missing"
@@ -147,12 +154,16 @@ def decode(
 
 
 def _enough(
-    whole: tuple[int, int], size: tuple[int, int], square: Square | None
+    whole: tuple[int, int], size: tuple[int, int], cut: Square | Ink | None
 ) -> tuple[int, int]:
     """Width and height below which a decoder need not halve a picture."""
-    if square is None:
+    if cut is None:
         return 2 * size[1], 2 * size[0]
-    scale = 2 * max(size) / max(square.share * min(whole), 1)
+    if isinstance(cut, Ink):
+        least = LEAST * max(whole)
+    else:
+        least = cut.share * min(whole)
+    scale = 2 * max(size) / max(least, 1)
     return math.ceil(scale * whole[0]), math.ceil(scale * whole[1])
 
 
@@ -174,9 +185,9 @@ def _check_png(file: Path | bytes) -> None:
 
 
 def _convert(
-    image: "Image.Image", size: tuple[int, int], mode: Mode, square: Square | None
+    image: "Image.Image", size: tuple[int, int], mode: Mode, cut: Square | Ink | None
 ) -> "Image.Image":
-    """Turns upright, resizes, puts on white paper and converts, in this order."""
+    """Turns upright, cuts and resizes, puts on white paper and converts, in this order."""
     from PIL import Image, ImageOps
 
     image.load()  # all of it: a truncated file passes `open` and even `verify`
@@ -187,16 +198,25 @@ def _convert(
         image = image.convert("RGBA")
     elif image.mode not in ("L", "RGB"):
         image = image.convert("L" if image.mode == "1" else "RGB")
-    if square is None:
-        box, how = None, Image.Resampling.LANCZOS
-    else:
-        box = _centre(image.size, square.share)
-        how = Image.Resampling[square.resample.upper()]
+    box, how = None, Image.Resampling.LANCZOS
+    if isinstance(cut, Ink):
+        image = around_ink(_on_paper(image), cut)
+    elif cut is not None:
+        box = _centre(image.size, cut.share)
+        how = Image.Resampling[cut.resample.upper()]
     image = image.resize((size[1], size[0]), how, box)
-    if image.mode == "RGBA":  # after the resize: the big picture is copied once less
-        paper = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(paper, image)
-    return image.convert(mode)
+    # after the resize: the big picture is copied once less
+    return _on_paper(image).convert(mode)
+
+
+def _on_paper(image: "Image.Image") -> "Image.Image":
+    """Without transparency."""
+    from PIL import Image
+
+    if image.mode != "RGBA":
+        return image
+    paper = Image.new("RGBA", image.size, "white")
+    return Image.alpha_composite(paper, image).convert("RGB")
 
 
 def _centre(size: tuple[int, int], share: float) -> tuple[float, float, float, float]:

@@ -31,6 +31,7 @@ def omniglot(
     size: int = 28,
     *,
     split: Literal["vinyals", "official"] = "vinyals",
+    trim: bool = False,
     cache: Cache = True,
 ) -> Splits:
     """Reads Omniglot from its two zip files, or from the folders they unpack to.
@@ -54,6 +55,8 @@ def omniglot(
         `images_background/` and `images_evaluation/`.
       size: height and width of the images.
       split: which characters are for training.
+      trim: cut every drawing to the square around its ink before it is resized: people
+        draw a character where and as large as they like.
       cache: where the decoded images are kept: a folder; True for `jaxmeta` in the
         user's cache folder; False for nowhere.
 
@@ -78,8 +81,11 @@ def omniglot(
     characters = facts()["characters"]
     sources = {part: _find(Path(root), part) for part in characters}
     keys = [_fingerprint(source) for source in sources.values()]
-    key = json.dumps(["omniglot", VERSION, "lanczos", size, keys])
-    data = cached("omniglot", key, lambda: _read(sources, characters, size), cache)
+    how = "trimmed, lanczos" if trim else "lanczos"
+    key = json.dumps(["omniglot", VERSION, how, size, keys])
+    data = cached(
+        "omniglot", key, lambda: _read(sources, characters, size, trim), cache
+    )
     chosen = class_lists(split)
     return make_splits(*(take_classes(data, chosen[name]) for name in Splits._fields))
 
@@ -135,7 +141,7 @@ def _fingerprint(source: Path) -> str:
     return digest.hexdigest()
 
 
-def _read(sources: dict[str, Path], characters: dict, size: int) -> Dataset:
+def _read(sources: dict[str, Path], characters: dict, size: int, trim: bool) -> Dataset:
     """Decodes every drawing, after a check that all are there."""
     names, drawings = [], []
     for part, source in sources.items():
@@ -158,6 +164,7 @@ def _read(sources: dict[str, Path], characters: dict, size: int) -> Dataset:
         size=size,
         mode="L",
         invert=True,
+        trim=trim,
         formats=("PNG",),
     )
     return from_counts(inputs, [DRAWINGS] * len(names), tuple(names))

@@ -105,7 +105,7 @@ def load_photographs(
     def read(file) -> np.ndarray | DataError:
         name, content = file if isinstance(file, tuple) else (str(file), Path(file))
         try:
-            return decode(name, content, side, "RGB", square=square)
+            return decode(name, content, side, "RGB", cut=square)
         except DataError as error:
             return error
 

@@ -155,14 +155,8 @@ def affine(
     >>> affine(jax.random.key(0), jnp.ones((5, 5, 1))).min().tolist()
     1.0
     """
-    h, w = image.shape[:2]
-    a, s, u, v, down, right = jax.random.uniform(key, (6,), minval=-1.0)
-    cos, sin = (f(jnp.deg2rad(degrees) * a) for f in (jnp.cos, jnp.sin))
-    y, x = _centred(image)
-    y, x = jnp.exp(scale * u) * y, jnp.exp(scale * v) * x
-    y = y + shear * s * x
-    y, x = cos * y + sin * x, cos * x - sin * y
-    return _read_at(image, y + shift * h * down, x + shift * w * right)
+    moved = _affinely(key, image, degrees, shear, scale, shift)
+    return _read_at(image, *moved(*_centred(image)))
 
 
 def elastic(
@@ -188,11 +182,71 @@ def elastic(
     >>> elastic(jax.random.key(0), jnp.ones((8, 8, 1))).shape
     (8, 8, 1)
     """
+    down, right = _field(key, image, strength, cells)
+    y, x = _centred(image)
+    return _read_at(image, y + down, x + right)
+
+
+def warp(
+    key: Key,
+    image: Float[Array, "h w c"],
+    *,
+    degrees: float = 12.0,
+    shear: float = 0.25,
+    scale: float = 0.2,
+    shift: float = 0.05,
+    strength: float = 0.03,
+    cells: int = 4,
+) -> Float[Array, "h w c"]:
+    """An affine and an elastic change, read from the image once: as another hand draws.
+
+    What `elastic` makes of what `affine` has made, without the second blur. The defaults
+    are for single characters.
+
+    Args:
+      key: a random key.
+      image: `[h, w, c]`.
+      degrees: as of `affine`, and so are the next three.
+      shear: of `affine`.
+      scale: of `affine`.
+      shift: of `affine`.
+      strength: of `elastic`.
+      cells: of `elastic`.
+
+    Returns:
+      `[h, w, c]`; what comes from outside repeats the edge.
+
+    >>> warp(jax.random.key(0), jnp.ones((8, 8, 1))).shape
+    (8, 8, 1)
+    """
+    whole, local = jax.random.split(key)
+    down, right = _field(local, image, strength, cells)
+    y, x = _centred(image)
+    moved = _affinely(whole, image, degrees, shear, scale, shift)
+    return _read_at(image, *moved(y + down, x + right))
+
+
+def _affinely(key, image, degrees, shear, scale, shift):
+    """From places in the new image to places in the old one, from the centre."""
+    h, w = image.shape[:2]
+    a, s, u, v, down, right = jax.random.uniform(key, (6,), minval=-1.0)
+    cos, sin = (f(jnp.deg2rad(degrees) * a) for f in (jnp.cos, jnp.sin))
+
+    def moved(y: Array, x: Array) -> tuple[Array, Array]:
+        y, x = jnp.exp(scale * u) * y, jnp.exp(scale * v) * x
+        y = y + shear * s * x
+        y, x = cos * y + sin * x, cos * x - sin * y
+        return y + shift * h * down, x + shift * w * right
+
+    return moved
+
+
+def _field(key, image, strength, cells) -> tuple[Array, Array]:
+    """Smooth displacements in pixels, down and right: `[h, w]` each."""
     h, w = image.shape[:2]
     knots = strength * jax.random.normal(key, (2, cells + 1, cells + 1), image.dtype)
     field = jax.image.resize(knots, (2, h, w), "cubic")
-    y, x = _centred(image)
-    return _read_at(image, y + h * field[0], x + w * field[1])
+    return h * field[0], w * field[1]
 
 
 def _centred(image: Array) -> tuple[Array, Array]:

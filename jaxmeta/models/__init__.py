@@ -7,6 +7,7 @@ from jaxmeta.models.call import call as call
 from jaxmeta.models.call import check_model as check_model
 from jaxmeta.models.columns import columns as columns
 from jaxmeta.models.conv4 import conv4 as conv4
+from jaxmeta.models.convnet import convnet as convnet
 from jaxmeta.models.efficientnet_lite0 import Stage as Stage
 from jaxmeta.models.efficientnet_lite0 import efficientnet_lite0 as efficientnet_lite0
 from jaxmeta.models.files import load_safetensors as load_safetensors

@@ -43,6 +43,31 @@ def conv4(
     return precise(net, precision)
 
 
+def convnet(
+    outputs: int | None,
+    *,
+    widths: tuple[int, ...] = (48, 64, 128, 128),
+    sizes: tuple[int, ...] = (7, 3, 3, 3),
+    strides: tuple[int, ...] = (4, 2, 2, 1),
+    norm: Norm = "batch_running",
+    precision: Precision = "float32",
+) -> Model:
+    """A chain of convolutions of any sizes, features by place, for drawings of 64x64.
+
+    Args:
+      outputs: of the head; `None`: features alone.
+      widths: channels of each layer.
+      sizes: side of its kernel.
+      strides: its stride.
+      norm: normalisation, see conv4.
+      precision: what it computes in.
+    """
+    net = models.convnet(
+        outputs, widths=widths, sizes=sizes, strides=strides, norm=_norm(norm)
+    )
+    return precise(net, precision)
+
+
 def resnet12(
     outputs: int | None,
     *,
@@ -234,6 +259,7 @@ NETWORKS = {
     f.__name__: f
     for f in (
         conv4,
+        convnet,
         resnet12,
         resnet,
         efficientnet_lite0,

@@ -1,13 +1,12 @@
 """How episodes are drawn from classes: `--sampler NAME`."""
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from jaxmeta import tasks
 from jaxmeta.core import Array, Key, Task
 from jaxmeta.data import Dataset
-from jaxmeta.functional import augment
+from jaxmeta.functional import augment as images
 from jaxmeta.recipes.parts import Sizes, Source
 from jaxmeta.recipes.sampler_dirichlet import dirichlet
 from jaxmeta.recipes.sampler_fixed import Drawn, fitting, fixed, nothing_drawn, sizes_of
@@ -64,7 +63,8 @@ def within_groups(
     shots: int = 1,
     queries: int = 1,
     train_queries: int | None = None,
-    warp: bool = True,
+    warp: bool = False,
+    augment: bool = True,
 ) -> Drawn:
     """Classes of one group, an alphabet; the queries are drawn by other hands.
 
@@ -74,7 +74,8 @@ def within_groups(
       shots: support examples of a class, each by another hand.
       queries: query examples of a class, by hands that made no support example.
       train_queries: of the training tasks; None: as queries.
-      warp: whether training warps whole groups into new ones, and bends each image.
+      warp: whether training warps whole groups into new ones.
+      augment: whether training warps each image by itself, as another hand would.
     """
     if source.group is None or (source.splits is None and not unread()):
         wants = "fixed: the classes of this set have no groups"
@@ -97,8 +98,8 @@ def within_groups(
         rotations=source.rotations,
         warp=_another_group if warp else None,
     )
-    if warp:
-        first = tasks.augmented(first, augment.affine)
+    if augment:
+        first = tasks.augmented(first, images.warp)
     rest = (drawn(split, test) for split in source.splits[1:])
     return Drawn(Tasks(first, *rest), train, test, test._asdict())
 
@@ -152,8 +153,7 @@ def other_hands(
 
 def _another_group(key: Key, image: Array) -> Array:
     """A warp large enough that what it makes of a character is another one."""
-    wide = partial(augment.affine, degrees=20.0, shear=0.3, scale=0.2)
-    return augment.chain(wide, partial(augment.elastic, strength=0.04))(key, image)
+    return images.warp(key, image, degrees=20.0, shear=0.3, strength=0.04)
 
 
 SAMPLERS: dict[str, Callable[..., Drawn]] = {

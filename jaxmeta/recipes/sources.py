@@ -35,6 +35,7 @@ def omniglot(
     data: str | None = None,
     split: Literal["vinyals", "official"] = "vinyals",
     size: int = 28,
+    trim: bool = False,
     rotations: bool = True,
 ) -> Source:
     """1,623 characters of 50 alphabets, 20 drawings each: --data FOLDER.
@@ -43,12 +44,13 @@ def omniglot(
       data: folder that holds Omniglot's two zip files, or their content.
       split: Vinyals' 1028/172/423 classes, or background/evaluation.
       size: side of the images in pixels.
+      trim: cut each drawing to the square around its ink.
       rotations: make four classes of each by quarter turns, as published.
     """
     wants = "the folder that holds Omniglot's two zip files"
 
     def read(root: Path) -> readers.Splits:
-        return readers.omniglot(root, size, split=split)
+        return readers.omniglot(root, size, split=split, trim=trim)
 
     return Source(
         "Omniglot",
@@ -56,7 +58,7 @@ def omniglot(
         shape=(size, size, 1),
         rotations=rotations,
         group=lambda name: name.split("/")[0],  # the alphabet
-        reader=reader.images(size, ink=True),
+        reader=reader.images(size, ink=True, trim=trim),
         pictures=(partial(report.images, ink=True), report.per_class),
         facts={"split": split},
     )

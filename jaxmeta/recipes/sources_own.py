@@ -57,6 +57,7 @@ def folder(
     size: int = 28,
     mode: Literal["L", "RGB"] = "L",
     invert: bool = False,
+    trim: bool = False,
 ) -> Source:
     """Your own images: --data FOLDER with <class>/*.png, or train, val, test of them.
 
@@ -65,12 +66,13 @@ def folder(
       size: side of the images in pixels; every image is resized to it.
       mode: grey or colour (RGB); photographs are RGB.
       invert: turn dark on light into light on dark.
+      trim: cut each drawing to the square around its ink (where invert: the dark).
     """
 
     sorted_ = data is not None and (Path(data).expanduser() / "train").is_dir()
 
     def read(root: Path) -> readers.Splits:
-        options = {"size": size, "mode": mode, "invert": invert}
+        options = {"size": size, "mode": mode, "invert": invert, "trim": trim}
         if sorted_:
             splits = readers.image_folder_splits(root, **options)
         else:
@@ -91,7 +93,7 @@ def folder(
         ),
         shape=(size, size, 3 if mode == "RGB" else 1),
         rule="" if sorted_ else RULE,
-        reader=reader.images(size, mode, invert=invert),
+        reader=reader.images(size, mode, invert=invert, trim=trim),
         pictures=(partial(report.images, ink=invert), report.per_class),
     )
 

@@ -43,6 +43,7 @@ def images(
     *,
     invert: bool = False,
     ink: bool = False,
+    trim: bool = False,
 ) -> Reader:
     """Images, grey or colour, resized.
 
@@ -52,13 +53,17 @@ def images(
       invert: whether the training images were turned to light on dark.
       ink: whether the network knows light ink on dark ground: support images that are
         mostly light are then taken for dark ink and turned, the queries with them.
+      trim: whether each drawing is cut to the square around its ink, as in training.
 
     Returns:
       A `Reader`.
     """
 
     def read(support, query, inverted: bool | None = None) -> Read:
-        x, y = (data.load_images(p, size=size, mode=mode) for p in (support, query))
+        def load(paths, **options):
+            return data.load_images(paths, size=size, mode=mode, **options)
+
+        x, y = load(support), load(query)
         if inverted is not None:
             why = "as asked"
         else:
@@ -69,7 +74,11 @@ def images(
         notes = [f"{size}x{size} {kind}, {turned} ({why})"]
         for field, paths in (("support", support), ("query", query)):
             notes.append(f"{field} images: {', '.join(data.survey(paths))}")
-        x, y = (255 - a if inverted else a for a in (x, y))
+        if trim:
+            notes[0] += ", each cut to the square around its ink"
+            x, y = (load(p, invert=inverted, trim=True) for p in (support, query))
+        else:
+            x, y = (255 - a if inverted else a for a in (x, y))
         return Read(unit_range(x), unit_range(y), notes)
 
     return Reader(read)

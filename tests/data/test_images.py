@@ -118,3 +118,61 @@ def test_bad_arguments(tmp_path):
         load_images([], size=0)
     with pytest.raises(DataError, match="mode: got 'HSV', wants 'L' or 'RGB'"):
         load_images([], mode="HSV")
+
+
+def drawing(left, top, *, grow=1, side=100):
+    """A hook of dark ink on white paper."""
+    page = np.full((side, side), 255, np.uint8)
+    bars = ((0, 0, 4, 24), (0, 0, 16, 4), (0, 20, 10, 24))
+    for x0, y0, x1, y1 in bars:
+        y0, y1 = top + grow * y0, top + grow * y1
+        page[y0:y1, left + grow * x0 : left + grow * x1] = 0
+    return page
+
+
+def test_a_trimmed_drawing_is_the_same_wherever_and_however_large_it_stands(tmp_path):
+    options = dict(trim=True, invert=True, size=24)
+    first = read(tmp_path, encoded(drawing(10, 20, grow=2)), **options).astype(int)
+    wide = np.pad(drawing(10, 20, grow=2), ((0, 0), (0, 10)), constant_values=255)
+    kinds = {
+        "in the other corner": encoded(drawing(68, 52, grow=2)),
+        "larger": encoded(drawing(8, 4, grow=3)),
+        "at the edge": encoded(drawing(0, 0, grow=2)),
+        "in colour": encoded(np.stack([drawing(10, 20, grow=2)] * 3, -1)),
+        "on a wide page": encoded(wide),
+    }  # fmt: skip
+    for kind, content in kinds.items():
+        got = read(tmp_path, content, **options).astype(int)
+        assert abs(got - first).mean() < 12, kind
+    there = first[..., 0] > 127
+    rows, columns = np.flatnonzero(there.any(1)), np.flatnonzero(there.any(0))
+    tall = rows[-1] - rows[0] + 1
+    assert 20 <= tall <= 23, "nine tenths of 24"
+    assert abs(rows[0] + rows[-1] - 23) <= 1 and abs(columns[0] + columns[-1] - 23) <= 1
+    whole = read(tmp_path, encoded(drawing(10, 20, grow=2)), invert=True, size=24)
+    assert abs(whole.astype(int) - first).mean() > 30, "the whole page is another"
+
+
+def test_light_ink_is_trimmed_as_dark_ink_is(tmp_path):
+    dark = read(tmp_path, encoded(drawing(10, 20)), trim=True, invert=True)
+    light = read(tmp_path, encoded(255 - drawing(10, 20)), trim=True)
+    np.testing.assert_array_equal(dark, light)
+
+
+def test_a_dot_stays_small_and_an_empty_page_is_itself(tmp_path):
+    page = np.full((100, 100), 255, np.uint8)
+    empty = read(tmp_path, encoded(page), trim=True, invert=True, size=20)
+    assert (empty == 0).all()
+    page[60:64, 20:24] = 0
+    dot = read(tmp_path, encoded(page), trim=True, invert=True, size=20)
+    assert 1 <= (dot > 127).sum() <= 9, "4 of 40 pixels a side"
+
+
+def test_clear_paper_has_no_ink(tmp_path):
+    page = drawing(10, 20)
+    clear = np.stack(
+        [np.zeros_like(page)] * 3 + [255 - page], -1
+    )  # black, shown or not
+    got = read(tmp_path, encoded(clear), trim=True, invert=True)
+    want = read(tmp_path, encoded(page), trim=True, invert=True)
+    np.testing.assert_array_equal(got, want)

@@ -137,3 +137,19 @@ def test_an_elastic_map_is_still_at_strength_zero_and_smooth():
     inner = np.asarray(moved[4:-4, 4:-4, 0])
     assert 0.3 < inner.std() < 3.0  # 3 % of 32 pixels, at the knots
     assert np.abs(np.diff(inner, axis=1)).max() < 0.6  # no jump between neighbours
+
+
+def test_a_warp_is_an_elastic_change_of_an_affine_one():
+    # a plane: bilinear reading of it is exact, once or twice, but for the edges
+    y, x = jnp.meshgrid(jnp.arange(40.0), jnp.arange(30.0), indexing="ij")
+    plane = (0.02 * y - 0.03 * x)[..., None]
+    sizes = dict(degrees=9.0, shear=0.2, scale=0.1, shift=0.04)
+    for key in KEYS[:5]:
+        whole, local = jax.random.split(key)
+        twice = augment.elastic(local, augment.affine(whole, plane, **sizes))
+        once = augment.warp(key, plane, **sizes)
+        inside = (slice(12, 28), slice(9, 21))
+        np.testing.assert_allclose(once[inside], twice[inside], atol=1e-4)
+        assert abs(once - plane).max() > 0.05
+    still = dict.fromkeys((*sizes, "strength"), 0.0)
+    np.testing.assert_allclose(augment.warp(KEYS[0], plane, **still), plane, atol=1e-5)

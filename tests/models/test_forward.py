@@ -92,6 +92,14 @@ def conv4(p, s, x, train, *, kind="batch", stride=1, pools=4, valid=0, blocks=2)
     return dense(x, p["head"])
 
 
+def convnet(p, s, x, train, *, kind, strides):
+    for i, stride in enumerate(strides, 1):
+        block, stats = p[f"block{i}"], s.get(f"block{i}", {}).get("norm")
+        x = convolve(x, block["conv"], stride)
+        x = relu(norm(x, block.get("norm"), stats, kind, train))
+    return dense(x.reshape(len(x), -1), p["head"])
+
+
 def resnet12(p, s, x, train, *, flatten):
     for i in (1, 2):
         block, stats = p[f"block{i}"], s[f"block{i}"]
@@ -313,6 +321,13 @@ NETWORKS = {
         M.conv4(None, flatten=False, pools=1, valid=1, **SMALL),
         conv4, dict(pools=1, valid=1), (3, 10, 8, 2),
     ),
+    **{
+        f"convnet-{kind}": (
+            M.convnet(2, widths=(2, 3), sizes=(5, 3), strides=(3, 1), norm=kind),
+            convnet, dict(kind=kind, strides=(3, 1)), (3, 8, 7, 2),
+        )
+        for kind in ("batch_running", None)
+    },
     "resnet12": (
         M.resnet12(2, widths=(2, 3), drop_rate=0.0), resnet12, dict(flatten=False), IMAGES,
     ),

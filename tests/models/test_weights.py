@@ -66,6 +66,10 @@ CASES = {
     ),
     "conv4_renorm": (lambda: small(2, norm="batch_renorm"), IMAGES),
     "conv4_group": (lambda: small(2, norm="group"), IMAGES),
+    "convnet": (
+        lambda: jm.models.convnet(2, widths=(2,), sizes=(3,), strides=(2,)),
+        IMAGES,
+    ),
     "resnet12": (lambda: jm.models.resnet12(2, widths=(2,), drop_rate=0.0), IMAGES),
     "relation": (lambda: jm.models.relation(filters=2), IMAGES),
     "generator": (lambda: jm.models.generator(4, filters=(2, 2)), (3,)),
