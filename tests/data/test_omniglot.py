@@ -78,6 +78,19 @@ def test_the_official_split(tiny):
     assert test.inputs.shape == (40, 14, 14, 1)
 
 
+def test_trimmed_drawings_are_larger_and_have_a_cache_of_their_own(tiny, tmp_path):
+    cache = tmp_path / "cache"
+
+    def sides(**options):
+        ink = omniglot(tiny, size=84, cache=cache, **options).train.inputs > 127
+        return np.stack([ink.any((axis, 3)).sum(1) for axis in (1, 2)])
+
+    # such a small one is made larger by as much as a dot may be: 5/2
+    for _ in range(2):  # from the files, from the cache
+        assert abs(sides(trim=True) - 2.5 * sides()).max() <= 4
+    assert len(list(cache.iterdir())) == 2
+
+
 def test_the_cache_is_used_and_its_damage_noticed(tiny, tmp_path, monkeypatch):
     cache = tmp_path / "cache"
     first = omniglot(tiny, cache=cache)

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from jaxmeta import tasks
-from jaxmeta.runs import ConfigError, load
+from jaxmeta.runs import ConfigError, load, reader
 from jaxmeta.runs.adapt import adapt
 
 from .conftest import tiny
@@ -73,6 +73,23 @@ def test_pixels_have_the_scale_of_the_training_images(run, drawings):
         for x in (read.support, read.query):
             assert x.dtype == np.float32
             assert 0 <= x.min() < 0.5 < x.max() <= 1
+
+
+def test_a_reader_that_trims_cuts_dark_and_light_ink_alike(drawings):
+    plain, trimming = (reader.images(12, ink=True, trim=t) for t in (False, True))
+    light, dark = (
+        sorted((drawings / part / "a").iterdir())
+        for part in ("support", "dark/support")
+    )
+    of_light, of_dark = (trimming.read(paths, paths[:1]) for paths in (light, dark))
+    np.testing.assert_allclose(of_light.support, of_dark.support, atol=2 / 255)
+    assert of_light.query.shape == (1, 12, 12, 1)
+    assert "cut to the square around its ink" in of_light.notes[0]
+    ink = of_light.support > 0.5
+    sides = [ink.any(axis).sum(-2).max() for axis in (2, 1)]
+    assert max(sides) >= 10, "nine tenths of 12"
+    whole = plain.read(light, light[:1])
+    assert abs(whole.support - of_light.support).mean() > 0.02
 
 
 def test_arrays_are_taken_as_they_are(run, tmp_path):
