@@ -278,7 +278,7 @@ preset(
     network=use("convnet", widths=(64, 96, 192, 192)),
     learner=use("matching_network", temperature=0.05, learn_temperature=True),
     test_time=use("views", count=16, degrees=10.0, shear=0.2, scale=0.15),
-    steps=14_000,
+    steps=9000,
     batch=4,
     rate=3e-3,
     schedule="cosine",
