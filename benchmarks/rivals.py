@@ -55,6 +55,17 @@ def conv4(p, x, by_hand=False):
     return x.permute(0, 2, 3, 1).flatten(1)  # the JAX side flattens NHWC
 
 
+def strided(p, x):
+    """Features of Conv4 with strides of 2, as the recipes of Omniglot have it."""
+    for i in range(1, BLOCKS + 1):
+        odd = x.shape[-1] % 2  # `SAME`: an even side has its zeros after
+        x = F.pad(x, (odd, 1, odd, 1))
+        x = F.conv2d(x, p[f"block{i}/conv/kernel"], stride=2)
+        scale, bias = p[f"block{i}/norm/scale"], p[f"block{i}/norm/bias"]
+        x = F.relu(F.batch_norm(x, None, None, scale, bias, training=True))
+    return x.mean((2, 3))
+
+
 def resnet12(p, x):
     """Features of ResNet-12, nothing dropped."""
 
@@ -74,7 +85,7 @@ def resnet12(p, x):
     return x.mean((2, 3))
 
 
-FEATURES = {"conv4": conv4, "resnet12": resnet12}
+FEATURES = {"conv4": conv4, "strided": strided, "resnet12": resnet12}
 
 
 def task_loss(p, x, y, features=conv4):

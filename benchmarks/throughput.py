@@ -51,6 +51,9 @@ CASES = {
     "maml-5-256": dict(**OMNIGLOT, tasks=256, steps=5, rivals=LOOP),
     "fomaml-1": dict(**OMNIGLOT, tasks=32, steps=1, first=True, rivals=LOOP),
     "fomaml-5": dict(**OMNIGLOT, tasks=32, steps=5, first=True, rivals=LOOP),
+    "strided-maml-1": dict(
+        **OMNIGLOT, network="strided", tasks=32, steps=1, queries=1, rivals=LOOP
+    ),
     "mini-maml-1": dict(**MINI, tasks=4, steps=1, rivals=LOOP),
     "mini-maml-5": dict(**MINI, tasks=4, steps=5, rivals=LOOP),
     "protonet": dict(
@@ -78,6 +81,8 @@ def network(ways, *, network="conv4", filters, **_) -> jm.Model:
     """That of a case, with a head of so many classes or none."""
     if network == "conv4":
         return jm.models.conv4(ways, filters=filters)
+    if network == "strided":
+        return jm.models.conv4(ways, filters=filters, downsample="stride")
     return jm.models.resnet12(ways, norm="batch", drop_rate=0.0)
 
 
