@@ -146,8 +146,9 @@ def test_a_warp_is_an_elastic_change_of_an_affine_one():
     sizes = dict(degrees=9.0, shear=0.2, scale=0.1, shift=0.04)
     for key in KEYS[:5]:
         whole, local = jax.random.split(key)
-        twice = augment.elastic(local, augment.affine(whole, plane, **sizes))
-        once = augment.warp(key, plane, **sizes)
+        moved = augment.affine(whole, plane, **sizes)
+        twice = augment.elastic(local, moved, strength=0.03)
+        once = augment.warp(key, plane, **sizes, strength=0.03)
         inside = (slice(12, 28), slice(9, 21))
         np.testing.assert_allclose(once[inside], twice[inside], atol=1e-4)
         assert abs(once - plane).max() > 0.05
