@@ -17,6 +17,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxmeta.checks import one_of
+from jaxmeta.convolution.algorithms import out_size
 from jaxmeta.convolution.primitives import bind
 from jaxmeta.shapes import Array, Float
 
@@ -86,6 +87,10 @@ def conv(
     pads = tuple((int(low), int(high)) for low, high in zeros)
     if not _inside(pads, window):
         raise ValueError(f"padding: got {pads}, wants fewer zeros than {window}")
+    if _empty(x, w, stride, pads):
+        return lax.conv_general_dilated(
+            x, w, (stride, stride), pads, dimension_numbers=_NHWC
+        )
     return bind(x, w, stride, pads, impl)
 
 
@@ -152,7 +157,7 @@ def conv_general_dilated(
         if isinstance(padding, str):
             padding = lax.padtype_to_pads(size, window, window_strides, padding)
         pads = tuple((int(low), int(high)) for low, high in padding)
-        if _inside(pads, window):
+        if _inside(pads, window) and not _empty(lhs, rhs, window_strides[0], pads):
             return bind(lhs, rhs, window_strides[0], pads, "auto")
     return lax.conv_general_dilated(
         lhs,
@@ -174,6 +179,12 @@ def _inside(pads, window):
     # the input gradient pads by window - 1 - pad
     pairs = zip(pads, window, strict=True)
     return all(0 <= p < k for pad, k in pairs for p in pad)
+
+
+def _empty(x, w, stride, pads):
+    # nothing to convolve, or a kernel longer than the image: that is lax's to say
+    out = out_size(x.shape[1:3], w.shape[:2], stride, pads)
+    return 0 in (x.size, w.size) or min(out) < 1
 
 
 def _dilated(dilation):

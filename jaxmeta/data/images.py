@@ -2,12 +2,13 @@
 
 import io
 import math
+import operator
 import struct
 import warnings
 import zlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -96,9 +97,15 @@ def decode_all(
 
 def check_size(size: int | tuple[int, int]) -> tuple[int, int]:
     """Returns height and width; raises `DataError` unless both are 1 to 4096."""
-    height, width = (size, size) if isinstance(size, int) else size
+    one = isinstance(size, int | np.integer)
+    sides: Any = (size, size) if one else size
+    try:
+        height, width = (0 if n is True else operator.index(n) for n in sides)
+    except (TypeError, ValueError):
+        height, width = 0, 0
     if not (1 <= height <= 4096 and 1 <= width <= 4096):
-        raise DataError(f"size: got {size!r}, wants 1 to 4096 pixels a side")
+        wants = "1 to 4096 pixels a side, one integer or (height, width)"
+        raise DataError(f"size: got {size!r}, wants {wants}")
     return height, width
 
 
@@ -130,7 +137,9 @@ def decode(
         with Image.open(source, formats=formats) as image:
             if image.format == "PNG":
                 _check_png(file)
-            elif cut or image.width * image.height > MAX_PIXELS:
+            elif (
+                isinstance(cut, Square) or image.width * image.height > MAX_PIXELS
+            ):  # of a drawing thin strokes would be lost
                 # A large photograph: the decoder itself halves it, up to three times,
                 # and never holds the whole. Twice the size leaves the filter its work.
                 image.draft(image.mode, _enough(image.size, size, cut))
@@ -200,7 +209,7 @@ def _convert(
         image = image.convert("L" if image.mode == "1" else "RGB")
     box, how = None, Image.Resampling.LANCZOS
     if isinstance(cut, Ink):
-        image = around_ink(_on_paper(image), cut)
+        image = around_ink(_on_paper(image), cut, MAX_PIXELS)
     elif cut is not None:
         box = _centre(image.size, cut.share)
         how = Image.Resampling[cut.resample.upper()]

@@ -81,7 +81,7 @@ def omniglot(
     characters = facts()["characters"]
     sources = {part: _find(Path(root), part) for part in characters}
     keys = [_fingerprint(source) for source in sources.values()]
-    how = "trimmed, lanczos" if trim else "lanczos"
+    how = "cut to the ink, lanczos" if trim else "lanczos"
     key = json.dumps(["omniglot", VERSION, how, size, keys])
     data = cached(
         "omniglot", key, lambda: _read(sources, characters, size, trim), cache

@@ -126,6 +126,8 @@ def conv4(
     """
     one_of(("pool", "stride"), downsample=downsample)
     at_least(1, filters=filters, blocks=blocks)
+    if ways is not None:
+        at_least(1, ways=ways)
     if not flatten and ways is not None:
         raise ValueError(
             f"flatten: got False with ways={ways}, wants ways=None: maps have no head"

@@ -2,7 +2,7 @@
 
 from flax import nnx
 
-from jaxmeta.checks import all_at_least, refusal
+from jaxmeta.checks import all_at_least, at_least, refusal
 from jaxmeta.core import Model
 from jaxmeta.models.adapter import from_nnx_for
 from jaxmeta.models.layers import BatchNorm, Conv, NormName, check_norm, norm_layer
@@ -88,6 +88,8 @@ def convnet(
     """
     given = {"widths": widths, "sizes": sizes, "strides": strides}
     all_at_least(1, **given)
+    if ways is not None:
+        at_least(1, ways=ways)
     for name, numbers in given.items():
         if len(numbers) != len(widths):
             raise refusal(

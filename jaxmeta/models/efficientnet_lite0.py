@@ -179,6 +179,8 @@ def efficientnet_lite0(
     if not stages:
         raise ValueError("stages: got none, wants one or more")
     at_least(1, stem=stem, top=top)
+    if ways is not None:
+        at_least(1, ways=ways)
     for name, rate in (("dropout", dropout), ("drop_path", drop_path)):
         if not 0 <= rate < 1:
             raise ValueError(f"{name}: got {rate}, wants a number in [0, 1)")

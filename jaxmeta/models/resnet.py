@@ -160,6 +160,8 @@ def resnet(
     one_of(tuple(BLOCKS), depth=depth)
     one_of(("imagenet", "small"), stem=stem)
     at_least(1, width=width)
+    if ways is not None:
+        at_least(1, ways=ways)
     blocks = BLOCKS[depth] if blocks is None else blocks
     all_at_least(1, blocks=blocks)
     check_norm(norm)

@@ -168,6 +168,8 @@ def resnet12(
     if not 0 <= drop_rate < 1:
         raise ValueError(f"drop_rate: got {drop_rate}, wants a number in [0, 1)")
     at_least(1, drop_block=drop_block)
+    if ways is not None:
+        at_least(1, ways=ways)
     one_of(("mean", "flatten"), pool=pool)
     check_norm(norm)
 

@@ -126,6 +126,8 @@ def transformer(
     (3, 5)
     """
     at_least(1, patch=patch, width=width, depth=depth, heads=heads, expansion=expansion)
+    if outputs is not None:
+        at_least(1, outputs=outputs)
     if width % heads:
         raise ValueError(f"heads: got {heads}, wants a divisor of the width {width}")
     one_of(("mean", "cls"), pool=pool)

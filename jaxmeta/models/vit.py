@@ -253,6 +253,8 @@ def vit(
     """
     at_least(1, patch=patch, width=width, depth=depth, heads=heads, size=size)
     at_least(0, registers=registers)
+    if ways is not None:
+        at_least(1, ways=ways)
     if width % heads:
         raise ValueError(f"heads: got {heads}, wants a divisor of the width {width}")
     if size < patch:

@@ -377,3 +377,26 @@ def test_a_tpu_keeps_its_compilers_convolution(platform, natural):
     text = traced.lower(lowering_platforms=(platform,)).as_text()
     assert (text.count("stablehlo.convolution") == 3) == natural
     assert ("stablehlo.dot_general" in text) != natural
+
+
+@pytest.mark.parametrize(
+    ("x", "w"),
+    [
+        ((1, 1, 1, 2), (5, 5, 2, 2)),  # a kernel longer than the image
+        ((0, 8, 8, 1), (3, 3, 1, 2)),
+        ((2, 8, 8, 1), (3, 3, 1, 0)),
+    ],
+)
+def test_where_nothing_is_convolved_it_is_laxs(x, w):
+    x, w = jnp.ones(x), jnp.ones(w)
+    ours = functools.partial(conv, stride=2, padding="VALID")
+    wanted = reference(x, w, stride=2, padding="VALID")
+    for got in (
+        ours(x, w),
+        conv_general_dilated(x, w, (2, 2), "VALID", dimension_numbers=NHWC),
+    ):
+        assert got.shape == wanted.shape and got.size == 0
+    for got, like in zip(
+        jax.grad(lambda *a: ours(*a).sum(), (0, 1))(x, w), (x, w), strict=True
+    ):
+        assert got.shape == like.shape and not got.any()

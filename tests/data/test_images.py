@@ -176,3 +176,48 @@ def test_clear_paper_has_no_ink(tmp_path):
     got = read(tmp_path, encoded(clear), trim=True, invert=True)
     want = read(tmp_path, encoded(page), trim=True, invert=True)
     np.testing.assert_array_equal(got, want)
+
+
+def test_one_speck_does_not_decide_what_a_stroke_is(tmp_path):
+    grey = np.full((200, 200), 255, np.uint8)
+    grey[20:180, 95:105] = grey[20:30, 20:180] = 140  # a T in pencil
+    plain = read(tmp_path, encoded(grey), trim=True, invert=True)
+    grey[100, 100] = 0
+    np.testing.assert_allclose(
+        read(tmp_path, encoded(grey), trim=True, invert=True).astype(int),
+        plain,
+        atol=12,
+    )
+
+
+def test_a_drawing_that_has_moved_by_a_pixel_is_cut_alike(tmp_path):
+    options = dict(trim=True, invert=True, size=28)
+    found = [
+        read(tmp_path, encoded(drawing(20 + d, 31 + d)), **options) for d in range(3)
+    ]
+    assert (found[0] == found[1]).all() and (found[1] == found[2]).all()
+
+
+def test_thin_strokes_of_a_large_photograph_are_seen(tmp_path):
+    page = np.full((1600, 1200), 255, np.uint8)
+    page[300:600, 300:330] = page[600:1400, 314:316] = 0
+    png = read(tmp_path, encoded(page), trim=True, invert=True, size=28)
+    jpeg = encoded(page, "JPEG", quality=95)
+    jpeg = read(tmp_path, jpeg, trim=True, invert=True, size=28)
+    np.testing.assert_allclose(jpeg.astype(int), png, atol=30)
+
+
+def test_a_strip_does_not_fill_the_memory(tmp_path):
+    for shape in ((1, 200_000), (200_000, 1)):
+        strip = np.full(shape, 255, np.uint8)
+        got = read(tmp_path, encoded(strip), trim=True, invert=True)
+        assert (got == 0).all()  # the square around it has 40 billion pixels
+
+
+@pytest.mark.parametrize("size", [1.5, None, "28", (28,), (28, 28, 1), True, 5000])
+def test_a_size_that_is_none_is_named(size):
+    with pytest.raises(
+        DataError, match=r"^size: got .*, wants 1 to 4096 pixels a side"
+    ):
+        load_images([], size=size)
+    assert load_images([], size=np.int64(1)).shape == (0, 1, 1, 1)

@@ -258,6 +258,28 @@ def test_a_flax_model_meta_learns():
             "got images of 8x8",
         ),
         (lambda: jm.models.mlp(None, hidden=()), "hidden: got no layer"),
+        (
+            lambda: jm.models.convnet(5, widths=(4, 4), sizes=(3,), strides=(1, 1)),
+            r"sizes: got \(3,\), wants 2 numbers, one a block",
+        ),
+        (lambda: jm.models.convnet(5, strides=(4, 2, 0, 1)), "strides: got .*>= 1"),
+        (
+            lambda: jm.models.convnet(5).init(KEY, jnp.zeros((2, 784))),
+            "inputs: wants images",
+        ),
+        *(
+            (lambda build=build: build(0), "got 0, wants an integer >= 1")
+            for build in (
+                jm.models.conv4,
+                jm.models.convnet,
+                jm.models.resnet12,
+                lambda ways: jm.models.resnet(18, ways),
+                jm.models.efficientnet_lite0,
+                jm.models.mlp,
+                jm.models.transformer,
+                jm.models.vit,
+            )
+        ),
     ],
 )
 def test_refusals(call, message):
