@@ -9,6 +9,7 @@ from jaxmeta.convolution import max_pool
 from jaxmeta.core import Model
 from jaxmeta.models.adapter import from_nnx_for
 from jaxmeta.models.layers import BatchNorm, Conv, NormName, check_norm, norm_layer
+from jaxmeta.models.pretrained import check_images
 
 
 class Block(nnx.Module):
@@ -138,11 +139,7 @@ def conv4(
     stride = 2 if downsample == "stride" else 1
 
     def build(rngs, inputs):
-        if len(inputs.shape) != 4:
-            raise ValueError(
-                "inputs: wants images [n, height, width, channels], "
-                f"got shape {inputs.shape}"
-            )
+        check_images(inputs)
         shape = inputs.shape[1:]
         most = blocks if pools is None else pools
         return Conv4(

@@ -6,6 +6,7 @@ from jaxmeta.checks import all_at_least, at_least, refusal
 from jaxmeta.core import Model
 from jaxmeta.models.adapter import from_nnx_for
 from jaxmeta.models.layers import BatchNorm, Conv, NormName, check_norm, norm_layer
+from jaxmeta.models.pretrained import check_images
 
 
 class Block(nnx.Module):
@@ -98,11 +99,7 @@ def convnet(
     check_norm(norm)
 
     def build(rngs, inputs):
-        if len(inputs.shape) != 4:
-            raise ValueError(
-                "inputs: wants images [n, height, width, channels], "
-                f"got shape {inputs.shape}"
-            )
+        check_images(inputs)
         return ConvNet(inputs.shape[1:], ways, widths, sizes, strides, norm, rngs=rngs)
 
     return from_nnx_for(build)

@@ -16,6 +16,7 @@ from jaxmeta.convolution import max_pool
 from jaxmeta.core import Array, Key, Model
 from jaxmeta.models.adapter import from_nnx_for
 from jaxmeta.models.layers import Conv, NormName, check_norm, norm_layer
+from jaxmeta.models.pretrained import check_images
 from jaxmeta.shapes import Float
 
 
@@ -174,11 +175,7 @@ def resnet12(
     check_norm(norm)
 
     def build(rngs, inputs):
-        if len(inputs.shape) != 4:
-            raise ValueError(
-                "inputs: wants images [n, height, width, channels], "
-                f"got shape {inputs.shape}"
-            )
+        check_images(inputs)
         return ResNet12(
             inputs.shape[1:],
             ways,
