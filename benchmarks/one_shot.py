@@ -74,7 +74,10 @@ def measure(path: str) -> dict:
 
 
 def table(result: dict) -> str:
-    lines = ["| alphabet | wrong | queries | mistakes |", "|---|---|---|---|"]
+    lines = [
+        "| alphabet | wrong | queries | which was taken for which, of its queries |",
+        "|---|---|---|---|",
+    ]
     for name, row in result["alphabets"].items():
         wrong = 100 * (1 - row["accuracy"])
         said = "; ".join(row["mistakes"]).replace("character", "")

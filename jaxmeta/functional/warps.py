@@ -113,11 +113,11 @@ def warp(
     key: Key,
     image: Float[Array, "h w c"],
     *,
-    degrees: float = 8.0,
-    shear: float = 0.2,
-    scale: float = 0.15,
-    shift: float = 0.03,
-    strength: float = 0.02,
+    degrees: float = 12.0,
+    shear: float = 0.25,
+    scale: float = 0.2,
+    shift: float = 0.05,
+    strength: float = 0.03,
     cells: int = 4,
 ) -> Float[Array, "h w c"]:
     """An affine and an elastic change, read from the image once: as another hand draws.
