@@ -10,11 +10,12 @@ from jaxmeta.data.errors import DataError
 EXIF_ORIENTATION = 0x0112
 
 
-def survey(paths: Sequence[str | Path]) -> list[str]:
+def survey(paths: Sequence[str | Path], *, trim: bool = False) -> list[str]:
     """Looks at the headers of image files: sizes, and what is unusual about them.
 
     Args:
       paths: PNG or JPEG files, one or more.
+      trim: whether they are cut to a square, so that none is stretched to one.
 
     Returns:
       Phrases for a person: the sizes first, then each kind of change that `load_images`
@@ -34,7 +35,7 @@ def survey(paths: Sequence[str | Path]) -> list[str]:
         try:
             with Image.open(path, formats=("PNG", "JPEG")) as image:
                 sizes.append(image.size)
-                for what in _changes(image):
+                for what in _changes(image, trim):
                     counts[what] = counts.get(what, 0) + 1
         except Exception as error:
             # as in `load_images`: a damaged header raises whatever its decoder has
@@ -69,12 +70,12 @@ def _area(size: tuple[int, int]) -> int:
     return size[0] * size[1]
 
 
-def _changes(image) -> list[str]:
+def _changes(image, trim: bool) -> list[str]:
     """What is done to one image besides resizing it and making it grey or colour."""
     changes = []
     if image.getexif().get(EXIF_ORIENTATION, 1) not in (0, 1):
         changes.append("turned upright (EXIF)")
-    if image.width != image.height:
+    if image.width != image.height and not trim:
         changes.append("stretched to a square")
     if image.mode.startswith("I"):
         changes.append("from 16-bit grey")

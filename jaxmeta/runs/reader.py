@@ -73,7 +73,8 @@ def images(
         turned = "turned to light on dark" if inverted else "not inverted"
         notes = [f"{size}x{size} {kind}, {turned} ({why})"]
         for field, paths in (("support", support), ("query", query)):
-            notes.append(f"{field} images: {', '.join(data.survey(paths))}")
+            seen = ", ".join(data.survey(paths, trim=trim))
+            notes.append(f"{field} images: {seen}")
         if trim:
             notes[0] += ", each cut to the square around its ink"
             x, y = (load(p, invert=inverted, trim=True) for p in (support, query))

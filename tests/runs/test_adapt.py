@@ -85,6 +85,10 @@ def test_a_reader_that_trims_cuts_dark_and_light_ink_alike(drawings):
     np.testing.assert_allclose(of_light.support, of_dark.support, atol=2 / 255)
     assert of_light.query.shape == (1, 12, 12, 1)
     assert "cut to the square around its ink" in of_light.notes[0]
+    wide = drawings / "wide.png"
+    Image.new("L", (40, 20), "white").save(wide)
+    assert "stretched" in plain.read([wide], light[:1]).notes[1]
+    assert "stretched" not in trimming.read([wide], light[:1]).notes[1]
     ink = of_light.support > 0.5
     sides = [ink.any(axis).sum(-2).max() for axis in (2, 1)]
     assert max(sides) >= 10, "nine tenths of 12"
