@@ -38,12 +38,11 @@ def by_group(names, confusion: np.ndarray) -> dict:
     Returns:
       alphabet -> accuracy, queries, mistakes; the hardest first.
     """
-    counts = np.nan_to_num(confusion)
     groups = np.array([name.split("/")[0] for name in names])
     found = {}
     for group in np.unique(groups):
         own = np.flatnonzero(groups == group)
-        table = counts[np.ix_(own, own)]
+        table = confusion[np.ix_(own, own)]
         if not table.sum():
             continue  # fewer characters than a task has
         rest = table - np.diag(np.diag(table))

@@ -267,8 +267,8 @@ for _learner, _summary, _more in (
 
 # People err in 4.5 % of these tasks. Where and how large a character stands is the hand's,
 # not the character's, so it is cut out; each image of training is warped as if by another
-# hand. Widths, temperature, rate and warps are by validation alphabets; a wider network
-# with weaker warps is level in the end, and takes twice as long.
+# hand. Widths and warps are by validation alphabets: a wider network with weaker warps is
+# level in the end, and takes twice as long. The temperature is where a learned one went.
 preset(
     "omniglot-one_shot",
     FEW_SHOT,

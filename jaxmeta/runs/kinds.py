@@ -41,8 +41,9 @@ def describe(kind: object) -> str:
         rest = [describe(a) for a in args if a is not type(None)]
         return " or ".join([*rest, "None"])
     if origin in (tuple, list):
-        several = f"{describe(args[0])}s".replace("an integers", "integers")
-        return several.replace("a numbers", "numbers")
+        return f"{describe(args[0])}s".replace("an integers", "integers").replace(
+            "a numbers", "numbers"
+        )
     names = {
         int: "an integer", float: "a number", bool: "True or False",
         str: "text", Path: "a path",

@@ -75,7 +75,7 @@ def test_pixels_have_the_scale_of_the_training_images(run, drawings):
             assert 0 <= x.min() < 0.5 < x.max() <= 1
 
 
-def test_a_reader_that_trims_cuts_dark_and_light_ink_alike(drawings):
+def test_a_reader_that_trims_cuts_dark_and_light_ink_alike(drawings, tmp_path):
     plain, trimming = (reader.images(12, ink=True, trim=t) for t in (False, True))
     light, dark = (
         sorted((drawings / part / "a").iterdir())
@@ -85,7 +85,7 @@ def test_a_reader_that_trims_cuts_dark_and_light_ink_alike(drawings):
     np.testing.assert_allclose(of_light.support, of_dark.support, atol=2 / 255)
     assert of_light.query.shape == (1, 12, 12, 1)
     assert "cut to the square around its ink" in of_light.notes[0]
-    wide = drawings / "wide.png"
+    wide = tmp_path / "wide.png"
     Image.new("L", (40, 20), "white").save(wide)
     assert "stretched" in plain.read([wide], light[:1]).notes[1]
     assert "stretched" not in trimming.read([wide], light[:1]).notes[1]
