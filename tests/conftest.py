@@ -36,8 +36,32 @@ if OWN_CACHE:
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 
 import jax  # noqa: E402 (after the variables)
+from jax._src.interpreters import mlir  # noqa: E402 (for `share_contexts` alone)
 
 from tests import shapes  # noqa: E402
+
+
+def share_contexts(uses: int = 200):
+    """One context of MLIR for so many programs: JAX makes one for each.
+
+    To make one takes three quarters of the time in which a program of one operation is
+    lowered, and these tests lower tens of thousands. What a program holds as constants
+    stays in its context, so none is used for ever.
+    """
+    make = mlir.make_ir_context
+    context, left = make(), uses
+
+    def shared():
+        nonlocal context, left
+        if left <= 0:
+            context, left = make(), uses
+        left -= 1
+        return context
+
+    mlir.make_ir_context = shared
+
+
+share_contexts()
 
 shapes.install()  # before any of the package is imported
 

@@ -92,21 +92,35 @@ def subject(learner: MetaLearner, task: Task, key: Key, options: dict) -> Subjec
 
 def nth(episodes: Episode, i) -> Episode:
     """One episode of a stack of them, or a stack of some."""
-    return jax.tree.map(lambda x: x[i], episodes)
+    return by_numpy(lambda x: x[i], episodes)
 
 
 def cast(tree: PyTree) -> PyTree:
     """Floats to the widest precision that is switched on."""
     wide = jnp.zeros(()).dtype
-    return jax.tree.map(
+    return by_numpy(
         lambda x: x.astype(wide) if jnp.issubdtype(x.dtype, jnp.floating) else x, tree
     )
+
+
+def by_numpy(change: Callable, *trees: PyTree) -> PyTree:
+    """A change of arrays, leaf by leaf, by NumPy, which compiles nothing for a new shape.
+
+    Random keys of their own type, which NumPy does not know, are changed as they are.
+    """
+
+    def one(*leaves):
+        if any(jnp.issubdtype(x.dtype, jax.dtypes.prng_key) for x in leaves):
+            return change(*leaves)
+        return jax.device_put(change(*map(np.asarray, leaves)))
+
+    return jax.tree.map(one, *trees)
 
 
 def distance(a: PyTree, b: PyTree) -> float:
     """The largest difference between two trees, relative to the larger of 1 and |b|."""
 
-    def gap(x, y):  # by NumPy, which compiles nothing for a new shape
+    def gap(x, y):
         x, y = np.asarray(x), np.asarray(y)
         return np.max(np.abs(x - y) / np.maximum(1.0, np.abs(y)), initial=0.0)
 
@@ -137,15 +151,17 @@ def padded(batch: Batch, rows: int = 2) -> Batch:
     """The batch with further rows of weight 0, which hold what could not go unseen."""
 
     def more(x):
-        fill = jnp.nan if jnp.issubdtype(x.dtype, jnp.floating) else jnp.max(x)
-        return jnp.concatenate([x, jnp.full_like(x, fill, shape=(rows, *x.shape[1:]))])
+        fill = np.nan if jnp.issubdtype(x.dtype, jnp.floating) else np.max(x)
+        return np.concatenate([x, np.full_like(x, fill, shape=(rows, *x.shape[1:]))])
 
-    inputs, targets = jax.tree.map(more, (batch.inputs, batch.targets))
-    ones = jnp.ones(len(batch.targets), batch.targets.dtype)
-    weights = ones if batch.weights is None else batch.weights
-    return Batch(inputs, targets, jnp.append(weights, jnp.zeros(rows, weights.dtype)))
+    inputs, targets = by_numpy(more, (batch.inputs, batch.targets))
+    weights = np.ones(len(batch.targets), batch.targets.dtype)
+    if batch.weights is not None:
+        weights = np.asarray(batch.weights)
+    weights = np.append(weights, np.zeros(rows, weights.dtype))
+    return Batch(inputs, targets, jax.device_put(weights))
 
 
-def predict(s: Subject, episode: Episode):
+def predict(s: Subject, episode: Episode) -> np.ndarray:
     """The subject's predictions for the queries of an episode, by the shared program."""
-    return s.predict(s.meta, episode, s.key)
+    return np.asarray(s.predict(s.meta, episode, s.key))
