@@ -90,9 +90,9 @@ def subject(learner: MetaLearner, task: Task, key: Key, options: dict) -> Subjec
     return Subject(learner, task, *looked_at, key, options, *compiled, draw, began)
 
 
-def nth(episodes: Episode, i) -> Episode:
-    """One episode of a stack of them, or a stack of some."""
-    return by_numpy(lambda x: x[i], episodes)
+def nth(stack: PyTree, i) -> PyTree:
+    """One of a stack of episodes, or of rows, or a stack of some."""
+    return by_numpy(lambda x: x[i], stack)
 
 
 def cast(tree: PyTree) -> PyTree:
