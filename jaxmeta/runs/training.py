@@ -262,7 +262,10 @@ def _start(job: Job, where: RunFolder, snapshot: Snapshot | None, say: Say) -> S
 def _fresh(job: Job) -> Snapshot:
     """The state before the first step."""
     root = keys.root(job.settings.seed)
-    fresh = job.start(keys.init(root))
+    key = keys.init(root)
+    # It runs once: of LLVM's effort nothing comes back, and it takes long over the short
+    # axes of random kernels.
+    fresh = job.start.lower(key).compile({"xla_backend_optimization_level": 1})(key)
     best = jax.tree.map(jnp.copy, fresh.meta) if job.keep else ()
     info = {
         "best": None,
