@@ -14,6 +14,7 @@ far it is. What chooses parameters is the accuracy on validation classes.
 import argparse
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -212,7 +213,10 @@ def _cells(kept: dict | None, column: str) -> list[str]:
 
 
 def plot(folder: Path) -> None:
-    """How many tasks each row takes, by validation accuracy: tasks.png."""
+    """How many tasks each row takes, by validation accuracy: tasks.png.
+
+    Seeds of one row share a colour; the eleventh row begins the colours again, dotted.
+    """
     import matplotlib
 
     matplotlib.use("Agg")
@@ -220,11 +224,18 @@ def plot(folder: Path) -> None:
     from matplotlib import ticker
 
     figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
+    looks: dict[str, dict] = {}
     for file in sorted(folder.glob("*.json")):
         kept = json.loads(file.read_text())
         points = [(s * kept["batch"], 100 * (1 - v)) for s, v, _ in kept["curve"] if s]
         if points:
-            axes.plot(*zip(*points, strict=True), marker=".", label=kept["row"])
+            name = re.sub(r"-s\d+$", "", kept["row"])
+            label = "_seed" if name in looks else name  # one word a row
+            n = len(looks)
+            look = looks.setdefault(
+                name, dict(color=f"C{n % 10}", ls="-:"[n // 10 % 2])
+            )
+            axes.plot(*zip(*points, strict=True), marker=".", label=label, **look)
     axes.axhline(5, color="grey", lw=0.8, ls="--", label="95 % right")
     axes.set(xscale="log", yscale="log", xlabel="training tasks (thousands)")
     axes.set(ylabel="error on validation classes (%)")
