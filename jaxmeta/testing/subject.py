@@ -103,18 +103,19 @@ def cast(tree: PyTree) -> PyTree:
     )
 
 
-def by_numpy(change: Callable, *trees: PyTree) -> PyTree:
+def by_numpy(change: Callable, tree: PyTree) -> PyTree:
     """A change of arrays, leaf by leaf, by NumPy, which compiles nothing for a new shape.
 
-    Random keys of their own type, which NumPy does not know, are changed as they are.
+    Of random keys of their own type, which NumPy does not know, their words are changed.
     """
 
-    def one(*leaves):
-        if any(jnp.issubdtype(x.dtype, jax.dtypes.prng_key) for x in leaves):
-            return change(*leaves)
-        return jax.device_put(change(*map(np.asarray, leaves)))
+    def one(x):
+        if not jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
+            return jax.device_put(change(np.asarray(x)))
+        words = change(np.asarray(jax.random.key_data(x)))
+        return jax.random.wrap_key_data(words, impl=jax.random.key_impl(x))
 
-    return jax.tree.map(one, *trees)
+    return jax.tree.map(one, tree)
 
 
 def distance(a: PyTree, b: PyTree) -> float:

@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 import jaxmeta as jm
@@ -9,6 +10,7 @@ from jaxmeta.core import Features
 from jaxmeta.learners import LEARNERS
 from jaxmeta.models import call
 from jaxmeta.testing import LAWS, LawBroken, check_learner, probe
+from jaxmeta.testing.subject import nth
 from tests.learners.cases import CASES, NOISY, OWN, body, head, nets, usual
 
 
@@ -240,6 +242,18 @@ def no_progress(base):
 def test_the_laws_can_be_broken(law, changes):
     with pytest.raises(LawBroken, match=law):
         check_learner(broken(**changes), probe(), laws=[law])
+
+
+def test_no_order_of_three_rows_stays_in_place():
+    learner = broken(adapt=peeks_at_the_order)
+    with pytest.raises(LawBroken, match="support"):
+        check_learner(learner, probe(3, 1), laws=["support_order_is_irrelevant"])
+
+
+def test_random_keys_are_cut_like_numbers():
+    keys = jax.random.split(jax.random.key(0), 3)
+    found = jax.random.key_data(nth(keys, slice(1, 3)))
+    np.testing.assert_array_equal(found, jax.random.key_data(keys)[1:])
 
 
 def test_random_label_law_catches_a_leak():
