@@ -53,8 +53,15 @@ def test_a_row_is_measured_on_its_way_or_not_measured(tmp_path):
     # 98.5, and a half of 0.2 times the t-quantile of one degree of freedom, 12.706
     both = line(table.table(kept), "protonet, 2 seeds", "5w1s")
     assert "98.50 ± 2.54 % | 0, 1 | 60 x 32 | 4.00 |" in both
-    table.plot(kept)
+    drawn = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("matplotlib.pyplot.close", drawn.append)
+        table.plot(kept)
     assert (kept / "tasks.png").stat().st_size > 1000
+    maml, first, second = drawn[0].axes[0].lines[:3]
+    assert first.get_color() == second.get_color() != maml.get_color()
+    words = [text.get_text() for text in drawn[0].legends[0].get_texts()]
+    assert words == ["maml-5w1s", "protonet", "95 % right"]
 
 
 @pytest.mark.parametrize("row", (*ROWS, *FULL), ids=lambda row: row.name)
