@@ -58,6 +58,8 @@ def asked(words: Words, files: Files, default: str) -> Asked:
         config = read_config(Path(start).expanduser())
         recipe = of_reference(config.recipe, files)
         given, settings = from_json(config.options, files), config.settings
+        if run is None:  # a fork has all of it, however that one began
+            settings = settings.having(warm_start=None)
         settings = settings.having(out=run)
     else:
         recipe = named((own or names or [default])[0], files)

@@ -91,14 +91,15 @@ def save(folder: Path, step: int, snapshot: Snapshot, *, keep: int = 2) -> None:
         shutil.rmtree(old, ignore_errors=True)
 
 
-def restore(folder: Path, like: tuple[PyTree, PyTree]) -> Snapshot | None:
+def restore(folder: Path, like: tuple[PyTree, PyTree] | None) -> Snapshot | None:
     """Reads the newest step that is whole.
 
     A damaged step is renamed to `<step>.damaged`, with one warning that names the file.
 
     Args:
       folder: `checkpoints/` of the run.
-      like: shapes and types of `(state, best)`.
+      like: shapes and types of `(state, best)`; `None` takes them as they were written,
+        in dictionaries by name.
 
     Returns:
       A `Snapshot`, or `None` where nothing was ever saved.
@@ -176,7 +177,7 @@ def _write(part: Path, step: int, snapshot: Snapshot) -> None:
         sync(path)
 
 
-def _read(path: Path, like: tuple[PyTree, PyTree]) -> Snapshot:
+def _read(path: Path, like: tuple[PyTree, PyTree] | None) -> Snapshot:
     from orbax.checkpoint import v1 as ocp
 
     _verify(path)
@@ -186,17 +187,9 @@ def _read(path: Path, like: tuple[PyTree, PyTree]) -> Snapshot:
         key = jax.random.wrap_key_data(data, impl=info["key"]["impl"])
     except (ValueError, KeyError, TypeError, OverflowError) as error:
         raise _Damage(f"{_INFO}: {one_line(error)}") from error
-    device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-    abstract = jax.tree.map(
-        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=device),
-        {"state": like[0], "best": like[1]},
-    )
     arrays = str(path.resolve() / _ARRAYS)
     try:
-        # Orbax finds out half way, and leaves threads behind that complain later.
-        if _shapes(ocp.metadata(arrays).metadata) != _shapes(abstract):
-            raise ValueError("arrays of other shapes")
-        tree = ocp.load(arrays, abstract)
+        tree = ocp.load(arrays) if like is None else _load(arrays, like)
     except Exception as error:
         # Its bytes are as written: the fault is with what is asked for. Orbax calls all
         # of that "incompatible handler".
@@ -204,6 +197,20 @@ def _read(path: Path, like: tuple[PyTree, PyTree]) -> Snapshot:
             f"{path}: its arrays do not fit this recipe or this version of jaxmeta"
         ) from error
     return Snapshot(tree["state"], tree["best"], key, info)
+
+
+def _load(arrays: str, like: tuple[PyTree, PyTree]) -> dict[str, PyTree]:
+    from orbax.checkpoint import v1 as ocp
+
+    device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    abstract = jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=device),
+        {"state": like[0], "best": like[1]},
+    )
+    # Orbax finds out half way, and leaves threads behind that complain later.
+    if _shapes(ocp.metadata(arrays).metadata) != _shapes(abstract):
+        raise ValueError("arrays of other shapes")
+    return ocp.load(arrays, abstract)
 
 
 def _shapes(tree: PyTree) -> Counter:

@@ -53,7 +53,7 @@ def make_result(
         "compile_seconds": round(info["compile_seconds"], 2),
         "wall_seconds": round(wall, 2),
         "started": info["started"],
-        **{k: info[k] for k in ("forked_from", "rollbacks") if k in info},
+        **{k: info[k] for k in ("forked_from", "warm_start", "rollbacks") if k in info},
         "version": jaxmeta.__version__,
         "fingerprint": fingerprint(),
     }

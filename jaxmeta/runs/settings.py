@@ -60,6 +60,8 @@ class Settings:
     """Outer steps between checkpoints; None: a tenth of the run."""
     fork: str | None = None
     """Run folder to start from: its newest checkpoint, under these settings."""
+    warm_start: str | None = None
+    """Run folder whose network this run's starts with, as far as shapes agree."""
     strict: bool = False
     """Refuse to continue a run where its fingerprint differs."""
     exact: bool = False

@@ -30,6 +30,7 @@ from jaxmeta.runs.results import headline, make_result
 from jaxmeta.runs.settings import OUTER, USUAL, Settings
 from jaxmeta.runs.stop import Interrupted, Stop
 from jaxmeta.runs.tracker import check_tracker, open_tracker
+from jaxmeta.runs.warm import Warm, line, warm_start, warmed
 from jaxmeta.runs.writer import Writer
 from jaxmeta.tasks import class_names
 from jaxmeta.tasks.names import is_task
@@ -148,9 +149,10 @@ def _run(job: Job, where: RunFolder, say: Say) -> Path:
             folder.open_folder(job.made, settings)  # it may have been begun meanwhile
         shapes = like(job)
         snapshot = checkpoints.restore(where.checkpoints, shapes)
+        warm = warm_start(job) if settings.warm_start and snapshot is None else None
         start = snapshot or (forked(job) if settings.fork else None)
         folder.create(where, job.made, settings, jaxmeta.__version__)
-        snapshot = _start(job, where, start, say)
+        snapshot = _start(job, where, start, warm, say)
         metrics = folder.Metrics(where.metrics)
         lost = max((row["step"] for row in metrics.read()), default=0)
         if settings.fork and not where.metrics.exists():
@@ -175,7 +177,7 @@ def _run(job: Job, where: RunFolder, say: Say) -> Path:
         def last() -> Snapshot:
             writer.wait()
             saved = checkpoints.restore(where.checkpoints, shapes)
-            return _fresh(job) if saved is None else saved
+            return _fresh(job, warm) if saved is None else saved
 
         events = loop.Events(
             tracker.log, save, lambda: stop.signal is not None, last, say
@@ -231,8 +233,14 @@ def like(job: Job):
     return state, state.meta if job.keep else ()
 
 
-def _start(job: Job, where: RunFolder, snapshot: Snapshot | None, say: Say) -> Snapshot:
-    """The newest whole checkpoint, or a fresh state."""
+def _start(
+    job: Job,
+    where: RunFolder,
+    snapshot: Snapshot | None,
+    warm: Warm | None,
+    say: Say,
+) -> Snapshot:
+    """The newest whole checkpoint, or the state before the first step."""
     now = fingerprint()
     if snapshot is not None:
         then = snapshot.info["fingerprint"]
@@ -256,16 +264,20 @@ def _start(job: Job, where: RunFolder, snapshot: Snapshot | None, say: Say) -> S
             f"{where.path}: few classes, so validation draws from the {len(names)} that "
             "are trained on; the test is of others"
         )
-    return _fresh(job)
+    if warm is not None:
+        say(f"{where.path}: {line(warm)}")
+    return _fresh(job, warm)
 
 
-def _fresh(job: Job) -> Snapshot:
+def _fresh(job: Job, warm: Warm | None) -> Snapshot:
     """The state before the first step."""
     root = keys.root(job.settings.seed)
     key = keys.init(root)
     # It runs once: of LLVM's effort nothing comes back, and it takes long over the short
     # axes of random kernels.
     fresh = job.start.lower(key).compile({"xla_backend_optimization_level": 1})(key)
+    if warm is not None:
+        fresh = warmed(job, fresh, warm)
     best = jax.tree.map(jnp.copy, fresh.meta) if job.keep else ()
     info = {
         "best": None,
@@ -275,5 +287,6 @@ def _fresh(job: Job) -> Snapshot:
         "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "recipe": job.made.recipe.name,
         "fingerprint": fingerprint(),
+        **({} if warm is None else {"warm_start": warm.info}),
     }
     return Snapshot(fresh, best, root, info)
