@@ -6,9 +6,10 @@
     python -m benchmarks.table                 # writes the table of what is kept, and the plot
 
 Trainings go on where they were stopped. With `--workers 2` two of them run side by side,
-one core each. Each row keeps one file in results/table: the run's own `result.json`, its
-test in the other columns, and its curve over validation tasks; a row on its way says how
-far it is. What chooses parameters is the accuracy on validation classes.
+one core each; a row that starts with the network of another waits for it. Each row keeps
+one file in results/table: the run's own `result.json`, its test in the other columns, and
+its curve over validation tasks; a row on its way says how far it is. What chooses
+parameters is the accuracy on validation classes.
 """
 
 import argparse
@@ -38,7 +39,8 @@ def command(row: Row, data: str | None, folder: Path) -> list[str]:
     options = [x for k, v in row.options.items() for x in (_flag(k), str(v))]
     start = [sys.executable, "-m", "jaxmeta", "train", row.recipe]
     where = [] if data is None else ["--data", data]
-    return [*start, *where, "--out", str(folder / row.name), *options]
+    warm = ["--warm-start", str(folder / row.after)] if row.after else []
+    return [*start, *where, "--out", str(folder / row.name), *warm, *options]
 
 
 def _flag(name: str) -> str:
@@ -61,7 +63,13 @@ def work(rows, data, folder, kept, minutes, workers) -> bool:
     try:
         while running or (queue and time.monotonic() < deadline):
             while queue and free and time.monotonic() < deadline:
-                row, core = queue.pop(0), free.pop()
+                ready = [
+                    r for r in queue if r.after is None or trained(r.after, folder)
+                ]
+                if not ready:
+                    break
+                queue.remove(row := ready[0])
+                core = free.pop()
                 log = (folder / f"{row.name}.log").open("a")
                 process = subprocess.Popen(
                     command(row, data, folder), stdout=log, stderr=subprocess.STDOUT
@@ -70,6 +78,8 @@ def work(rows, data, folder, kept, minutes, workers) -> bool:
                     os.sched_setaffinity(process.pid, {core})
                 print(f"{row.name}: training", flush=True)
                 running.append((row, process, core))
+            if not running:
+                break  # what is left starts with what is not there
             time.sleep(1)
             late = time.monotonic() > deadline
             for entry in list(running):
@@ -87,11 +97,18 @@ def work(rows, data, folder, kept, minutes, workers) -> bool:
     finally:
         for _, process, _ in running:
             process.send_signal(signal.SIGTERM)
+    for row in queue:
+        if row.after and not trained(row.after, folder):
+            print(f"{row.name}: starts with {row.after}, which is not trained yet")
     return whole
 
 
 def finished(row: Row, folder: Path) -> bool:
-    return (folder / row.name / "result.json").exists()
+    return trained(row.name, folder)
+
+
+def trained(name: str, folder: Path) -> bool:
+    return (folder / name / "result.json").exists()
 
 
 def columns(row: Row, folder: Path) -> None:
@@ -126,6 +143,11 @@ def keep(row: Row, folder: Path, kept: Path) -> dict | None:
         "result": None,
     }
     found["batch"] = config["settings"]["batch"] or config["options"]["batch"]
+    if row.after:
+        files = folder / row.after / "result.json", kept / f"{row.after}.json"
+        first = json.loads(next(f for f in files if f.exists()).read_text())
+        first = first.get("result", first)
+        found["after"] = {n: first[n] for n in ("steps", "batch", "train_seconds")}
     if finished(row, folder):
         found["result"] = json.loads((run / "result.json").read_text())
         found["columns"][row.column] = _short(found["result"])
@@ -203,12 +225,14 @@ def _cells(kept: dict | None, column: str) -> list[str]:
         return ["", state(kept), "", f"{kept['step']:,} x {kept['batch']}", ""]
     if found is None:
         return ["", "not measured", "", "", ""]
+    parts = [kept["after"]] if "after" in kept else []
+    parts.append(result)
     return [
         "yes" if found["transductive"] else "no",
         f"{100 * found['accuracy']:.2f} ± {100 * found['ci95']:.2f} %",
         str(found["seed"]),
-        f"{result['steps']:,} x {result['batch']}",
-        f"{result['train_seconds'] / 3600:.2f}",
+        ", then ".join(f"{x['steps']:,} x {x['batch']}" for x in parts),
+        " + ".join(f"{x['train_seconds'] / 3600:.2f}" for x in parts),
     ]
 
 
@@ -227,7 +251,11 @@ def plot(folder: Path) -> None:
     looks: dict[str, dict] = {}
     for file in sorted(folder.glob("*.json")):
         kept = json.loads(file.read_text())
-        points = [(s * kept["batch"], 100 * (1 - v)) for s, v, _ in kept["curve"] if s]
+        first = kept.get("after", {"steps": 0, "batch": 0})
+        seen = first["steps"] * first["batch"]  # by the network that it starts with
+        points = [
+            (seen + s * kept["batch"], 100 * (1 - v)) for s, v, _ in kept["curve"] if s
+        ]
         if points:
             name = re.sub(r"-s\d+$", "", kept["row"])
             label = "_seed" if name in looks else name  # one word a row

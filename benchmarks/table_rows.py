@@ -22,6 +22,7 @@ class Row(NamedTuple):
       options: others than the recipe's.
       published: column -> what the paper says, in per cent.
       columns: all that it is tested in.
+      after: row whose network it starts with, and which is trained before it.
     """
 
     name: str
@@ -30,9 +31,12 @@ class Row(NamedTuple):
     options: Mapping[str, Any]
     published: Mapping[str, str]
     columns: tuple[str, ...]
+    after: str | None = None
 
 
-def _row(name, recipe, published, column="5w1s", columns=None, **options) -> Row:
+def _row(
+    name, recipe, published, column="5w1s", columns=None, after=None, **options
+) -> Row:
     ways, shots = COLUMNS[column]
     sizes = {} if column == "5w1s" else {"ways": ways, "shots": shots}
     return Row(
@@ -42,6 +46,7 @@ def _row(name, recipe, published, column="5w1s", columns=None, **options) -> Row
         {**sizes, **options},
         published,
         columns or (column,),
+        after,
     )
 
 
@@ -117,7 +122,7 @@ ROWS = (
         steps=12_000,
     ),
     _row("r2d2", "r2d2", {}, columns=_ALL, train_ways=60, steps=3000),
-    _row("maml-5w5s", "maml", _MAML, column="5w5s", steps=15_000),
+    _row("maml-5w5s", "maml", _MAML, "5w5s", after="maml-5w1s-s1", steps=2000),
     _row(
         "maml-20w1s",
         "maml",

@@ -24,6 +24,7 @@ jaxmeta: learn from many tasks, so that a new one needs a handful of examples.
   jaxmeta train FILE.py:FUNCTION ...            your own learner, network or data
   jaxmeta train RUN                             go on with a run that was stopped
   jaxmeta train --fork RUN [--option value ...] another run that starts where RUN is
+  jaxmeta train RECIPE --warm-start RUN ...     a new run with the network of RUN
   jaxmeta evaluate RUN [--episodes 10000] [--ways 20 --shots 5]
   jaxmeta adapt RUN --support DIR --query DIR   classify your own files
   jaxmeta adapt ... --reject [--strangers DIR]  "none of these", where it is so

@@ -64,6 +64,31 @@ def test_a_row_is_measured_on_its_way_or_not_measured(tmp_path):
     assert words == ["maml-5w1s", "protonet", "95 % right"]
 
 
+def test_a_row_that_goes_on_says_what_came_before(tmp_path):
+    kept, later = tmp_path / "kept", next(row for row in ROWS if row.after)
+    run_folder(tmp_path, later.after, done=True)
+    run_folder(tmp_path, later.name, done=True)
+    command = table.command(later, "data", tmp_path)
+    assert command[command.index("--warm-start") + 1] == str(tmp_path / later.after)
+    found = table.keep(later, tmp_path, kept)
+    assert found["after"] == {"steps": 60, "batch": 32, "train_seconds": 7200}
+    text = line(table.table(kept), later.name, later.column)
+    assert "60 x 32, then 60 x 32 | 2.00 + 2.00 |" in text
+    drawn = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("matplotlib.pyplot.close", drawn.append)
+        table.plot(kept)
+    assert list(drawn[0].axes[0].lines[0].get_xdata()) == [60 * 32 + 50 * 32]
+
+
+def test_a_row_that_goes_on_waits_for_what_comes_before(tmp_path, capsys):
+    later = next(row for row in ROWS if row.after)
+    assert table.work([later], None, tmp_path / "runs", tmp_path / "kept", 0.1, 1)
+    said = f"{later.name}: starts with {later.after}, which is not trained yet"
+    assert said in capsys.readouterr().out
+    assert not list(tmp_path.glob("*/*"))
+
+
 @pytest.mark.parametrize("row", (*ROWS, *FULL), ids=lambda row: row.name)
 def test_every_row_is_a_recipe_with_options_that_it_has(row, tmp_path):
     """Its sizes are those of its column, too."""
@@ -74,6 +99,7 @@ def test_every_row_is_a_recipe_with_options_that_it_has(row, tmp_path):
     ways, shots = COLUMNS[row.column]
     chosen = {k: options.get(k, there[k].default) for k in ("ways", "shots")}
     assert chosen == {"ways": ways, "shots": shots}
+    assert row.after is None or row.after in {r.name for r in ROWS}
     words = table.command(row, "data", tmp_path)
     assert words[4] == row.recipe and words[5:7] == ["--data", "data"]
 
