@@ -1,12 +1,12 @@
-"""Tables of real values: the network of the package, never tuned, beside tuned regressors.
+"""Tables of real values: the regressor of the package, which nobody tunes, beside tuned ones.
 
 python -m benchmarks.tables_values [--splits 10] [--sets diabetes ...] [--models ...]
 
 Sets are scikit-learn's own: diabetes, and the three of Friedman 1991, drawn with noise, 500
 rows. Each split has 70 % of the rows to learn from; rivals are tuned by three-fold
-cross-validation inside them. R^2, and for those that say how sure they are the share of
-values inside their 90 % intervals; seconds to fit and tune and to predict. Goes on where
-it was stopped.
+cross-validation inside them; "network" is without its linear model. R^2, and for those
+that say how sure they are the share of values inside their 90 % intervals; seconds to fit
+and tune and to predict. Goes on where it was stopped.
 """
 
 import argparse
@@ -49,6 +49,7 @@ def rivals(seed: int) -> dict:
     process = GaussianProcessRegressor(kernel, normalize_y=True, random_state=seed)
     return {
         "jaxmeta": TabularRegressor(random_state=seed),
+        "network": TabularRegressor(random_state=seed, linear=0),
         "ridge": tuned(Ridge(), "r2", alpha=[0.1, 1, 10, 100]),
         "knn": tuned(KNeighborsRegressor(), "r2", n_neighbors=[3, 7, 15, 31]),
         "forest": tuned(
@@ -79,7 +80,7 @@ def one(name: str, split: int, model: str) -> dict:
         "fit_seconds": fitted - start,
         "predict_seconds": time.perf_counter() - fitted,
     }
-    if model == "jaxmeta":
+    if model in ("jaxmeta", "network"):
         low, high = made.predict_quantiles(b, (0.05, 0.95)).T
         found["covered"] = float(((low <= d) & (d <= high)).mean())
     if model == "gp":
@@ -93,7 +94,7 @@ def cell(model: str, found: list[dict]) -> str:
     each = np.array([r["r2"] for r in found])
     half = 1.96 * each.std(ddof=1) / np.sqrt(len(each)) if len(each) > 1 else 0
     shown = f"{each.mean():.3f} ± {half:.3f}"
-    if model not in ("jaxmeta", "gp"):
+    if model not in ("jaxmeta", "network", "gp"):
         return shown
     return f"{shown} ({np.mean([r['covered'] for r in found]):.0%})"
 

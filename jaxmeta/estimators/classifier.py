@@ -9,7 +9,8 @@ from jaxmeta.estimators import library  # noqa: F401 (says how to get what follo
 from sklearn.base import ClassifierMixin  # isort: skip
 from sklearn.utils.multiclass import check_classification_targets  # isort: skip
 
-from jaxmeta.estimators.sharpness import best_temperature, tempered
+from jaxmeta.estimators.linear import STRENGTHS, Logistic
+from jaxmeta.estimators.sharpness import SHARES, best_temperature, blended, tempered
 from jaxmeta.estimators.tabular import Shown, Tabular
 from jaxmeta.recipes.packed import trained
 
@@ -18,9 +19,13 @@ class TabularClassifier(ClassifierMixin, Tabular):
     """Classes of a table's rows, by a network that was trained on drawn tables.
 
     `fit` learns which columns are categories and keeps the table; `predict_proba` shows
-    it to the network together with the rows that are asked about, in one pass. Nothing is
-    trained, and one number is chosen: how sure to be. Text, booleans and pandas categories
-    are categories; NaN is a missing cell.
+    it to the network together with the rows that are asked about, in one pass. The network
+    is not trained. A logistic regression of the same rows stands beside it,
+
+        p = p_network^((1 - s) / T) p_logistic^(s / T) / sum of these,
+
+    and rows that are held out choose how much it counts, s, and how sure to be, T. Text,
+    booleans and pandas categories are categories; NaN is a missing cell.
 
     Members of the ensemble see the columns and classes in other orders, and every other
     one the ranks of the values. What is more than the network is good for is sub-sampled
@@ -38,13 +43,16 @@ class TabularClassifier(ClassifierMixin, Tabular):
         hold numbers.
       weights: what `pack` wrote; None: the network of the package.
       random_state: decides orders and subsets.
-      temperature: what log-probabilities are divided by: above 1 less sure, below more;
+      temperature: T, what log-probabilities are divided by: above 1 less sure, below more;
         None: chosen in `fit` by the rows of the table, each third of them asked of the
         other two, which takes three times what a prediction does.
+      linear: s, the share of the logistic regression, from 0, the network alone, to 1;
+        None: chosen as T is. Its penalty is chosen by the same rows.
 
     Attributes:
       classes_: the classes, sorted.
-      temperature_: the temperature.
+      temperature_: T.
+      linear_: s.
       n_features_in_: the number of columns.
 
     References:
@@ -71,26 +79,48 @@ class TabularClassifier(ClassifierMixin, Tabular):
             raise ValueError(
                 f"y: got one class, {self.classes_.tolist()[0]!r}, wants two or more classes"
             )
-        self._show(X, labels, labels, len(self.classes_))
-        own = self.temperature
-        self.temperature_ = self._best(labels) if own is None else own
+        self._keep(X, labels)
+        self._members = self._ensemble(np.arange(len(X)), labels, len(self.classes_))
+        self.temperature_, self.linear_, strength = self._best(labels)
+        self._logistic = None
+        if self.linear_ > 0:
+            kinds = self._columns.categorical
+            self._logistic = Logistic(X, labels, kinds, (strength,))
         return self
 
-    def _best(self, labels: np.ndarray) -> float:
-        """The temperature by rows that the network was not shown."""
-        seen = []
-        for kept, held in self._thirds(labels):
+    def _best(self, labels: np.ndarray) -> tuple[float, float, float]:
+        """Temperature, share and penalty by rows that the network was not shown."""
+        share, t, k = self.linear, self.temperature, len(self.classes_)
+        asks, seen = None in (share, t), []
+        for kept, held in self._thirds(labels) if asks or share else ():
             held = held[np.isin(labels[held], labels[kept])]
-            if len(held) and len(np.unique(labels[kept])) > 1:
-                ensemble = self._ensemble(kept, labels, len(self.classes_))
-                seen.append((self._probabilities(self._x[held], ensemble), held))
+            if not len(held) or len(np.unique(labels[kept])) < 2:
+                continue
+            p = np.full((len(held), k), 1 / k)
+            q = p[None]
+            if asks:
+                p = self._probabilities(self._x[held], self._ensemble(kept, labels, k))
+            if share != 0:
+                at = self._x[kept], labels[kept], self._columns.categorical
+                q = Logistic(*at)(self._x[held], k)
+            seen.append((p, q, held))
         if not seen:
-            return 1.0
-        p, held = (np.concatenate(part) for part in zip(*seen, strict=True))
-        rows = np.arange(len(held))
-        return best_temperature(
-            lambda t: np.log(np.maximum(tempered(p, t)[rows, labels[held]], 1e-30))
-        )
+            return 1.0 if t is None else t, share or 0.0, 1.0
+        p, held = (np.concatenate([part[i] for part in seen]) for i in (0, 2))
+        q = np.concatenate([part[1] for part in seen], 1)
+        at = np.arange(len(held)), labels[held]
+        best = int(np.argmax([np.log(each[at]).sum() for each in q]))
+        strength, q = STRENGTHS[best], q[best]
+        tried = []
+        for s in SHARES if share is None else (share,):
+            both = blended(p, q, s)
+
+            def log_p(t: float, both=both) -> np.ndarray:
+                return np.log(np.maximum(tempered(both, t)[at], 1e-30))
+
+            tried.append((*best_temperature(log_p, t), s))
+        t, _, s = min(tried, key=lambda found: found[1])
+        return t, float(s), strength
 
     def _given(self, member) -> np.ndarray:
         # as wide as the network knows: one program, however many classes there are
@@ -99,7 +129,11 @@ class TabularClassifier(ClassifierMixin, Tabular):
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Probabilities `[n, classes]`, in the order of `classes_`."""
-        p = self._probabilities(self._numbers(X), self._members)
+        numbers = self._numbers(X)
+        p = self._probabilities(numbers, self._members)
+        if self._logistic is not None:
+            q = self._logistic(numbers, len(self.classes_))[0]
+            p = blended(p, q, self.linear_)
         return tempered(p, self.temperature_)
 
     def _probabilities(self, X: np.ndarray, ensemble: list[Shown]) -> np.ndarray:

@@ -10,6 +10,7 @@ from jaxmeta.estimators import library  # noqa: F401 (says how to get what follo
 
 from sklearn.base import RegressorMixin  # isort: skip
 
+from jaxmeta.estimators.linear import Ridge, ridge
 from jaxmeta.estimators.sharpness import best_temperature
 from jaxmeta.estimators.tabular import Tabular
 from jaxmeta.functional.bars import bar_log_prob, bar_moments, bar_quantile
@@ -59,8 +60,14 @@ class TabularRegressor(RegressorMixin, Tabular):
     """Real values of a table's rows, by a network that was trained on drawn tables.
 
     As `TabularClassifier`. The network gives a distribution, as bars, and members are
-    averaged: `predict` is its mean, `predict_quantiles` says how sure it is. Targets that
-    are far out, five times the distance of the quartiles beyond them, are drawn in.
+    averaged: `predict` is its mean, `predict_quantiles` says how sure it is. Beside it
+    stands a ridge regression h, and the network is shown what that leaves,
+
+        y_i - s h_{-i}(x_i),    y(x) = s h(x) + network(x),
+
+    with h_{-i} fitted to all rows but the i-th, so that what the network sees of the rows is
+    as large as what it is asked for. Targets that are far out, five times the distance of
+    the quartiles beyond them, are drawn in.
 
     Args:
       members: how many; more where there are many columns.
@@ -72,9 +79,13 @@ class TabularRegressor(RegressorMixin, Tabular):
       random_state: decides orders and subsets.
       temperature: what log-probabilities of bars are divided by; None: chosen in `fit`, as
         in `TabularClassifier`.
+      linear: s, how much of the ridge regression is taken off, from 0, the network alone,
+        to 1; None: 0 or 1, chosen as the temperature is. Its penalty is the best for rows
+        left out.
 
     Attributes:
       temperature_: the temperature.
+      linear_: s.
       n_features_in_: the number of columns.
     """
 
@@ -97,21 +108,53 @@ class TabularRegressor(RegressorMixin, Tabular):
         y = within_fences(y / self._unit)
         self._centre, self._scale = y.mean(), y.std()
         z = (y - self._centre) / (self._scale or 1.0)
-        self._show(X, z, None, 1)
-        own = self.temperature
-        self.temperature_ = self._best(z) if own is None else own
+        self._keep(X, z)
+        self.temperature_, self.linear_ = self._best(z)
+        everything = np.arange(len(X))
+        self._ridge, self._targets = self._left(everything, z, self.linear_)
+        self._members = self._ensemble(everything, None, 1)
         return self
 
-    def _best(self, z: np.ndarray) -> float:
-        """The temperature by rows that the network was not shown."""
+    def _left(
+        self, kept, z: np.ndarray, share: float
+    ) -> tuple[Ridge | None, np.ndarray]:
+        """A ridge regression of some rows, and what it leaves of their targets, `[n]`."""
+        if share == 0:
+            return None, z
+        line = ridge(self._x[kept], z[kept], self._columns.categorical)
+        left = np.zeros_like(z)
+        left[kept] = z[kept] - share * (z[kept] - line.left)
+        return line, left
+
+    def _best(self, z: np.ndarray) -> tuple[float, float]:
+        """Temperature and share by rows that the network was not shown."""
+        t, share = self.temperature, self.linear
+        if t is not None and share is not None:
+            return t, share
+        shares = (0.0, 1.0) if share is None else (share,)
+        thirds = list(self._thirds(np.zeros(len(z), int)))
+        tried = []
+        for s in shares:
+            log_p = self._held_out(z, s, thirds)
+            if log_p is None:
+                return 1.0 if t is None else t, share or 0.0
+            tried.append((*best_temperature(log_p, t), s))
+        t, _, s = min(tried, key=lambda found: found[1])
+        return t, s
+
+    def _held_out(self, z: np.ndarray, share: float, thirds):
+        """From a temperature to the log-probability of each row, not shown, `[n]`."""
         borders, seen = self._borders(), []
-        for kept, held in self._thirds(np.zeros(len(z), int)):
-            if len(held) and len(kept):
-                ensemble = self._ensemble(kept, None, 1)
-                for _, logits, mean, std in self._answers(self._x[held], ensemble):
-                    seen.append((held, logits, (z[held] - mean) / std, np.log(std)))
+        for kept, held in thirds:
+            if not len(held) or not len(kept):
+                continue
+            line, self._targets = self._left(kept, z, share)
+            x = self._x[held]
+            rest = z[held] if line is None else z[held] - share * line(x)
+            for _, logits, mean, std in self._answers(x, self._ensemble(kept, None, 1)):
+                seen.append((held, logits, (rest - mean) / std, np.log(std)))
         if not seen:
-            return 1.0
+            return None
 
         def log_p(t: float) -> np.ndarray:
             total = np.full(len(z), -np.inf)
@@ -120,7 +163,7 @@ class TabularRegressor(RegressorMixin, Tabular):
                 total[held] = np.logaddexp(total[held], found)
             return total
 
-        return best_temperature(log_p)
+        return log_p
 
     def _given(self, member) -> np.ndarray:
         return self._targets[member.rows, None]
@@ -128,8 +171,7 @@ class TabularRegressor(RegressorMixin, Tabular):
     def _borders(self) -> np.ndarray:
         return np.asarray(trained(self._name()).fitted.borders)
 
-    def _bars(self, X: Any):
-        numbers = self._numbers(X)
+    def _bars(self, numbers: np.ndarray):
         borders, t = self._borders(), self.temperature_
         for _, logits, mean, std in self._answers(numbers, self._members):
             yield (
@@ -140,12 +182,20 @@ class TabularRegressor(RegressorMixin, Tabular):
                 ),
             )
 
+    def _line(self, numbers: np.ndarray) -> np.ndarray:
+        """What the ridge regression adds to each row, `[n]`."""
+        if self._ridge is None:
+            return np.zeros(len(numbers))
+        return self._unit * (self._scale * self.linear_ * self._ridge(numbers))
+
     def predict(self, X: Any) -> np.ndarray:
         """The mean of each row's distribution `[n]`."""
+        numbers = self._numbers(X)
         found = [
-            back(_means(logits, borders)) for logits, borders, back in self._bars(X)
+            back(_means(logits, borders))
+            for logits, borders, back in self._bars(numbers)
         ]
-        return np.mean(found, 0)
+        return np.mean(found, 0) + self._line(numbers)
 
     def predict_quantiles(self, X: Any, levels: Sequence[float]) -> np.ndarray:
         """Quantiles `[n, levels]`, averaged over members.
@@ -160,8 +210,9 @@ class TabularRegressor(RegressorMixin, Tabular):
         wanted = np.asarray(levels, float)
         if wanted.ndim != 1 or not ((0 < wanted) & (wanted < 1)).all():
             raise ValueError(f"levels: got {levels}, wants numbers in (0, 1)")
+        numbers = self._numbers(X)
         found = [
             back(_quantiles(logits, borders, wanted))
-            for logits, borders, back in self._bars(X)
+            for logits, borders, back in self._bars(numbers)
         ]
-        return np.mean(found, 0)
+        return np.mean(found, 0) + self._line(numbers)[:, None]

@@ -1,13 +1,15 @@
-"""How sure to be: one temperature for a table, from rows that were held out of it."""
+"""What a table decides: how sure to be, and how much a linear model counts."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.special import softmax
 
 FOLDS = 3
+SHARES = np.linspace(0, 1, 11)
+"""Of the linear model, that are tried."""
 LOWEST, HIGHEST = 1 / 16, 16.0
 
 
@@ -20,7 +22,26 @@ def tempered(p: np.ndarray, temperature: float) -> np.ndarray:
     return softmax(np.log(np.maximum(p, 1e-30)) / temperature, -1)
 
 
-def best_temperature(log_p: Callable[[float], np.ndarray]) -> float:
+def blended(p: np.ndarray, q: np.ndarray, share: float) -> np.ndarray:
+    """The geometric mean of two beliefs: `p^(1-s) q^s / sum p^(1-s) q^s`, `[n, c]`.
+
+    >>> blended(np.array([[0.8, 0.2]]), np.array([[0.5, 0.5]]), 0.5).round(3)
+    array([[0.667, 0.333]])
+    """
+    p, q = (np.log(np.maximum(x, 1e-30)) for x in (p, q))
+    return softmax((1 - share) * p + share * q, -1)
+
+
+class Found(NamedTuple):
+    """The best temperature, and what it costs: nats of all held-out rows and its prior."""
+
+    temperature: float
+    cost: float
+
+
+def best_temperature(
+    log_p: Callable[[float], np.ndarray], given: float | None = None
+) -> Found:
     """The temperature that held-out rows are most probable at.
 
         T = argmin_T  -sum_i log p_T(y_i | x_i) + 1/2 (log T)^2
@@ -29,9 +50,10 @@ def best_temperature(log_p: Callable[[float], np.ndarray]) -> float:
 
     Args:
       log_p: from T to the log-probabilities `[n]` of rows that were not shown.
+      given: T, where it is not to be chosen.
 
     Returns:
-      T, from 1/16 to 16.
+      T, from 1/16 to 16, and the minimum.
 
     References:
       Guo, Pleiss, Sun, Weinberger 2017, On Calibration of Modern Neural Networks,
@@ -41,9 +63,11 @@ def best_temperature(log_p: Callable[[float], np.ndarray]) -> float:
     def cost(log_t: float) -> float:
         return float(-log_p(float(np.exp(log_t))).sum() + 0.5 * log_t**2)
 
+    if given is not None:
+        return Found(given, cost(float(np.log(given))))
     bounds = (np.log(LOWEST), np.log(HIGHEST))
     found: Any = minimize_scalar(cost, bounds=bounds, method="bounded")
-    return float(np.exp(found.x))
+    return Found(float(np.exp(found.x)), float(found.fun))
 
 
 def folds(rng: np.random.Generator, labels: np.ndarray) -> np.ndarray:

@@ -55,6 +55,7 @@ class Tabular(BaseEstimator):
         weights: str | Path | None = None,
         random_state: Any = 0,
         temperature: float | None = None,
+        linear: float | None = None,
     ):
         self.members = members
         self.max_rows = max_rows
@@ -63,6 +64,7 @@ class Tabular(BaseEstimator):
         self.weights = weights
         self.random_state = random_state
         self.temperature = temperature
+        self.linear = linear
 
     def _name(self) -> str:
         return self._usual if self.weights is None else str(self.weights)
@@ -87,8 +89,8 @@ class Tabular(BaseEstimator):
         validate_data(self, X, reset=False, skip_check_array=True)
         return check_array(self._columns.transform(shown), dtype="float64", **MISSING)
 
-    def _show(self, X: np.ndarray, targets: np.ndarray, labels, classes: int) -> None:
-        """Decides what each member sees."""
+    def _keep(self, X: np.ndarray, targets: np.ndarray) -> None:
+        """Checks the options and keeps the table."""
         for name in ("members", "max_rows", "max_columns"):
             given = getattr(self, name)
             if given is None and name != "members":
@@ -98,13 +100,17 @@ class Tabular(BaseEstimator):
         t = self.temperature
         if t is not None and not (isinstance(t, numbers.Real) and 0 < t < np.inf):
             raise ValueError(f"temperature: got {t!r}, wants a finite number > 0")
+        share = self.linear
+        if share is not None and not (
+            isinstance(share, numbers.Real) and 0 <= share <= 1
+        ):
+            raise ValueError(f"linear: got {share!r}, wants a number from 0 to 1")
         most = dict(trained(self._name()).about["limits"])
         for name, given in (("rows", self.max_rows), ("columns", self.max_columns)):
             most[name] = most[name] if given is None else given
         seed = check_random_state(self.random_state).randint(2**31 - 1)
         self._rng = np.random.default_rng(seed)
         self._most, self._x, self._targets = most, X, targets
-        self._members = self._ensemble(np.arange(len(X)), labels, classes)
 
     def _given(self, member: Member) -> np.ndarray:
         """The targets of the rows that a member sees, as its network takes them."""

@@ -5,6 +5,8 @@ import copy
 import numpy as np
 import pytest
 from sklearn.decomposition import PCA
+from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import Ridge as SkRidge
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import check_estimator
 
@@ -12,6 +14,7 @@ from jaxmeta.estimators import (
     FewShotClassifier,
     TabularClassifier,
     TabularRegressor,
+    linear,
     sharpness,
 )
 from jaxmeta.estimators.columns import Columns
@@ -30,8 +33,12 @@ X = RNG.normal(size=(60, 4)) + 1.5 * (Y == "yes")[:, None]
     "made",
     [
         pytest.param(FewShotClassifier(), id="few"),
-        pytest.param(TabularClassifier(members=1, temperature=1.0), id="table"),
-        pytest.param(TabularRegressor(members=1, temperature=1.0), id="values"),
+        pytest.param(
+            TabularClassifier(members=1, temperature=1.0, linear=0.5), id="table"
+        ),
+        pytest.param(
+            TabularRegressor(members=1, temperature=1.0, linear=1.0), id="values"
+        ),
         pytest.param(TabularClassifier(), id="usual", marks=pytest.mark.slow),
         pytest.param(TabularRegressor(), id="usual values", marks=pytest.mark.slow),
     ],
@@ -132,7 +139,8 @@ def test_one_column_is_enough():
     rng = np.random.default_rng(0)
     x = np.repeat([[0.0], [1.0]], (100, 188), 0)
     y = np.concatenate([rng.permutation(100) < 50, rng.permutation(188) < 45])
-    model = TabularClassifier(members=2, random_state=1, temperature=1.0).fit(x, y)
+    model = TabularClassifier(members=2, random_state=1, temperature=1.0, linear=0)
+    model.fit(x, y)
     p = model.predict_proba([[0.0], [1.0]])[:, 1]
     np.testing.assert_allclose(p, [0.5, 0.24], atol=0.08)
 
@@ -161,7 +169,7 @@ def test_of_more_columns_principal_components_are_shown():
 
 
 def test_what_was_read_is_kept_and_is_not_copied():
-    model = TabularClassifier(members=2, temperature=1.0).fit(X[:40], Y[:40])
+    model = TabularClassifier(members=2, temperature=1.0, linear=0).fit(X[:40], Y[:40])
     p = model.predict_proba(X[40:])
     readers = [shown.ask for shown in model._members]
     assert all(reader._fast is not None for reader in readers)
@@ -174,7 +182,11 @@ def test_what_was_read_is_kept_and_is_not_copied():
 def test_many_classes_have_probabilities():
     x = np.repeat(np.arange(12.0), 6)[:, None] + 0.01 * RNG.normal(size=(72, 1))
     y = np.repeat(np.arange(12), 6)
-    p = TabularClassifier(members=1, temperature=1.0).fit(x, y).predict_proba(x)
+    p = (
+        TabularClassifier(members=1, temperature=1.0, linear=0)
+        .fit(x, y)
+        .predict_proba(x)
+    )
     np.testing.assert_allclose(p.sum(1), 1)
     assert (p.argmax(1) == y).mean() > 3 / 12
 
@@ -198,23 +210,145 @@ def test_the_temperature_is_the_best_for_rows_that_were_held_out():
     def log_p(t):
         return np.log(sharpness.tempered(timid, t)[rows, labels])
 
-    found = sharpness.best_temperature(log_p)
+    found, cost = sharpness.best_temperature(log_p)
     grid = np.exp(np.linspace(-2.5, 2.5, 501))
-    costs = [-log_p(t).sum() + 0.5 * np.log(t) ** 2 for t in grid]
+
+    def cost_at(t):
+        return -log_p(t).sum() + 0.5 * np.log(t) ** 2
+
+    costs = [cost_at(t) for t in grid]
     assert abs(np.log(found / grid[np.argmin(costs)])) < 0.02
     assert 0.2 < found < 0.32  # 1/4 undoes it
-    nothing = sharpness.best_temperature(lambda t: np.zeros(0))
+    assert cost == pytest.approx(min(costs), rel=1e-4)
+    assert sharpness.best_temperature(log_p, 2.0) == pytest.approx((2.0, cost_at(2.0)))
+    nothing, _ = sharpness.best_temperature(lambda t: np.zeros(0))
     assert nothing == pytest.approx(1, rel=1e-3)
 
 
 def test_a_table_says_how_sure_to_be():
-    model = TabularClassifier(members=1).fit(X[:40], Y[:40])
-    plain = TabularClassifier(members=1, temperature=1.0).fit(X[:40], Y[:40])
+    model = TabularClassifier(members=1, linear=0).fit(X[:40], Y[:40])
+    plain = TabularClassifier(members=1, temperature=1.0, linear=0).fit(X[:40], Y[:40])
     p, q = model.predict_proba(X[40:]), plain.predict_proba(X[40:])
     np.testing.assert_allclose(p, sharpness.tempered(q, model.temperature_))
     assert model.temperature_ != 1 and plain.temperature_ == 1
     with pytest.raises(ValueError, match="temperature: got 0, wants"):
         TabularClassifier(temperature=0).fit(X, Y)
+
+
+@pytest.mark.parametrize("made", [TabularClassifier, TabularRegressor])
+@pytest.mark.parametrize("share", [-0.1, 1.5, np.nan, "all"])
+def test_a_share_is_from_0_to_1(made, share):
+    with pytest.raises(ValueError, match=r"linear: got .*, wants a number from 0 to 1"):
+        made(linear=share).fit(X, (Y == "yes").astype(float))
+
+
+def drawn(rng, n, slope):
+    """Rows of four numbers, 5 and a category; how probable a class is follows a line."""
+    x = np.column_stack([rng.normal(size=(n, 3)), rng.integers(0, 4, n)])
+    x[rng.random((n, 4)) < 0.05] = np.nan
+    score = np.nan_to_num(x[:, 0]) + 2 * (x[:, 3] == 2)
+    return x, score, rng.random(n) < 1 / (1 + np.exp(-slope * (score - 0.5)))
+
+
+def test_a_logistic_regression_stands_beside_the_network():
+    """Its own probabilities are scikit-learn's; the blend is the geometric mean."""
+    x, _, y = drawn(np.random.default_rng(0), 160, 3.0)
+    args = {"members": 1, "categorical_features": [3], "temperature": 1.0}
+    alone, line, both = (
+        TabularClassifier(**args, linear=share).fit(x[:80], y[:80])
+        for share in (0.0, 1.0, 0.3)
+    )
+    p, q, found = (m.predict_proba(x[80:]) for m in (alone, line, both))
+    want = p**0.7 * q**0.3
+    np.testing.assert_allclose(found, want / want.sum(1, keepdims=True), rtol=1e-6)
+    known, new = filled(x[:80], x[:80]), filled(x[80:], x[:80])
+    strength = both._logistic._fitted[0].C
+    theirs = LogisticRegression(C=strength, max_iter=5000, tol=1e-8).fit(known, y[:80])
+    np.testing.assert_allclose(q, theirs.predict_proba(new), atol=2e-3)
+    assert strength in linear.STRENGTHS
+
+
+def filled(x, known):
+    """As a linear model is shown a table: by hand."""
+    mean, std = np.nanmean(known[:, :3], 0), np.nanstd(known[:, :3], 0)
+    kinds = (x[:, 3:] == np.arange(4)).astype(float)
+    return np.concatenate([np.nan_to_num((x[:, :3] - mean) / std), kinds], 1)
+
+
+def test_what_a_table_is_like_decides_how_much_the_line_counts():
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=(120, 12))  # more columns than most tables of the prior
+    y = x @ rng.normal(size=12) + 0.3 * rng.normal(size=120) > 0
+    assert TabularClassifier(members=1).fit(x, y).linear_ > 0.4
+    ring = (x[:, :2] ** 2).sum(1) > 1.4  # no line tells them apart
+    model = TabularClassifier(members=1).fit(x[:, :2], ring)
+    assert model.linear_ == 0 and model._logistic is None
+    line, curve = 3 * x[:, 0] + x[:, 1], np.cos(3 * x[:, 0])
+    more = TabularRegressor(members=1).fit(x[:90, :2], line[:90])
+    assert more.linear_ == 1 and more.score(x[90:, :2], line[90:]) > 0.99
+    assert TabularRegressor(members=1).fit(x[:90, :2], curve[:90]).linear_ == 0
+
+
+def test_a_column_of_names_does_not_fill_the_memory():
+    rng = np.random.default_rng(5)
+    names = np.concatenate([np.arange(1000), np.repeat([7, 3, 900], 5)])
+    x = np.column_stack([rng.normal(size=1015), names])
+    design = linear.Design(x, np.array([False, True]))
+    z = design(np.array([[np.nan, 7.0], [1.0, np.nan], [0.0, 1001.0]]))
+    assert z.shape == (3, 1 + linear.LEVELS)
+    assert z[0, 0] == 0 and z[0, 1:].sum() == 1 and not z[1:, 1:].any()
+    assert {3.0, 7.0, 900.0} <= set(design._levels[0])
+
+
+@pytest.mark.parametrize("columns", [3, 60])
+def test_ridge_regression_leaves_rows_out_without_leaving_them_out(columns):
+    """Beside scikit-learn's, fitted to all rows but one; also with more columns than rows."""
+    rng = np.random.default_rng(2)
+    x = np.column_stack([rng.normal(size=(40, columns)), rng.integers(0, 3, 40)])
+    kinds = np.arange(columns + 1) == columns
+    y = x[:, 0] + (x[:, -1] == 1) + 0.5 * rng.normal(size=40)
+    z, costs = linear.Design(x, kinds)(x), {}
+    for penalty in linear.PENALTIES[:-1]:
+        left = []
+        for i in range(40):
+            rest = np.arange(40) != i
+            model = SkRidge(alpha=penalty, solver="svd").fit(z[rest], y[rest])
+            left.append(y[i] - model.predict(z[i : i + 1])[0])
+        costs[penalty] = np.square(left).sum(), np.array(left), model
+    best = min(costs, key=lambda penalty: costs[penalty][0])
+    found = linear.ridge(x, y, kinds)
+    np.testing.assert_allclose(found.left, costs[best][1], atol=1e-7)
+    whole = SkRidge(alpha=best, solver="svd").fit(z, y)
+    np.testing.assert_allclose(found(x), whole.predict(z), atol=1e-7)
+
+
+def test_ridge_regression_of_noise_is_its_mean():
+    rng = np.random.default_rng(3)
+    x, y = rng.normal(size=(30, 4)), rng.normal(size=30)
+    kinds = np.zeros(4, bool)
+    alone = linear.ridge(np.ones((30, 4)), y, kinds)
+    np.testing.assert_allclose(alone(x), y.mean())
+    np.testing.assert_allclose(alone.left, (y - y.mean()) * 30 / 29)
+    assert np.isfinite(linear.ridge(x[:1], y[:1], kinds).left).all()
+    assert linear.ridge(x, y, kinds)(x).std() < y.std()
+
+
+def test_what_the_line_leaves_is_what_the_network_is_shown():
+    rng = np.random.default_rng(4)
+    x = rng.normal(size=(50, 2))
+    y = 5 * x[:, 0] + np.sin(4 * x[:, 1]) + 100
+    model = TabularRegressor(members=1, temperature=1.0, linear=1.0).fit(x, y)
+    z = (y - y.mean()) / y.std()
+    line = linear.ridge(x, z, np.zeros(2, bool))
+    np.testing.assert_allclose(model._targets, line.left, atol=1e-9)
+    half = TabularRegressor(members=1, temperature=1.0, linear=0.5).fit(x, y)
+    np.testing.assert_allclose(half._targets, z - 0.5 * (z - line.left), atol=1e-9)
+    means = model.predict(x) - y.std() * line(x)
+    low, high = (
+        model.predict_quantiles(x, [0.01, 0.99]) - y.std() * line(x)[:, None]
+    ).T
+    assert (low < means).all() and (means < high).all()
+    assert abs(means - y.mean()).max() < 5  # the line is not in it twice
 
 
 def test_real_values_and_how_sure_they_are():
@@ -229,8 +363,11 @@ def test_real_values_and_how_sure_they_are():
     assert (low < middle).all() and (middle < high).all()
     assert 0.7 < ((low < y[60:]) & (y[60:] < high)).mean()
     # by itself it is too timid of a clean line
-    clean = TabularRegressor(members=2).fit(x[:60], (line + 5 * noise)[:60])
-    assert clean.temperature_ < min(1, model.temperature_)
+    alone, clean = (
+        TabularRegressor(members=2, linear=0).fit(x[:60], (line + n * noise)[:60])
+        for n in (20, 1)
+    )
+    assert clean.temperature_ < min(1, alone.temperature_)
     small = TabularRegressor(members=2).fit(x[:60], y[:60] / 1e6)
     np.testing.assert_allclose(1e6 * small.predict(x[60:]), model.predict(x[60:]), 1e-3)
     with pytest.raises(ValueError, match="levels: got"):
@@ -244,7 +381,7 @@ def test_one_value_that_is_far_out_leaves_the_others_apart():
     rng = np.random.default_rng(0)
     x = rng.normal(size=(60, 2))
     y = 2 * x[:, 0] + x[:, 1]
-    model = TabularRegressor(members=2, temperature=1.0)
+    model = TabularRegressor(members=2, temperature=1.0, linear=1.0)
     want = model.fit(x[:40], y[:40]).predict(x[40:])
     with_one = np.where(np.arange(40) == 0, 1e6, y[:40])
     found = model.fit(x[:40], with_one).predict(x[40:])
@@ -260,7 +397,7 @@ def test_a_bad_option_and_columns_of_another_order_are_told_in_words():
         with pytest.raises(ValueError, match=f"{name}: got {value}, wants an integer"):
             TabularClassifier(**{name: value}).fit(X, Y)
     frame = pd.DataFrame(X, columns=[3, 1, 2, 0])
-    model = TabularClassifier(members=1, temperature=1.0).fit(frame, Y)
+    model = TabularClassifier(members=1, temperature=1.0, linear=0).fit(frame, Y)
     with pytest.raises(ValueError, match="X: got columns"):
         model.predict(frame[[0, 1, 2, 3]])
     worn = pd.DataFrame({"s": pd.array(["x", "y", None] * 20, dtype="string")})
