@@ -37,6 +37,7 @@ def omniglot(
     size: int = 28,
     trim: bool = False,
     rotations: bool = True,
+    validate: bool = True,
 ) -> Source:
     """1,623 characters of 50 alphabets, 20 drawings each: --data FOLDER.
 
@@ -46,11 +47,16 @@ def omniglot(
       size: side of the images in pixels.
       trim: cut each drawing to the square around its ink.
       rotations: make four classes of each by quarter turns, as published.
+      validate: whether there are classes to choose by; False: they are trained on, too.
     """
     wants = "the folder that holds Omniglot's two zip files"
 
     def read(root: Path) -> readers.Splits:
-        return readers.omniglot(root, size, split=split, trim=trim)
+        found = readers.omniglot(root, size, split=split, trim=trim)
+        if validate:
+            return found
+        both = readers.merge(found.train, found.val)
+        return readers.Splits(both, both, found.test)
 
     return Source(
         "Omniglot",
@@ -60,7 +66,7 @@ def omniglot(
         group=lambda name: name.split("/")[0],  # the alphabet
         reader=reader.images(size, ink=True, trim=trim),
         pictures=(partial(report.images, ink=True), report.per_class),
-        facts={"split": split},
+        facts={"split": split, "validated": validate},
     )
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from jaxmeta.data import DataError, find_duplicates, merge, omniglot
+from jaxmeta.recipes import sources
 
 from .files import drawing
 
@@ -76,6 +77,14 @@ def test_the_official_split(tiny):
     assert val.names == ("Oak/character03",)
     assert test.names == ("Elm/character01", "Elm/character02")
     assert test.inputs.shape == (40, 14, 14, 1)
+
+
+def test_after_all_choices_the_classes_to_choose_by_are_trained_on(tiny):
+    parts = sources.omniglot(data=str(tiny), split="official").splits
+    whole = sources.omniglot(data=str(tiny), split="official", validate=False)
+    both = merge(parts.train, parts.val)
+    same(whole.splits, (both, both, parts.test))
+    assert whole.facts["validated"] is False
 
 
 def test_trimmed_drawings_are_larger_and_have_a_cache_of_their_own(tiny, tmp_path):
