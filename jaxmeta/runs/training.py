@@ -261,8 +261,8 @@ def _start(
     names = class_names(tasks.train) if is_task(tasks.train) else None
     if names is not None and is_task(tasks.val) and names == class_names(tasks.val):
         say(
-            f"{where.path}: few classes, so validation draws from the {len(names)} that "
-            "are trained on; the test is of others"
+            f"{where.path}: validation draws from the {len(names)} classes that are "
+            "trained on; the test is of others"
         )
     if warm is not None:
         say(f"{where.path}: {line(warm)}")

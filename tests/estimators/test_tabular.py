@@ -67,18 +67,18 @@ def test_it_works_at_once():
 def test_shuffled_labels_are_not_believed():
     """Out of the prior or in it: what cannot be known is answered with doubt."""
     rng = np.random.default_rng(1)
-    model = TabularClassifier().fit(X, rng.permutation(Y))
+    model = TabularClassifier(members=2).fit(X, rng.permutation(Y))
     sure = model.predict_proba(rng.normal(size=(40, 4))).max(1)
     assert sure.mean() < 0.75
-    known = TabularClassifier().fit(X, Y).predict_proba(X).max(1)
+    known = TabularClassifier(members=2).fit(X, Y).predict_proba(X).max(1)
     assert known.mean() > sure.mean()
 
 
 def test_constant_and_duplicated_columns_change_little():
-    plain = TabularClassifier().fit(X[:40], Y[:40])
+    plain = TabularClassifier(members=2).fit(X[:40], Y[:40])
     want = plain.score(X[40:], Y[40:])
     more = np.column_stack([X, X[:, :2], np.full(60, 7.0), np.full(60, np.nan)])
-    model = TabularClassifier().fit(more[:40], Y[:40])
+    model = TabularClassifier(members=2).fit(more[:40], Y[:40])
     p = model.predict_proba(more[40:])
     assert (
         np.isfinite(p).all()
