@@ -277,16 +277,27 @@ def filled(x, known):
 
 def test_what_a_table_is_like_decides_how_much_the_line_counts():
     rng = np.random.default_rng(1)
-    x = rng.normal(size=(120, 12))  # more columns than most tables of the prior
-    y = x @ rng.normal(size=12) + 0.3 * rng.normal(size=120) > 0
+    x = rng.normal(size=(120, 4))
+    y = x @ [1, -1, 1, -1] + 0.3 * rng.normal(size=120) > 0
     assert TabularClassifier(members=1).fit(x, y).linear_ > 0.4
     ring = (x[:, :2] ** 2).sum(1) > 1.4  # no line tells them apart
-    model = TabularClassifier(members=1).fit(x[:, :2], ring)
+    model = TabularClassifier(members=1).fit(x, ring)
     assert model.linear_ == 0 and model._logistic is None
-    line, curve = 3 * x[:, 0] + x[:, 1], np.cos(3 * x[:, 0])
+    line = 3 * x[:, 0] + x[:, 1]
     more = TabularRegressor(members=1).fit(x[:90, :2], line[:90])
     assert more.linear_ == 1 and more.score(x[90:, :2], line[90:]) > 0.99
-    assert TabularRegressor(members=1).fit(x[:90, :2], curve[:90]).linear_ == 0
+
+
+@pytest.mark.parametrize("better", [0.0, 1.0])
+def test_the_share_with_the_more_probable_rows_is_taken(monkeypatch, better):
+    def held_out(self, z, share, thirds):
+        return lambda t: np.full(len(z), -abs(share - better) - np.log(t / 2) ** 2)
+
+    monkeypatch.setattr(TabularRegressor, "_held_out", held_out)
+    model = TabularRegressor(members=1).fit(X[:40], X[:40, 0])
+    assert model.linear_ == better and model.temperature_ == pytest.approx(2, rel=0.05)
+    given = TabularRegressor(members=1, linear=0.5).fit(X[:40], X[:40, 0])
+    assert given.linear_ == 0.5
 
 
 def test_a_column_of_names_does_not_fill_the_memory():
