@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from jaxmeta.runs.errors import ConfigError, RunError, one_line
+from jaxmeta.runs.files import expanded
 from jaxmeta.runs.options import REQUIRED, Option, own_options
 from jaxmeta.runs.registry import Files
 from jaxmeta.runs.usage import (
@@ -293,7 +294,7 @@ COMPUTES = frozenset({"train", "evaluate", "adapt", "embed", "fit", "compare"})
 
 
 def _path(name: str) -> Path:
-    return Path(name).expanduser()
+    return expanded(name)
 
 
 def _runs(words: Words) -> list[Path]:

@@ -45,7 +45,7 @@ class TabularClassifier(ClassifierMixin, Tabular):
       random_state: decides orders and subsets.
       temperature: T, what log-probabilities are divided by: above 1 less sure, below more;
         None: chosen in `fit` by the rows of the table, each third of them asked of the
-        other two, which takes three times what a prediction does.
+        other two (at most 1,000 rows of it), which takes three times what a prediction does.
       linear: s, the share of the logistic regression, from 0, the network alone, to 1;
         None: chosen as T is. Its penalty is chosen by the same rows.
 
@@ -109,7 +109,7 @@ class TabularClassifier(ClassifierMixin, Tabular):
         p, held = (np.concatenate([part[i] for part in seen]) for i in (0, 2))
         q = np.concatenate([part[1] for part in seen], 1)
         at = np.arange(len(held)), labels[held]
-        best = int(np.argmax([np.log(each[at]).sum() for each in q]))
+        best = int(np.argmax([np.log(np.maximum(each[at], 1e-9)).sum() for each in q]))
         strength, q = STRENGTHS[best], q[best]
         tried = []
         for s in SHARES if share is None else (share,):

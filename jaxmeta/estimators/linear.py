@@ -8,7 +8,6 @@ import numpy as np
 
 from jaxmeta.estimators import library  # noqa: F401 (says how to get what follows)
 
-from sklearn.exceptions import ConvergenceWarning  # isort: skip
 from sklearn.linear_model import LogisticRegression  # isort: skip
 
 from jaxmeta.estimators.columns import standards
@@ -26,7 +25,8 @@ class Design:
     """Rows as a linear model sees them: numbers standardised, categories as 0 and 1.
 
     A missing number counts as the mean, a missing category as none of them; so do all but
-    the most frequent categories of a column.
+    the most frequent categories of a column. What lies beyond the known values counts as no
+    further away than they are wide: a line goes on for ever, what it stands for does not.
 
     Args:
       known: `[n, f]`, NaN where missing.
@@ -35,14 +35,18 @@ class Design:
 
     def __init__(self, known: np.ndarray, categorical: np.ndarray):
         self._kinds = categorical
-        mean, std = standards(known[:, ~categorical])
+        mean, std = standards(numbers := known[:, ~categorical])
         self._mean = mean
+        there = np.where(np.isnan(numbers), mean, numbers)
+        low, high = there.min(0, initial=np.inf), there.max(0, initial=-np.inf)
+        with np.errstate(over="ignore"):  # then there is no end
+            self._ends = 2 * low - high, 2 * high - low
         self._std = np.where(std > 1e-9 * np.abs(mean), std, np.inf)
         self._levels = [_frequent(c[~np.isnan(c)]) for c in known[:, categorical].T]
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """`[m, f]` as `[m, k]`."""
-        z = (x[:, ~self._kinds] - self._mean) / self._std
+        z = (np.clip(x[:, ~self._kinds], *self._ends) - self._mean) / self._std
         parts = [np.where(np.isnan(z), 0, z)]
         columns = x[:, self._kinds].T
         parts += [
@@ -75,8 +79,8 @@ class Logistic:
         model = LogisticRegression(max_iter=300, warm_start=True)
         for strength in strengths:
             with warnings.catch_warnings():
-                # not quite there: it is judged by rows that were held out
-                warnings.simplefilter("ignore", ConvergenceWarning)
+                # not quite there, or many classes: it is judged by rows held out
+                warnings.simplefilter("ignore", UserWarning)
                 model.set_params(C=strength).fit(z, labels)
             self._fitted.append(copy.copy(model))
 

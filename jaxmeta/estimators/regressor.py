@@ -80,8 +80,8 @@ class TabularRegressor(RegressorMixin, Tabular):
       temperature: what log-probabilities of bars are divided by; None: chosen in `fit`, as
         in `TabularClassifier`.
       linear: s, how much of the ridge regression is taken off, from 0, the network alone,
-        to 1; None: 0 or 1, chosen as the temperature is. Its penalty is the best for rows
-        left out.
+        to 1; None: 0 or 1, chosen as the temperature is, which asks the thirds twice. Its
+        penalty is the best for rows left out.
 
     Attributes:
       temperature_: the temperature.
@@ -103,9 +103,11 @@ class TabularRegressor(RegressorMixin, Tabular):
         """
         X, y = self._checked(X, y, real=True)
         y = np.asarray(y, float)
+        # in parts of it, as five times the distance of quartiles need be no number
+        y = within_fences(y / 16)
         # float32 must hold them: the network is shown standardised ones
-        self._unit = float(np.abs(y).max()) or 1.0
-        y = within_fences(y / self._unit)
+        size = float(np.abs(y).max()) or 1.0
+        self._unit, y = 16 * size, y / size
         self._centre, self._scale = y.mean(), y.std()
         z = (y - self._centre) / (self._scale or 1.0)
         self._keep(X, z)
@@ -143,7 +145,7 @@ class TabularRegressor(RegressorMixin, Tabular):
         return t, s
 
     def _held_out(self, z: np.ndarray, share: float, thirds):
-        """From a temperature to the log-probability of each row, not shown, `[n]`."""
+        """From a temperature to the log-probabilities of rows that were not shown."""
         borders, seen = self._borders(), []
         for kept, held in thirds:
             if not len(held) or not len(kept):
@@ -156,12 +158,14 @@ class TabularRegressor(RegressorMixin, Tabular):
         if not seen:
             return None
 
+        asked = np.concatenate([held for _, held in thirds])
+
         def log_p(t: float) -> np.ndarray:
             total = np.full(len(z), -np.inf)
             for held, logits, at, wide in seen:
                 found = _log_prob(logits, borders, at, t) - wide
                 total[held] = np.logaddexp(total[held], found)
-            return total
+            return total[asked]
 
         return log_p
 

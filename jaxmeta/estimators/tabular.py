@@ -35,6 +35,8 @@ class Shown(NamedTuple):
     ask: Reader
 
 
+ASKED = 1000
+"""Rows of a third that are asked about, at most: they choose two or three numbers."""
 MISSING: dict[str, Any] = {"ensure_all_finite": "allow-nan"}
 """For scikit-learn, whose signatures say nothing of their types."""
 
@@ -97,13 +99,10 @@ class Tabular(BaseEstimator):
                 continue
             if not isinstance(given, numbers.Integral) or given < 1:
                 raise ValueError(f"{name}: got {given!r}, wants an integer >= 1")
-        t = self.temperature
-        if t is not None and not (isinstance(t, numbers.Real) and 0 < t < np.inf):
+        t, share = self.temperature, self.linear
+        if t is not None and not (_is_number(t) and 0 < t < np.inf):
             raise ValueError(f"temperature: got {t!r}, wants a finite number > 0")
-        share = self.linear
-        if share is not None and not (
-            isinstance(share, numbers.Real) and 0 <= share <= 1
-        ):
+        if share is not None and not (_is_number(share) and 0 <= share <= 1):
             raise ValueError(f"linear: got {share!r}, wants a number from 0 to 1")
         most = dict(trained(self._name()).about["limits"])
         for name, given in (("rows", self.max_rows), ("columns", self.max_columns)):
@@ -117,10 +116,13 @@ class Tabular(BaseEstimator):
         raise NotImplementedError
 
     def _thirds(self, labels: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Rows to show and rows to ask about, each held out once."""
+        """Rows to show and rows to ask about, none of which comes twice."""
         fold = folds(self._rng, labels)
         for i in range(FOLDS):
-            yield np.flatnonzero(fold != i), np.flatnonzero(fold == i)
+            held = np.flatnonzero(fold == i)
+            if len(held) > ASKED:
+                held = np.sort(self._rng.choice(held, ASKED, replace=False))
+            yield np.flatnonzero(fold != i), held
 
     def _ensemble(self, kept: np.ndarray, labels, classes: int) -> list[Shown]:
         """Members that see some rows of the table."""
@@ -144,6 +146,10 @@ class Tabular(BaseEstimator):
         """For each member `(member, logits, mean and std of the target)`."""
         for member, view, ask in ensemble:
             yield member, *ask(view(X))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, numbers.Real) and not isinstance(value, bool | np.bool_)
 
 
 def _two_axes(X: Any) -> Any:

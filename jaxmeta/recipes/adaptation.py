@@ -6,7 +6,6 @@ on; the tenth chooses the parameters.
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
 from jaxmeta import models, report, tasks, train, transfer
@@ -21,6 +20,7 @@ from jaxmeta.recipes.parts import Network
 from jaxmeta.runs import reader
 from jaxmeta.runs.errors import ConfigError
 from jaxmeta.runs.experiment import Experiment, Tasks
+from jaxmeta.runs.files import expanded
 from jaxmeta.runs.options import OneOf, use
 from jaxmeta.runs.registry import recipe
 from jaxmeta.transfer import DomainMethod
@@ -202,7 +202,7 @@ def domains(
         models.mlp(1, hidden=(discriminator,)),
         steps,
     )
-    names = [Path(f or "").expanduser().resolve().name for f in (source, target)]
+    names = [expanded(f or "").resolve().name for f in (source, target)]
     made = adapt(
         Parts(learn, choose, second, second), method, nets, names, queries, "images"
     )

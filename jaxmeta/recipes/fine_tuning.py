@@ -23,6 +23,7 @@ from jaxmeta.recipes.tuning import METHODS, Bench, Plan
 from jaxmeta.runs.backbone import load_backbone
 from jaxmeta.runs.errors import ConfigError
 from jaxmeta.runs.experiment import Experiment, Merge, Tasks
+from jaxmeta.runs.files import expanded
 from jaxmeta.runs.options import OneOf, use
 from jaxmeta.runs.registry import recipe
 from jaxmeta.runs.usage import Release
@@ -215,7 +216,7 @@ def _merging(body: Model, head: Model) -> Merge:
 
 def _read(file: str, body: Model, some: Any) -> Meta:
     """Parameters of a file, for the network without its head."""
-    path = Path(file).expanduser()
+    path = expanded(file)
     if not path.is_file():
         wants = "a file FILE.safetensors, as jaxmeta export writes it"
         raise ConfigError("pretrained", f"{file}, which is no file", wants)

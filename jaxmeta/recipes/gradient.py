@@ -1,7 +1,5 @@
 """Methods of the learners that adapt by gradients and need more than a signature says."""
 
-from pathlib import Path
-
 import jax
 import jax.numpy as jnp
 import optax
@@ -12,6 +10,7 @@ from jaxmeta.learners.common import AllBut
 from jaxmeta.recipes.method import Inner, built, make_inner, method
 from jaxmeta.recipes.parts import Method, Room, Side
 from jaxmeta.runs.errors import ConfigError
+from jaxmeta.runs.files import expanded
 from jaxmeta.runs.making import unread
 from jaxmeta.runs.run import load
 
@@ -179,14 +178,14 @@ def meta_transfer(
 def _pretrained(path: str, net: Model, room: Room) -> Meta:
     """Parameters of a run, or of a file."""
     wants = "a run folder, or a .safetensors file"
-    if Path(path).expanduser().is_dir():
+    if expanded(path).is_dir():
         return load(path, data=False).meta
     if room.shape is None:
         raise ConfigError("pretrained", path, "a run folder: these are no images")
     images = jax.ShapeDtypeStruct((1, *room.shape), jnp.float32)
     fresh = jax.jit(net.init)(jax.random.key(0), jnp.zeros(images.shape, images.dtype))
     try:
-        return models.load_safetensors(Path(path).expanduser(), fresh)
+        return models.load_safetensors(expanded(path), fresh)
     except ValueError as error:
         raise ConfigError("pretrained", path, f"{wants}: {error}") from error
 

@@ -3,7 +3,6 @@
 import inspect
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -17,6 +16,7 @@ from jaxmeta.recipes.parts import Source
 from jaxmeta.runs import reader
 from jaxmeta.runs.errors import ConfigError
 from jaxmeta.runs.experiment import Picture
+from jaxmeta.runs.files import expanded
 from jaxmeta.runs.reader import Reader
 
 IMAGES = "a folder with <class>/*.png or .jpg"
@@ -81,7 +81,7 @@ def folder(
     """
     options = {"size": size, "mode": mode, "invert": invert}
     found = images("data", data, **options)
-    name = Path(data or "").expanduser().resolve().name
+    name = expanded(data or "").resolve().name
     read = reader.images(size, mode, invert=invert)
     return Labelled(name, found, read, _pictures(ink=invert))
 
@@ -99,7 +99,7 @@ def photographs(
     """
     size = size or (84 if wants is None else wants.size)
     read = partial(images, "data", size=size, mode="RGB")
-    root = Path(data or "").expanduser().resolve()
+    root = expanded(data or "").resolve()
     parts = None
     if data is not None and (root / "train").is_dir():
         parts = Thirds(*(read(str(root / name)) for name in Thirds._fields))
@@ -127,7 +127,7 @@ def images(field: str, folder: str | None, **options: Any) -> Dataset:
     """The images of a folder; what is wrong with it is about the option `field`."""
     if folder is None:
         raise ConfigError(field, "nothing", IMAGES)
-    root = Path(folder).expanduser()
+    root = expanded(folder)
     if not root.is_dir():
         raise ConfigError(field, f"{folder}, which is no folder", IMAGES)
     try:

@@ -5,7 +5,6 @@ https://arxiv.org/abs/2201.04122.
 """
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import jax
@@ -25,6 +24,7 @@ from jaxmeta.recipes.parts import Network
 from jaxmeta.report.finished import Finished
 from jaxmeta.runs.errors import ConfigError
 from jaxmeta.runs.experiment import Experiment, Judge, Tasks
+from jaxmeta.runs.files import expanded
 from jaxmeta.runs.options import OneOf, use
 from jaxmeta.runs.registry import recipe
 from jaxmeta.tasks import glyphs as characters
@@ -84,7 +84,7 @@ def folders(
       mode: grey or colour (RGB); photographs are RGB.
       invert: turn dark on light into light on dark.
     """
-    names = [Path(folder).expanduser().resolve().name for folder in data]
+    names = [expanded(folder).resolve().name for folder in data]
     if len(names) < 2 or len(set(names)) < len(names):
         got = ", ".join(names) or "nothing"
         raise ConfigError("data", got, "two folders or more, each of another name")

@@ -18,6 +18,7 @@ from safetensors.numpy import load, save
 from jaxmeta.core import Meta
 from jaxmeta.learners.prior_fitted_network import PriorFitted, prior_fitted
 from jaxmeta.runs.errors import RunError
+from jaxmeta.runs.files import expanded
 from jaxmeta.tree import path_name
 
 HERE = Path(__file__).parent / "weights"
@@ -59,7 +60,7 @@ def trained(name: str) -> Trained:
     Raises:
       RunError: files that are missing, or are not those that were published.
     """
-    path = HERE / name if name in ("classes", "values") else Path(name).expanduser()
+    path = HERE / name if name in ("classes", "values") else expanded(name)
     try:
         about = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
         data = path.with_suffix(".safetensors").read_bytes()
@@ -90,7 +91,7 @@ def pack(run: Any, path: str | Path) -> Path:
     if run.name != "tabular-pfn":
         raise RunError(f"run: got one of {run.name}, wants one of tabular-pfn")
     said = run.job.made.options
-    path = Path(path).expanduser()
+    path = expanded(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     data = save(_flat(run.meta.params))
     built = {k: said[k] for k in BUILT if k != "borders"}

@@ -11,6 +11,7 @@ from jaxmeta.data.npz import MissingArray
 from jaxmeta.data.splitting import RULE
 from jaxmeta.recipes.parts import Source
 from jaxmeta.runs.errors import ConfigError
+from jaxmeta.runs.files import expanded
 from jaxmeta.runs.making import unread
 
 
@@ -41,7 +42,7 @@ def existing(data: str | None, wants: str, *, file=False) -> Path:
     """The path that an option names, if it is there."""
     if data is None:
         raise ConfigError("data", "nothing", wants)
-    root = Path(data).expanduser()
+    root = expanded(data)
     if not (root.is_file() if file else root.is_dir()):
         kind = "file" if file else "folder"
         raise ConfigError("data", f"{data}, which is no {kind}", wants)

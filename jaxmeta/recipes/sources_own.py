@@ -14,6 +14,7 @@ from jaxmeta.recipes.parts import Source
 from jaxmeta.recipes.reading import read_data, says_rule
 from jaxmeta.runs import reader
 from jaxmeta.runs.errors import ConfigError
+from jaxmeta.runs.files import expanded
 from jaxmeta.runs.making import unread
 
 
@@ -69,7 +70,7 @@ def folder(
       trim: cut each drawing to the square around its ink (where invert: the dark).
     """
 
-    sorted_ = data is not None and (Path(data).expanduser() / "train").is_dir()
+    sorted_ = data is not None and (expanded(data) / "train").is_dir()
 
     def read(root: Path) -> readers.Splits:
         options = {"size": size, "mode": mode, "invert": invert, "trim": trim}

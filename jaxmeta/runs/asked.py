@@ -1,11 +1,11 @@
 """What the words after `jaxmeta train` ask for: a recipe, its options, the settings."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from jaxmeta.runs.docstrings import notes_of
 from jaxmeta.runs.errors import ConfigError
+from jaxmeta.runs.files import expanded
 from jaxmeta.runs.folder import read_config
 from jaxmeta.runs.making import from_json, options_of
 from jaxmeta.runs.options import Found, Option
@@ -55,7 +55,7 @@ def asked(words: Words, files: Files, default: str) -> Asked:
     given: dict[str, Any] = {}
     settings = Settings()
     if start is not None:
-        config = read_config(Path(start).expanduser())
+        config = read_config(expanded(start))
         recipe = of_reference(config.recipe, files)
         given, settings = from_json(config.options, files), config.settings
         if run is None:  # a fork has all of it, however that one began
@@ -80,7 +80,7 @@ def asked(words: Words, files: Files, default: str) -> Asked:
 
 def is_run(name: str) -> bool:
     """Whether a word names a run folder."""
-    return (Path(name).expanduser() / "config.json").is_file()
+    return (expanded(name) / "config.json").is_file()
 
 
 def choices_of(words: Words) -> dict[str, Any]:

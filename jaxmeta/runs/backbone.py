@@ -7,6 +7,7 @@ from typing import NamedTuple
 from jaxmeta import models
 from jaxmeta.core import Meta, Model
 from jaxmeta.runs.errors import ConfigError
+from jaxmeta.runs.files import expanded
 from jaxmeta.runs.usage import Release
 
 
@@ -37,7 +38,7 @@ def load_backbone(
     Raises:
       ConfigError: what cannot be read, or is no network that is known.
     """
-    path = Path(file).expanduser()
+    path = expanded(file)
     if not path.is_file():
         wants = "FILE.safetensors: a trained network of timm, torchvision or the Hub"
         raise ConfigError(field, f"{file}, which is no file", wants)

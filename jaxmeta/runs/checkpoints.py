@@ -91,7 +91,9 @@ def save(folder: Path, step: int, snapshot: Snapshot, *, keep: int = 2) -> None:
         shutil.rmtree(old, ignore_errors=True)
 
 
-def restore(folder: Path, like: tuple[PyTree, PyTree] | None) -> Snapshot | None:
+def restore(
+    folder: Path, like: tuple[PyTree, PyTree] | None, *, own: bool = True
+) -> Snapshot | None:
     """Reads the newest step that is whole.
 
     A damaged step is renamed to `<step>.damaged`, with one warning that names the file.
@@ -100,6 +102,8 @@ def restore(folder: Path, like: tuple[PyTree, PyTree] | None) -> Snapshot | None
       folder: `checkpoints/` of the run.
       like: shapes and types of `(state, best)`; `None` takes them as they were written,
         in dictionaries by name.
+      own: whether it is the run that goes on here. Nothing is renamed in another one,
+        which may be running: a step that it drops meanwhile is not a damaged one.
 
     Returns:
       A `Snapshot`, or `None` where nothing was ever saved.
@@ -107,19 +111,28 @@ def restore(folder: Path, like: tuple[PyTree, PyTree] | None) -> Snapshot | None
     Raises:
       RunError: there were steps, and none is whole.
     """
-    for path in reversed(steps(folder)):
+    bad: set[str] = set()
+    while left := [path for path in steps(folder) if path.name not in bad]:
+        path = left[-1]
         try:
             return _read(path, like)
-        except _Damage as damage:
-            message = (
-                f"checkpoint {path.name} is damaged ({damage}); {_put_aside(path)}"
+        except (_Damage, RunError) as error:
+            if not path.is_dir():
+                continue  # dropped since it was listed
+            if isinstance(error, RunError):
+                raise
+            bad.add(path.name)
+            kept = f"; {_put_aside(path)}" if own else ""
+            warnings.warn(
+                f"checkpoint {path.name} is damaged ({error}){kept}", stacklevel=2
             )
-            warnings.warn(message, stacklevel=2)
-    damaged = sorted(folder.glob("*.damaged")) if folder.is_dir() else []
+    aside = folder.glob("*.damaged") if folder.is_dir() else ()
+    damaged = sorted({*bad, *(path.name.removesuffix(".damaged") for path in aside)})
     if damaged:
+        advice = "; train into another folder to start again" if own else ""
         raise RunError(
             f"{folder}: no checkpoint is whole ({len(damaged)} damaged, such as "
-            f"{damaged[-1].name}); train into another folder to start again"
+            f"{damaged[-1]}){advice}"
         )
     return None
 

@@ -12,7 +12,7 @@ from jaxmeta.criteria import as_criterion
 from jaxmeta.runs import keys, loop
 from jaxmeta.runs.errors import ConfigError
 from jaxmeta.runs.experiment import tested
-from jaxmeta.runs.files import write_json
+from jaxmeta.runs.files import expanded, write_json
 from jaxmeta.runs.fingerprint import fingerprint
 from jaxmeta.runs.registry import Files
 from jaxmeta.runs.results import number
@@ -68,7 +68,7 @@ def compare(
 
     >>> compare(["runs/maml-1", "runs/anil-1"])  # doctest: +SKIP
     """
-    out = Path(out).expanduser()
+    out = expanded(out)
     if len(runs) < 2:
         raise ConfigError("runs", len(runs), "two or more")
     if episodes < 2:

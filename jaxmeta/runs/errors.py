@@ -9,7 +9,7 @@ class ConfigError(ValueError):
 
     def __init__(self, field: str, got: object, wants: str):
         super().__init__(one_line(f"{field}: got {got}, wants {wants}"))
-        self.field = field
+        self.field, self.got, self.wants = field, got, wants
 
 
 class RunError(RuntimeError):

@@ -26,6 +26,14 @@ def write_json(path: Path, value: object) -> None:
     write_atomic(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
+def expanded(path: str | Path) -> Path:
+    """A path with `~` and `~name` for home folders; as it stands where there is none."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
+
+
 def sync(path: Path) -> None:
     """Makes a file, or the names in a folder, survive a power cut."""
     descriptor = os.open(path, os.O_RDONLY)

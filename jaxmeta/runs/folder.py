@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from jaxmeta.runs.errors import ConfigError, RunError
-from jaxmeta.runs.files import write_atomic, write_json
+from jaxmeta.runs.files import expanded, write_atomic, write_json
 from jaxmeta.runs.making import Made
 from jaxmeta.runs.settings import FREE, Settings, check
 
@@ -78,7 +78,7 @@ def open_folder(made: Made, settings: Settings) -> RunFolder:
             n += 1
         return RunFolder(path)
     out = settings.out
-    folder = RunFolder(Path(out).expanduser())
+    folder = RunFolder(expanded(out))
     wants = "a new or empty folder, or a run with the same settings"
     if folder.path.exists() and not folder.path.is_dir():
         raise ConfigError("out", f"{out}, which is a file", wants)
@@ -168,7 +168,8 @@ def read_config(path: Path) -> Config:
     """
     config = RunFolder(path).config
     if not config.is_file():
-        what = "no config.json in it" if path.is_dir() else "no such folder"
+        what = "a file" if path.is_file() else "no such folder"
+        what = "no config.json in it" if path.is_dir() else what
         raise ConfigError(
             "run", f"{path} ({what})", "a folder that jaxmeta train wrote"
         )

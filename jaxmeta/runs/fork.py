@@ -9,12 +9,26 @@ import jax.numpy as jnp
 from jaxmeta.runs import checkpoints, folder, keys
 from jaxmeta.runs.checkpoints import Snapshot
 from jaxmeta.runs.errors import ConfigError, RunError
+from jaxmeta.runs.files import expanded
 from jaxmeta.runs.folder import RunFolder
 from jaxmeta.runs.job import Job, abstract_state
 
 # What may change and leave the validations of the old run those of the new one.
 _SAME_VALIDATION = {f.name for f in dataclasses.fields(folder.Settings)}
 _SAME_VALIDATION -= {"validate_episodes"}
+
+
+def source(option: str, run: str | None) -> tuple[Path, folder.Config]:
+    """The folder of another run, and what it says of itself.
+
+    Raises:
+      ConfigError: there is none, about the option that names it.
+    """
+    path = expanded(run or "")
+    try:
+        return path, folder.read_config(path)
+    except ConfigError as error:
+        raise ConfigError(option, error.got, error.wants) from error
 
 
 def forked(job: Job) -> Snapshot:
@@ -29,16 +43,12 @@ def forked(job: Job) -> Snapshot:
       ConfigError: no run, no checkpoint, or one that does not fit these settings.
     """
     settings = job.settings
-    path = Path(settings.fork or "").expanduser()
-    try:
-        old = folder.read_config(path)
-    except ConfigError as error:
-        raise ConfigError("fork", settings.fork, f"a run folder: {error}") from error
+    path, old = source("fork", settings.fork)
     try:
         state = abstract_state(job)
         kept = old.settings.keep == "best" and job.experiment.tasks.val is not None
         like = (state, state.meta if kept else ())
-        snapshot = checkpoints.restore(RunFolder(path).checkpoints, like)
+        snapshot = checkpoints.restore(RunFolder(path).checkpoints, like, own=False)
     except RunError as error:
         raise ConfigError("fork", settings.fork, f"a run that fits: {error}") from error
     if snapshot is None:

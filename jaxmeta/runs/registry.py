@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from jaxmeta.runs.docstrings import summary_of
 from jaxmeta.runs.errors import ConfigError, did_you_mean
+from jaxmeta.runs.files import expanded
 from jaxmeta.runs.options import Use
 
 if TYPE_CHECKING:
@@ -225,7 +226,7 @@ class Files:
 
 def _parts(name: str) -> tuple[Path, str]:
     file, _, function = name.rpartition(":")
-    return Path(file).expanduser().resolve(), function
+    return expanded(file).resolve(), function
 
 
 def _is_own(value: object, path: Path) -> bool:

@@ -10,6 +10,7 @@ from jaxmeta.runs import checkpoints, folder
 from jaxmeta.runs.checkpoints import Snapshot
 from jaxmeta.runs.errors import ConfigError, RunError
 from jaxmeta.runs.experiment import Experiment
+from jaxmeta.runs.files import expanded
 from jaxmeta.runs.folder import Config, RunFolder
 from jaxmeta.runs.job import Job, build
 from jaxmeta.runs.making import Made, from_json, make, options_of, without_data
@@ -128,7 +129,7 @@ def load(
     >>> run = load("runs/sensors-1", sensors)  # doctest: +SKIP
     >>> run.learner, run.meta, run.result["accuracy"]  # doctest: +SKIP
     """
-    path = Path(path).expanduser()
+    path = expanded(path)
     config = folder.read_config(path)
     changed = dict(options or {})
     made = _made(config, experiment, files or Files(), data, changed)

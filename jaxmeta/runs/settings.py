@@ -108,6 +108,9 @@ def check(settings: Settings) -> Settings:
         check_type(field.name, value, field.type)
     for name in _AT_LEAST:
         check_least(name, getattr(settings, name))
+    for name in ("out", "fork", "warm_start"):
+        if getattr(settings, name) == "":
+            raise ConfigError(name, "''", "a folder")
     if settings.seed > _LARGEST_SEED:
         raise ConfigError("seed", settings.seed, f"an integer <= {_LARGEST_SEED}")
     alarm = settings.inner_alarm

@@ -19,7 +19,7 @@ from jaxmeta.runs import checkpoints, folder, keys, loop
 from jaxmeta.runs.checkpoints import Snapshot
 from jaxmeta.runs.errors import ConfigError, RunError, explain, out_of_memory
 from jaxmeta.runs.experiment import Experiment, finished, tested
-from jaxmeta.runs.files import write_json
+from jaxmeta.runs.files import expanded, write_json
 from jaxmeta.runs.fingerprint import differences, fingerprint
 from jaxmeta.runs.folder import RunFolder
 from jaxmeta.runs.fork import forked
@@ -27,7 +27,7 @@ from jaxmeta.runs.job import Job, abstract_state, build
 from jaxmeta.runs.making import Made, make, options_of
 from jaxmeta.runs.registry import Recipe
 from jaxmeta.runs.results import headline, make_result
-from jaxmeta.runs.settings import OUTER, USUAL, Settings
+from jaxmeta.runs.settings import OUTER, USUAL, Settings, check
 from jaxmeta.runs.stop import Interrupted, Stop
 from jaxmeta.runs.tracker import check_tracker, open_tracker
 from jaxmeta.runs.warm import Warm, line, warm_start, warmed
@@ -102,7 +102,7 @@ def as_made(
 def train_made(made: Made, settings: Settings, say: Say = print) -> Path:
     """`train`, for an experiment whose making is known."""
     # filled before it is kept: another version's defaults must not continue this run
-    settings = settings.filled(made.experiment.defaults)
+    settings = check(settings.filled(made.experiment.defaults))
     where = folder.open_folder(made, settings)
     result = folder.read_result(where)
     if result is not None:
@@ -110,9 +110,15 @@ def train_made(made: Made, settings: Settings, say: Say = print) -> Path:
         return where.path
     check_tracker(settings.track)
     job = build(made, settings)
+    new = not where.path.exists()
     where = folder.claim(made, settings)
     try:
         return _run(job, where, say)
+    except ConfigError:  # of a run to start from: nothing has been written
+        if new:
+            with contextlib.suppress(OSError):  # but what is not empty
+                where.path.rmdir()
+        raise
     except (OSError, MemoryError, jax.errors.JaxRuntimeError) as error:
         if not isinstance(error, OSError) and not out_of_memory(error):
             raise
@@ -156,7 +162,7 @@ def _run(job: Job, where: RunFolder, say: Say) -> Path:
         metrics = folder.Metrics(where.metrics)
         lost = max((row["step"] for row in metrics.read()), default=0)
         if settings.fork and not where.metrics.exists():
-            metrics.copy(RunFolder(Path(settings.fork).expanduser()).metrics)
+            metrics.copy(RunFolder(expanded(settings.fork)).metrics)
         metrics.rewind(step := int(snapshot.state.step))
         if start is None and step < lost:
             warnings.warn(

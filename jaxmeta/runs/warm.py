@@ -1,16 +1,16 @@
 """`--warm-start RUN`: a network that starts with what another run has learned."""
 
 from collections import Counter
-from pathlib import Path
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from jaxmeta.core import Array, Meta, PyTree
-from jaxmeta.runs import checkpoints, folder
+from jaxmeta.runs import checkpoints
 from jaxmeta.runs.errors import ConfigError, RunError
 from jaxmeta.runs.folder import RunFolder
+from jaxmeta.runs.fork import source
 from jaxmeta.runs.job import Job, abstract_state
 from jaxmeta.train.trainer import TrainState
 
@@ -43,15 +43,17 @@ def warm_start(job: Job) -> Warm:
       ConfigError: no run, no checkpoint, none of whose arrays fits; or a fork besides.
     """
     run, settings = job.settings.warm_start, job.settings
-    if settings.fork:
+    if settings.fork is not None:
         wants = "no --fork beside it, which goes on with everything"
         raise ConfigError("warm_start", run, wants)
-    path = Path(run or "").expanduser()
+    path, _ = source("warm_start", run)
     try:
-        folder.read_config(path)
-        snapshot = checkpoints.restore(RunFolder(path).checkpoints, None)
-    except (ConfigError, RunError) as error:
-        raise ConfigError("warm_start", run, f"a run folder: {error}") from error
+        found = RunFolder(path).checkpoints
+        snapshot = checkpoints.restore(found, None, own=False)
+    except RunError as error:
+        raise ConfigError(
+            "warm_start", run, f"a run that can be read: {error}"
+        ) from error
     if snapshot is None:
         raise ConfigError("warm_start", run, "a run that has saved a checkpoint")
     best = snapshot.info["best"]

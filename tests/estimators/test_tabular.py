@@ -236,7 +236,7 @@ def test_a_table_says_how_sure_to_be():
 
 
 @pytest.mark.parametrize("made", [TabularClassifier, TabularRegressor])
-@pytest.mark.parametrize("share", [-0.1, 1.5, np.nan, "all"])
+@pytest.mark.parametrize("share", [-0.1, 1.5, np.nan, "all", True])
 def test_a_share_is_from_0_to_1(made, share):
     with pytest.raises(ValueError, match=r"linear: got .*, wants a number from 0 to 1"):
         made(linear=share).fit(X, (Y == "yes").astype(float))
@@ -309,6 +309,47 @@ def test_a_column_of_names_does_not_fill_the_memory():
     assert z.shape == (3, 1 + linear.LEVELS)
     assert z[0, 0] == 0 and z[0, 1:].sum() == 1 and not z[1:, 1:].any()
     assert {3.0, 7.0, 900.0} <= set(design._levels[0])
+
+
+@pytest.mark.filterwarnings("error")
+def test_one_cell_that_is_far_out_decides_nothing_for_the_others():
+    """Of a row with a wrong label, or in a query; and no warning comes of it."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(60, 2))
+    y = x[:, 0] > 0
+    x[0], y[0] = (-1e4, 0), True
+    model = TabularClassifier(members=2, temperature=1.0).fit(x[:40], y[:40])
+    assert model.score(x[40:], y[40:]) > 0.8
+    line = linear.ridge(x[1:40], 2 * x[1:40, 0], np.zeros(2, bool))
+    far = line(np.array([[1e308, 0], [-1e308, 0], [x[1:40, 0].max(), 0]]))
+    assert far[0] < 3.5 * far[2] and far[1] > -3.5 * abs(far[2]) - 20
+    sentinel = np.finfo(float).max
+    design = linear.Design(np.array([[0.0, -1e-300], [1.0, 1e-300]]), np.zeros(2, bool))
+    assert np.isfinite(design(np.array([[sentinel, 1e10], [-sentinel, 0]]))).all()
+
+
+def test_a_target_that_no_square_holds_leaves_the_others_apart():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(40, 2))
+    y = 3 * x[:, 0]
+    found = []
+    for far in (1e12, 1e300):
+        with_one = np.where(np.arange(40) == 0, far, y)
+        model = TabularRegressor(members=1, temperature=1.0, linear=1.0)
+        found.append(model.fit(x, with_one).predict(x))
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-4)
+    assert np.corrcoef(found[1][1:], y[1:])[0, 1] > 0.9
+
+
+def test_of_a_long_table_a_part_is_asked_about(monkeypatch):
+    model = TabularClassifier()
+    model._rng = np.random.default_rng(0)
+    monkeypatch.setattr("jaxmeta.estimators.tabular.ASKED", 50)
+    thirds = list(model._thirds(np.arange(300) % 2))
+    assert [len(held) for _, held in thirds] == [50] * 3
+    assert all(not set(kept) & set(held) for kept, held in thirds)
+    assert len(np.unique(np.concatenate([held for _, held in thirds]))) == 150
+    assert all(len(kept) == 200 for kept, _ in thirds)
 
 
 @pytest.mark.parametrize("columns", [3, 60])

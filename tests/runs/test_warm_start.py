@@ -205,7 +205,48 @@ def test_a_line_names_what_stays_fresh(trained):
     assert line(warm).endswith("; fresh: head/bias, head/kernel")
 
 
-@pytest.mark.parametrize("damage", ["missing", "empty", "no network of it", "fork"])
+def test_a_source_is_read_and_never_written(trained, tmp_path):
+    """Where its newest step is damaged, the one before is taken."""
+    source = shutil.copytree(trained["maml"], tmp_path / "source")
+    newest = max((source / "checkpoints").iterdir())
+    older = shutil.copytree(newest, newest.with_name("00000001"))
+    next(p for p in (newest / "arrays").rglob("*") if p.is_file()).unlink()
+    before = sorted(source.rglob("*"))
+    with pytest.warns(
+        UserWarning, match=f"checkpoint {newest.name} is damaged"
+    ) as said:
+        start(source, "maml")
+    assert len(said) == 1 and "kept as" not in str(said[0].message)
+    shutil.rmtree(older / "arrays")
+    with (
+        pytest.warns(UserWarning, match="is damaged"),
+        pytest.raises(ConfigError, match=r"wants a run that can be read: .*2 damaged"),
+    ):
+        start(source, "maml")
+    gone = [p for p in before if p == older / "arrays" or older / "arrays" in p.parents]
+    assert sorted(source.rglob("*")) == [p for p in before if p not in gone]
+
+
+def test_a_step_that_a_running_source_drops_is_not_damaged(
+    trained, tmp_path, monkeypatch, recwarn
+):
+    source = shutil.copytree(trained["maml"], tmp_path / "source")
+    first = max((source / "checkpoints").iterdir())
+    read = jm.runs.checkpoints._verify
+
+    def meanwhile(path):
+        if path == first:  # it has saved once more, and drops this one
+            first.rename(first.with_name("00000009"))
+        read(path)
+
+    monkeypatch.setattr(jm.runs.checkpoints, "_verify", meanwhile)
+    assert start(source, "maml")[2].info["taken"] == 4
+    assert not recwarn.list
+
+
+@pytest.mark.parametrize(
+    "damage", ["missing", "a file", "no home", "empty", "no network of it", "fork"]
+)
 def test_a_source_that_cannot_be_used_is_refused_and_nothing_is_written(
     trained, tmp_path, damage
 ):
@@ -223,14 +264,29 @@ def test_a_source_that_cannot_be_used_is_refused_and_nothing_is_written(
     elif damage == "fork":
         source, more = trained["maml"], {"fork": str(trained["maml"])}
         wants = "wants no --fork beside it"
+    elif damage == "a file":
+        source.write_text("")
+        wants = r"got .*source \(a file\), wants a folder that jaxmeta train wrote"
+    elif damage == "no home":
+        source = "~nobody-of-this-name/run"
+        wants = r"got ~nobody.*run \(no such folder\), wants a folder that jaxmeta"
     else:
-        wants = "wants a run folder: "
+        wants = (
+            r"got .*source \(no such folder\), wants a folder that jaxmeta train wrote"
+        )
     out = tmp_path / "out"
     with pytest.raises(ConfigError, match=wants) as error:
         run(out, learner, warm_start=str(source), **more)
     assert str(error.value).startswith("warm_start: got ")
     assert len(str(error.value).splitlines()) == 1
-    assert not out.exists() or not any(out.iterdir())
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("option", ["out", "fork", "warm_start"])
+def test_an_empty_name_is_refused(option):
+    """Of a variable of a shell that was not set: no run starts cold without a word."""
+    with pytest.raises(ConfigError, match=f"{option}: got '', wants a folder"):
+        jm.runs.train(experiment("maml"), steps=1, **{option: ""})
 
 
 def test_a_fork_of_a_warm_run_has_all_of_it_already(trained, tmp_path):
