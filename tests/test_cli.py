@@ -186,7 +186,11 @@ def test_help_of_a_recipe_shows_its_own_options_first(capsys):
     assert "--seed 0" in rest and "--devices 1" in rest
     assert "--seed" not in own and "--ways" not in rest
     # the options of a choice are there when it is chosen
-    assert "--inner-rate" not in own
+    assert "--inner-rate" not in own and "--halve-every" not in own
+    assert main(["train", "--schedule", "halving", "--help"]) == 0
+    assert "--halve-every 1000" in capsys.readouterr().out
+    assert main(["train", "omniglot-protonet-5w1s-full", "--help"]) == 0
+    assert "--halve-every 2000" in capsys.readouterr().out
     assert main(["train", "--learner", "maml", "--help"]) == 0
     assert "--inner-rate 0.4" in capsys.readouterr().out
 

@@ -8,7 +8,7 @@ from jaxmeta.core import Meta, MetaLearner
 from jaxmeta.models.moved import mergeable
 from jaxmeta.recipes import at_test, methods, networks, samplers, sources
 from jaxmeta.recipes.assembly import assembled
-from jaxmeta.recipes.outer import Optimiser, Schedule, outer
+from jaxmeta.recipes.outer import Halves, Optimiser, Schedule, outer
 from jaxmeta.recipes.parts import Method, Network, Room, Side
 from jaxmeta.runs.experiment import Experiment, Merge
 from jaxmeta.runs.options import use
@@ -28,7 +28,7 @@ def few_shot(
     optimiser: Optimiser = "adam",
     rate: float = 1e-3,
     schedule: Schedule = "constant",
-    halve_every: int = 1000,
+    halve_every: Halves = 1000,
     clip: float | None = None,
 ) -> Experiment:
     """Any learner on any set of classes: --learner, --network, --dataset.
@@ -43,7 +43,7 @@ def few_shot(
       batch: tasks an outer step averages over.
       optimiser: of the outer loop.
       rate: its learning rate.
-      schedule: how the rate falls: not, by a half cosine to 0, linearly to 0, by halves.
+      schedule: how the rate falls: constant, cosine or linear to 0, halving.
       halve_every: outer steps between halvings, where schedule is halving.
       clip: largest norm of the outer gradient; None: not clipped.
 

@@ -1,14 +1,17 @@
 """The outer optimiser of the command line."""
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Annotated, Literal
 
 import optax
 
 from jaxmeta.runs.errors import ConfigError
+from jaxmeta.runs.options import Where
 
 Optimiser = Literal["adam", "sgd"]
 Schedule = Literal["constant", "cosine", "linear", "halving"]
+Halves = Annotated[int, Where("schedule", "halving")]
+"""Outer steps between halvings."""
 
 
 def schedule_of(

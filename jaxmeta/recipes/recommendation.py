@@ -15,7 +15,7 @@ from jaxmeta import criteria, models, tasks, tree
 from jaxmeta import data as readers
 from jaxmeta.recipes import methods
 from jaxmeta.recipes.assembly import assembled
-from jaxmeta.recipes.outer import Optimiser, Schedule, outer
+from jaxmeta.recipes.outer import Halves, Optimiser, Schedule, outer
 from jaxmeta.recipes.parts import Method, Room, Side
 from jaxmeta.recipes.reading import existing
 from jaxmeta.runs.errors import ConfigError
@@ -47,7 +47,7 @@ def movielens(
     optimiser: Optimiser = "adam",
     rate: float = 2e-3,
     schedule: Schedule = "cosine",
-    halve_every: int = 1000,
+    halve_every: Halves = 1000,
     clip: float | None = 10.0,
     decay: float = 3e-3,
     bias_decay: float = 3e-4,
@@ -71,7 +71,7 @@ def movielens(
       batch: users an outer step averages over.
       optimiser: of the outer loop.
       rate: its learning rate.
-      schedule: how the rate falls: not, by a half cosine to 0, linearly to 0, by halves.
+      schedule: how the rate falls: constant, cosine or linear to 0, halving.
       halve_every: outer steps between halvings, where schedule is halving.
       clip: largest norm of the outer gradient; None: not clipped.
       decay: weight of half the squared parameters in the loss; 0: none.

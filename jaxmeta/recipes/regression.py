@@ -10,7 +10,7 @@ from jaxmeta import criteria, report, tasks
 from jaxmeta.core import Task
 from jaxmeta.recipes import curves, methods, networks
 from jaxmeta.recipes.assembly import assembled
-from jaxmeta.recipes.outer import Optimiser, Schedule, outer
+from jaxmeta.recipes.outer import Halves, Optimiser, Schedule, outer
 from jaxmeta.recipes.parts import Method, Network, Room, Side
 from jaxmeta.runs.errors import ConfigError
 from jaxmeta.runs.experiment import Experiment, Tasks
@@ -45,7 +45,7 @@ def regression(
     optimiser: Optimiser = "adam",
     rate: float = 1e-3,
     schedule: Schedule = "constant",
-    halve_every: int = 1000,
+    halve_every: Halves = 1000,
     clip: float | None = None,
 ) -> Experiment:
     """Curves from a few of their points: --task, --learner, --network.
@@ -62,7 +62,7 @@ def regression(
       batch: tasks an outer step averages over.
       optimiser: of the outer loop.
       rate: its learning rate.
-      schedule: how the rate falls: not, by a half cosine to 0, linearly to 0, by halves.
+      schedule: how the rate falls: constant, cosine or linear to 0, halving.
       halve_every: outer steps between halvings, where schedule is halving.
       clip: largest norm of the outer gradient; None: not clipped.
 

@@ -10,7 +10,7 @@ from jaxmeta import learners, tasks
 from jaxmeta.core import Episode, MetaLearner, Task
 from jaxmeta.functional.tables import columns_of
 from jaxmeta.recipes.method import method
-from jaxmeta.recipes.outer import Optimiser, Schedule, outer
+from jaxmeta.recipes.outer import Halves, Optimiser, Schedule, outer
 from jaxmeta.recipes.packed import trained
 from jaxmeta.recipes.parts import Method, Room
 from jaxmeta.runs.errors import ConfigError, RunError
@@ -99,7 +99,7 @@ def tabular_pfn(
     optimiser: Optimiser = "adam",
     rate: float = 1e-3,
     schedule: Schedule = "cosine",
-    halve_every: int = 5000,
+    halve_every: Halves = 5000,
     clip: float | None = 1.0,
 ) -> Experiment:
     """A network that classifies tables in one pass, trained on drawn ones.
@@ -122,7 +122,7 @@ def tabular_pfn(
       batch: tables an outer step averages over.
       optimiser: of the outer loop.
       rate: its learning rate.
-      schedule: how the rate falls: not, by a half cosine to 0, linearly to 0, by halves.
+      schedule: how the rate falls: constant, cosine or linear to 0, halving.
       halve_every: outer steps between halvings, where schedule is halving.
       clip: largest norm of the outer gradient; None: not clipped.
 

@@ -67,7 +67,7 @@ def asked(words: Words, files: Files, default: str) -> Asked:
     choices = given | choices_of(words)
     found = options_of(recipe, choices, files)
     if words.help:
-        return Asked(recipe, {}, settings, _help(recipe, found, known))
+        return Asked(recipe, {}, settings, _help(recipe, found, known, choices))
     # An option that the recipe has as well is the recipe's: its schedules follow it.
     said = read(words.said, {**known, **found.options})
     kept = _still_there(given, choices, found)
@@ -101,13 +101,24 @@ def _still_there(
     return {k: v for k, v in given.items() if k in now and now[k].owner not in changed}
 
 
-def _help(recipe: Recipe, found: Found, known: Mapping[str, Option]) -> str:
+def _help(
+    recipe: Recipe,
+    found: Found,
+    known: Mapping[str, Option],
+    choices: Mapping[str, Any],
+) -> str:
+    def means(option: Option) -> bool:
+        if (where := option.where) is None or where.option not in found.options:
+            return True
+        stands = found.options[where.option].default
+        return choices.get(where.option, stands) == where.value
+
     rest = [o for name, o in known.items() if name not in found.options]
     notes = [notes_of(part) for part in (recipe.function, *found.chosen.values())]
     return "\n".join([
         f"usage: jaxmeta train {as_said(recipe)} [--option value ...]",
         recipe.summary,
-        show(found.options.values()),
+        show(filter(means, found.options.values())),
         *filter(None, notes),
         "Of every run:",
         show(rest),

@@ -58,6 +58,19 @@ def use(name: str, **options: Any) -> Any:
     return Use(name, options)
 
 
+@dataclasses.dataclass(frozen=True)
+class Where:
+    """The mark of an option that means something where another has one value.
+
+    Attributes:
+      option: the other one.
+      value: its value. With others `--help` does not show this option.
+    """
+
+    option: str
+    value: str
+
+
 CHOICES: dict[Any, OneOf] = {}
 """Types that are chosen out of a table wherever they are an argument: type -> table."""
 
@@ -74,6 +87,7 @@ class Option(NamedTuple):
       one_of: the table, where it is a choice.
       argument: what the function calls it; another name than `name` where two parts
         have an option of the same name, and the later one's says whose it is.
+      where: what another option must be for this one to mean something.
     """
 
     name: str
@@ -83,6 +97,7 @@ class Option(NamedTuple):
     owner: str = ""
     one_of: OneOf | None = None
     argument: str = ""
+    where: Where | None = None
 
 
 class Found(NamedTuple):
@@ -208,13 +223,14 @@ def own_options(function: Callable, owner: str = "") -> list[Option]:
     for name, parameter in made.parameters.items():
         if parameter.kind is not inspect.Parameter.KEYWORD_ONLY:
             continue
-        kind, one_of = parameter.annotation, None
+        kind, one_of, where = parameter.annotation, None, None
         if kind is inspect.Parameter.empty:  # of the type of what stands there
             unknown = parameter.default in (None, REQUIRED)
             kind = str if unknown else type(parameter.default)
         if typing.get_origin(kind) is Annotated:
             kind, *marks = typing.get_args(kind)
             one_of = next((m for m in marks if isinstance(m, OneOf)), None)
+            where = next((m for m in marks if isinstance(m, Where)), None)
         default = parameter.default
         if one_of is None and isinstance(kind, type) and kind in CHOICES:
             one_of = CHOICES[kind]
@@ -230,10 +246,11 @@ def own_options(function: Callable, owner: str = "") -> list[Option]:
             continue
         kind = str if one_of else kind
         text = said.get(name, "")
-        options.append(Option(name, kind, default, text, owner, one_of, name))
+        options.append(Option(name, kind, default, text, owner, one_of, name, where))
     return options
 
 
 def annotation_of(option: Option) -> Any:
     """What a parameter is annotated with that is to become this option again."""
-    return Annotated[object, option.one_of] if option.one_of else option.kind
+    kind = Annotated[object, option.one_of] if option.one_of else option.kind
+    return Annotated[kind, option.where] if option.where else kind
