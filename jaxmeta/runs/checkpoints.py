@@ -117,7 +117,7 @@ def restore(
         try:
             return _read(path, like)
         except (_Damage, RunError) as error:
-            if not path.is_dir():
+            if not os.path.lexists(path):
                 continue  # dropped since it was listed
             if isinstance(error, RunError):
                 raise

@@ -123,6 +123,15 @@ def test_save_that_fails_names_the_last_good_step(copy, monkeypatch):
     assert checkpoints.restore(copy, LIKE).info["step"] == 3
 
 
+@pytest.mark.parametrize("own", [True, False])
+def test_what_is_no_folder_is_damaged_as_well(copy, own):
+    (copy / "00000008").write_text("")
+    (copy / "00000009").symlink_to("nowhere")
+    with pytest.warns(UserWarning, match="is damaged") as said:
+        assert checkpoints.restore(copy, LIKE, own=own).info["step"] == 3
+    assert len(said) == 2
+
+
 def busy(others):
     """Threads that a process would wait for; one of a pool that has no work is none."""
     now = sys._current_frames()
