@@ -144,8 +144,10 @@ def keep(row: Row, folder: Path, kept: Path) -> dict | None:
     }
     found["batch"] = config["settings"]["batch"] or config["options"]["batch"]
     if row.after:
-        files = folder / row.after / "result.json", kept / f"{row.after}.json"
-        first = json.loads(next(f for f in files if f.exists()).read_text())
+        first = folder / row.after / "result.json"
+        if not first.exists():  # the run is gone, what was kept of it is not
+            first = kept / f"{row.after}.json"
+        first = json.loads(first.read_text())
         first = first.get("result", first)
         found["after"] = {n: first[n] for n in ("steps", "batch", "train_seconds")}
     if finished(row, folder):

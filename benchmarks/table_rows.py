@@ -123,8 +123,8 @@ ROWS = (
     ),
     _row("r2d2", "r2d2", {}, columns=_ALL, train_ways=60, steps=3000),
     _row("maml-5w5s", "maml", _MAML, "5w5s", after="maml-5w1s-s1", steps=2000),
-    # by hand, 300 steps of 8 tasks, 100 validation tasks: 83.4 ± 1.8 % by the recipe's one
-    # inner step and 83.5 ± 1.6 % by two, which take twice as long
+    # by hand, 300 steps of 8 tasks from that network, 100 validation tasks: 83.4 ± 1.8 % by
+    # the recipe's one inner step and 83.5 ± 1.6 % by two, which take twice as long
     _row(
         "maml-20w1s",
         "maml",

