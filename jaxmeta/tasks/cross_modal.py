@@ -11,7 +11,7 @@ from jax.tree_util import Partial
 from jaxmeta.checks import at_least, refusal
 from jaxmeta.core import Array, Batch, Episode, Key
 from jaxmeta.data.arrays import Dataset, unit_range
-from jaxmeta.tasks.inputs import class_labels, on_device
+from jaxmeta.tasks.inputs import class_labels, on_device, traced_once
 from jaxmeta.tasks.sampling import choose
 
 
@@ -156,6 +156,7 @@ class _CrossModal:
     one_set: bool
     names: tuple[str, ...]
 
+    @traced_once
     def __call__(self, data: _Rows, asked: _Rows, texts: Array, key: Key) -> Episode:
         first, second = jax.random.split(jax.random.split(key)[1])
         classes = self.episode_classes(data, asked, texts, key)

@@ -12,7 +12,7 @@ from jax.tree_util import Partial
 from jaxmeta.checks import at_least, refusal
 from jaxmeta.core import Array, Batch, Episode, Key, PyTree
 from jaxmeta.data.arrays import Dataset, unit_range
-from jaxmeta.tasks.inputs import class_labels, in_unit_range, on_device
+from jaxmeta.tasks.inputs import class_labels, in_unit_range, on_device, traced_once
 from jaxmeta.tasks.sampling import choose
 
 
@@ -212,6 +212,7 @@ class _Domains:
     shuffle: bool
     names: tuple[str, ...]
 
+    @traced_once
     def __call__(
         self, inputs: Array, starts: Array, counts: Array, pairs: Array, key: Key
     ) -> Episode:

@@ -14,7 +14,7 @@ from jax.tree_util import Partial
 from jaxmeta.checks import at_least, refusal
 from jaxmeta.core import Array, Batch, Episode, Key
 from jaxmeta.data.arrays import Dataset, unit_range
-from jaxmeta.tasks.inputs import class_labels, on_device
+from jaxmeta.tasks.inputs import class_labels, on_device, traced_once
 from jaxmeta.tasks.sampling import choose
 
 
@@ -87,6 +87,7 @@ class FewShot:
     normalise: Callable[[Array], Array] | None
     names: tuple[str, ...]
 
+    @traced_once
     def __call__(
         self, inputs: Array, starts: Array, counts: Array, key: Key
     ) -> Episode:

@@ -17,6 +17,7 @@ from jaxmeta.core import Batch, Episode, Key, Task
 from jaxmeta.functional import gaussian_prior
 from jaxmeta.functional.gaussian_prior import Hyper, Prior, Range
 from jaxmeta.functional.linear_algebra import cholesky
+from jaxmeta.tasks.inputs import traced_once
 from jaxmeta.tasks.names import as_partial
 from jaxmeta.tasks.padded import check_bounds
 
@@ -130,6 +131,7 @@ class _GaussianProcess:
     def hyper(self, key: Key) -> Hyper:
         return gaussian_prior.draw(self.prior, jax.random.split(key, 4)[0])
 
+    @traced_once
     def __call__(self, key: Key) -> Episode:
         _, places, values, sizes = jax.random.split(key, 4)
         hyper = self.hyper(key)

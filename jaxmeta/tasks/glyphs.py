@@ -16,7 +16,7 @@ from jax.tree_util import Partial
 from jaxmeta.checks import at_least
 from jaxmeta.core import Array, Batch, Episode, Key
 from jaxmeta.shapes import Float
-from jaxmeta.tasks.inputs import class_labels
+from jaxmeta.tasks.inputs import class_labels, traced_once
 
 STROKES = 4  # at most, in a character
 KNOTS = 5  # in a stroke
@@ -87,6 +87,7 @@ class _Glyphs:
     queries: int
     size: int
 
+    @traced_once
     def __call__(self, key: Key) -> Episode:
         # All random numbers in two calls, each for one row of them: a call that asks for
         # several axes takes XLA two seconds to compile on a CPU, a row takes 0.3.

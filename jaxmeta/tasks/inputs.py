@@ -1,4 +1,6 @@
-"""What the builders of this room do to examples: onto the device, into [0, 1]."""
+"""What the builders of this room share: tracing once, examples onto the device and into [0, 1]."""
+
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -7,6 +9,13 @@ import numpy as np
 from jaxmeta.checks import refusal
 from jaxmeta.core import Array, Batch, Episode, PyTree
 from jaxmeta.data.arrays import unit_range
+
+traced_once = partial(jax.jit, static_argnums=0)
+"""Of a task's `__call__`: equal static halves share one trace.
+
+A run has the same episodes in six programs, and tracing is most of what a small one costs.
+By itself, in a notebook, an episode is one program and not a hundred of one operation each.
+"""
 
 
 def on_device(inputs: np.ndarray) -> Array:

@@ -18,7 +18,7 @@ from jaxmeta.core import Array, Batch, Episode, Key
 from jaxmeta.data.arrays import Dataset, unit_range
 from jaxmeta.shapes import Bool, Int
 from jaxmeta.tasks.few_shot import FewShot
-from jaxmeta.tasks.inputs import on_device
+from jaxmeta.tasks.inputs import on_device, traced_once
 from jaxmeta.tasks.sampling import choose
 
 
@@ -111,6 +111,7 @@ class _MetaDataset:
     normalise: Callable[[Array], Array] | None
     names: tuple[str, ...]
 
+    @traced_once
     def __call__(
         self,
         inputs: Array,

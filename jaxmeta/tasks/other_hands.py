@@ -17,7 +17,7 @@ from jax.tree_util import Partial
 from jaxmeta.checks import at_least, refusal
 from jaxmeta.core import Array, Batch, Episode, Key
 from jaxmeta.data.arrays import Dataset, unit_range
-from jaxmeta.tasks.inputs import class_labels, on_device
+from jaxmeta.tasks.inputs import class_labels, on_device, traced_once
 from jaxmeta.tasks.sampling import choose
 
 Warp = Callable[[Key, Array], Array]
@@ -116,6 +116,7 @@ class _OtherHands:
     warp_hand: Warp | None
     names: tuple[str, ...]
 
+    @traced_once
     def __call__(self, inputs, starts, counts, hands, able, key) -> Episode:
         classes = self.episode_classes(inputs, starts, counts, hands, able, key)
         _, hand_key, order_key, class_key, warp_key = jax.random.split(key, 5)

@@ -10,6 +10,7 @@ from jax.tree_util import Partial
 from jaxmeta.checks import at_least, refusal, within
 from jaxmeta.core import Array, Batch, Episode, Key
 from jaxmeta.data.ratings import Cell, Cells
+from jaxmeta.tasks.inputs import traced_once
 from jaxmeta.tasks.padded import check_bounds
 from jaxmeta.tasks.sampling import choose
 
@@ -131,6 +132,7 @@ class _Ratings:
     fewest: int
     hide: tuple[float, float]
 
+    @traced_once
     def __call__(self, sides, users, parts, key: Key) -> Episode:
         keys = jax.random.split(key, 6)
         who = jax.random.randint(keys[0], (), 0, len(users))

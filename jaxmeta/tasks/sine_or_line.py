@@ -12,6 +12,7 @@ from jax.tree_util import Partial
 
 from jaxmeta.checks import not_negative, within
 from jaxmeta.core import Batch, Episode, Key
+from jaxmeta.tasks.inputs import traced_once
 from jaxmeta.tasks.padded import of_sizes
 
 
@@ -57,6 +58,7 @@ class _SineOrLine:
     noise: float
     sines: float
 
+    @traced_once
     def __call__(self, key: Key) -> Episode:
         kind, wave, phase, line, where, error = jax.random.split(key, 6)
         points = (self.shots + self.queries, 1)

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jax.tree_util import Partial
 
 from jaxmeta.core import Batch, Episode, Key
+from jaxmeta.tasks.inputs import traced_once
 from jaxmeta.tasks.padded import of_sizes
 
 
@@ -50,6 +51,7 @@ class _Sinusoid:
     shots: int
     queries: int
 
+    @traced_once
     def __call__(self, key: Key) -> Episode:
         wave_key, phase_key, x_key = jax.random.split(key, 3)
         amplitude = jax.random.uniform(wave_key, minval=0.1, maxval=5.0)

@@ -12,6 +12,7 @@ from jaxmeta.checks import at_least, refusal
 from jaxmeta.core import Array, Batch, Episode, Key, Task
 from jaxmeta.functional.tables import Table, columns_of
 from jaxmeta.shapes import Float, Num
+from jaxmeta.tasks.inputs import traced_once
 from jaxmeta.tasks.padded import check_bounds
 
 
@@ -97,6 +98,7 @@ class Drawn:
     shape: Shape
     make: Callable[[Shape, Dice], Episode]
 
+    @traced_once
     def __call__(self, key: Key) -> Episode:
         count = Dice()
         jax.eval_shape(lambda: self.make(self.shape, count))

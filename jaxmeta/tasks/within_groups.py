@@ -15,7 +15,7 @@ from jax.tree_util import Partial
 from jaxmeta.checks import at_least, refusal
 from jaxmeta.core import Array, Batch, Episode, Key
 from jaxmeta.data.arrays import Dataset, unit_range
-from jaxmeta.tasks.inputs import class_labels, on_device
+from jaxmeta.tasks.inputs import class_labels, on_device, traced_once
 from jaxmeta.tasks.sampling import choose
 
 
@@ -102,6 +102,7 @@ class _Within:
     warp: Callable[[Key, Array], Array] | None
     names: tuple[str, ...]
 
+    @traced_once
     def __call__(self, inputs, starts, counts, members, begins, sizes, key) -> Episode:
         classes = self.episode_classes(
             inputs, starts, counts, members, begins, sizes, key
