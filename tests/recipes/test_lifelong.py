@@ -27,7 +27,7 @@ def run(tmp_path_factory):
     out = tmp_path_factory.mktemp("lifelong") / "run"
     jm.runs.train(
         known()["lifelong"], out=out, options=SMALL, say=lambda _: None, chunk=2,
-        episodes=3, validate_episodes=2,
+        episodes=3, validate_episodes=3,
     )  # fmt: skip
     return jm.runs.load(out)
 

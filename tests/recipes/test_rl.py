@@ -24,7 +24,7 @@ def built(name, options):
 def test_a_run_reports_returns(name, tmp_path):
     out = jm.runs.train(
         known()[name], out=tmp_path / "run", options=TINY[name], say=lambda _: None,
-        chunk=2, episodes=6, validate_episodes=4, validate_every=2,
+        chunk=2, episodes=6, validate_episodes=6, validate_every=2,
     )  # fmt: skip
     run = jm.runs.load(out)
     result, curve = run.result, run.result["adaptation"]

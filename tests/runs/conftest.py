@@ -24,7 +24,7 @@ SETTINGS = {
     "chunk": 4,
     "episodes": 6,
     "validate_every": 4,
-    "validate_episodes": 4,
+    "validate_episodes": 6,
     "checkpoint_every": 4,
 }
 
