@@ -48,6 +48,7 @@ def test_weights_are_copies_and_padding_is_nothing(name):
         weights.reshape(-1, *(1,) * (outputs.ndim - 1)) > 0, outputs, jnp.nan
     )
 
+    @jax.jit
     def of(outputs, targets, weights):
         return criterion.loss(outputs, targets, weights), criterion.metrics(
             outputs, targets, weights
@@ -55,7 +56,7 @@ def test_weights_are_copies_and_padding_is_nothing(name):
 
     want, got = of(outputs[rows], targets[rows], None), of(garbage, targets, weights)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, 1e-12), got, want)
-    slope = jax.grad(lambda x: criterion.loss(x, targets, weights))
+    slope = jax.jit(jax.grad(lambda x: criterion.loss(x, targets, weights)))
     got, want = slope(garbage), slope(outputs)
     np.testing.assert_array_equal(got, want)
     assert bool(jnp.all(got[2] == 0)) and bool(jnp.any(got[1] != 0))

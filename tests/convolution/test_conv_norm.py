@@ -123,7 +123,8 @@ def test_the_network_computes_the_same(x64, norm, monkeypatch):
     )
 
     def run():
-        return model.apply(meta, x, train=True, key=jax.random.key(1))
+        key = jax.random.key(1)
+        return jax.jit(lambda meta: model.apply(meta, x, train=True, key=key))(meta)
 
     once = run()
     monkeypatch.setattr(layers, "FEW", 0)

@@ -130,16 +130,18 @@ def test_the_chaser_learns_the_noise_and_nothing_else_from_the_likelihood(x64):
         louder["particles"],
         with_noise["particles"],
     )
-    fast = noisy.learner.adapt(meta, episode.support, KEY)
+    fast = jax.jit(noisy.learner.adapt)(meta, episode.support, KEY)
 
-    def nll(log_noise):
+    @jax.jit
+    @jax.grad
+    def slope(log_noise):
         params = {**meta.params, "log_noise": log_noise}
         belief = noisy.predictive(
             jm.Meta(params, meta.buffers), fast, episode.query.inputs
         )
         return pr.nll(belief, episode.query.targets)
 
-    want = jax.grad(nll)(meta.params["log_noise"])
+    want = slope(meta.params["log_noise"])
     np.testing.assert_allclose(with_noise["log_noise"], want, rtol=1e-10)
 
 

@@ -114,8 +114,8 @@ def test_a_shift_of_all_places_changes_nothing_to_a_convolutional_process(x64):
         abs(said(other, theirs, 0.37)[0] - said(other, theirs, 0.0)[0]) > 1e-4
     ).all()
     # out of reach of the grid nothing is known, wherever that is
-    fast = process.learner.adapt(meta, support, KEY)
-    far = process.predictive(meta, fast, jnp.array([[30.0], [-44.0]]))
+    fast = jax.jit(process.learner.adapt)(meta, support, KEY)
+    far = jax.jit(process.predictive)(meta, fast, jnp.array([[30.0], [-44.0]]))
     np.testing.assert_allclose(far.mean[0], far.mean[1], rtol=1e-12)
 
 

@@ -18,8 +18,9 @@ def gradient_over_all_futures(agent, offset=0.0):
     fixed = small.enumerating(agent, meta, mdp, offset)
     tasks = jax.tree.map(lambda x: x[None], mdp)
     objective = rl.policy_gradient(fixed)
-    _, grads = objective.value_and_grad(meta, tasks, jax.random.key(0))
-    return -small.flat(grads), small.flat(small.exact_meta_gradient(meta.params, mdp))
+    _, grads = jax.jit(objective.value_and_grad)(meta, tasks, jax.random.key(0))
+    exact = jax.jit(small.exact_meta_gradient)(meta.params, mdp)
+    return -small.flat(grads), small.flat(exact)
 
 
 @pytest.mark.parametrize("offset", [0.0, 0.37])

@@ -102,8 +102,9 @@ def test_run_comes_back_in_python(finished):
     key = jax.random.key(0)
     for opened in (found, found.again({"ways": 3})):
         episode = opened.experiment.tasks.test(key)
-        fast = opened.learner.adapt(opened.meta, episode.support, key)
-        logits = opened.learner.predict(opened.meta, fast, episode.query.inputs)
+        fast = jax.jit(opened.learner.adapt)(opened.meta, episode.support, key)
+        predict = jax.jit(opened.learner.predict)
+        logits = predict(opened.meta, fast, episode.query.inputs)
         assert logits.shape == episode.query.targets.shape
     assert logits.shape == (9, 3)
     with pytest.raises(ConfigError, match=r"options: got hidden = .*parameters fit"):

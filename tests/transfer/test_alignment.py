@@ -163,8 +163,8 @@ def test_value_is_the_task_plus_the_distance():
         (dan, lambda h, y: mmd(*h) + mmd(*y)),
     ):
         method = build(*nets()[:2], weight=0.3)
-        meta = method.init(KEY, PAIR)
-        value, aux = method.loss(meta, PAIR, KEY)
+        meta = jax.jit(method.init)(KEY, PAIR)
+        value, aux = jax.jit(method.loss)(meta, PAIR, KEY)
         h = [
             jnp.tanh(x @ meta.params["features"]["w"])
             for x in (PAIR.source.inputs, PAIR.target.inputs)

@@ -1,5 +1,7 @@
 """Supervised pretraining, files of parameters, and the hard-task meta-batch."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -49,9 +51,9 @@ def test_supervised_is_cross_entropy_with_the_statistics_of_the_batch():
     batch = jm.Batch(x, targets)
     smooth = jm.criteria.label_smoothing(0.3)
     objective = transfer.supervised(model, criterion=smooth)
-    meta = objective.init(KEY, batch)
-    (value, aux), grads = objective.value_and_grad(meta, batch, KEY)
-    outputs, buffers = model.apply(meta, x, train=True)
+    meta = jax.jit(objective.init)(KEY, batch)
+    (value, aux), grads = jax.jit(objective.value_and_grad)(meta, batch, KEY)
+    outputs, buffers = jax.jit(functools.partial(model.apply, train=True))(meta, x)
     log_p = np.asarray(jax.nn.log_softmax(outputs))
     soft = 0.7 * np.asarray(targets) + 0.1
     np.testing.assert_allclose(value, -(soft * log_p).sum() / 4, rtol=1e-5)
