@@ -13,8 +13,8 @@ from jaxmeta.data.arrays import unit_range
 traced_once = partial(jax.jit, static_argnums=0)
 """Of a task's `__call__`: equal static halves share one trace.
 
-A run has the same episodes in six programs, and tracing is most of what a small one costs.
-By itself, in a notebook, an episode is one program and not a hundred of one operation each.
+A run has the same episodes in several programs, and tracing them takes longer than running
+them. By itself, in a notebook, an episode is one program, not a hundred of one operation each.
 """
 
 
