@@ -284,6 +284,7 @@ def keep() -> None:
             result = {"dataset": "Omniglot", "ways": 5, "shots": 1, **row}
             result["ci95"] = result.pop("accuracy_ci95")
             result["fingerprint"] = found["fingerprint"]
+            result["version"] = found["fingerprint"]["jaxmeta"]
             file = KEPT / f"{row['recipe']}.json"
             file.write_text(json.dumps(result, indent=2) + "\n")
 

@@ -152,7 +152,7 @@ ROWS = (
         column="20w5s",
         after="maml-20w1s",
         batch=8,
-        steps=3000,
+        steps=2400,
     ),
     _row(
         "reptile-20w1s",
