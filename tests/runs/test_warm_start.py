@@ -17,6 +17,7 @@ from jaxmeta.runs.settings import Settings
 from jaxmeta.runs.training import as_made
 from jaxmeta.runs.warm import _names, line, warm_start, warmed
 from jaxmeta.runs.words import split
+from jaxmeta.testing import probe
 
 from .conftest import tiny
 
@@ -38,10 +39,11 @@ LEARNERS = {
 }
 
 
-def experiment(learner, ways=2):
-    task = jm.tasks.glyphs(ways, 1, 2, size=8)
+def experiment(learner, ways=2, outer=None):
+    images = learner in ("running", "relation")
+    task = jm.tasks.glyphs(ways, 1, 2, size=8) if images else probe(ways, 1, 2)
     made = LEARNERS[learner](ways)
-    return Experiment(made, Tasks(task, task, task), optax.adam(1e-2))
+    return Experiment(made, Tasks(task, task, task), outer or optax.adam(1e-2))
 
 
 def run(out, learner, ways=2, **settings):
@@ -122,12 +124,11 @@ def test_what_fits_is_taken_and_the_rest_is_fresh(
 
 
 def test_the_optimiser_begins_with_the_parameters_that_are_there(trained):
-    task = jm.tasks.glyphs(2, 1, 2, size=8)
     # its state holds a copy of the parameters
     outer = optax.chain(
         optax.sgd(0.1), optax.contrib.schedule_free(optax.sgd(0.1), 0.1)
     )
-    made = as_made(Experiment(LEARNERS["maml"](2), Tasks(task, task, task), outer))
+    made = as_made(experiment("maml", outer=outer))
     job = build(made, Settings(warm_start=str(trained["maml"])))
     state = warmed(job, job.start(jax.random.key(3)), warm_start(job))
     wanted = outer.init(state.meta.params)
