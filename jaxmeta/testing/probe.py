@@ -1,13 +1,13 @@
 """Tiny task distributions with a known answer, for tests that take seconds."""
 
 from dataclasses import dataclass
-from functools import partial
 
 import jax
 import jax.numpy as jnp
 from jax.tree_util import Partial
 
 from jaxmeta.core import Batch, Episode, Key
+from jaxmeta.tasks.inputs import traced_once
 
 
 def probe(
@@ -55,7 +55,7 @@ class _Probe:
     noise: int
     loudness: float
 
-    @partial(jax.jit, static_argnums=0)
+    @traced_once
     def __call__(self, key: Key) -> Episode:
         centre_key, support_key, query_key = jax.random.split(key, 3)
         centres = jax.random.normal(centre_key, (self.ways, self.signal))

@@ -285,7 +285,6 @@ def _shapes(episode: Episode):
 def draw(task: Task, key: Key) -> Episode:
     """An episode of a task, which must be a pytree.
 
-    One program: op by op, a drawn character would be a hundred small ones. It is shared
-    by all who draw from a task here.
+    One program, whoever wrote the task, and shared by all who draw from it here.
     """
     return task(key)
