@@ -144,12 +144,7 @@ def keep(row: Row, folder: Path, kept: Path) -> dict | None:
     }
     found["batch"] = config["settings"]["batch"] or config["options"]["batch"]
     if row.after:
-        first = folder / row.after / "result.json"
-        if not first.exists():  # the run is gone, what was kept of it is not
-            first = kept / f"{row.after}.json"
-        first = json.loads(first.read_text())
-        first = first.get("result", first)
-        found["after"] = {n: first[n] for n in ("steps", "batch", "train_seconds")}
+        found["after"] = before(row, folder, kept)
     if finished(row, folder):
         found["result"] = json.loads((run / "result.json").read_text())
         found["columns"][row.column] = _short(found["result"])
@@ -160,6 +155,20 @@ def keep(row: Row, folder: Path, kept: Path) -> dict | None:
     kept.mkdir(parents=True, exist_ok=True)
     (kept / f"{row.name}.json").write_text(json.dumps(found, indent=1) + "\n")
     return found
+
+
+def before(row: Row, folder: Path, kept: Path) -> list[dict]:
+    """The trainings that a row's network has had, the first one first."""
+    if row.after is None:
+        return []
+    file = folder / row.after / "result.json"
+    if not file.exists():  # the run is gone, what was kept of it is not
+        file = kept / f"{row.after}.json"
+    found = json.loads(file.read_text())
+    found = found.get("result", found)
+    last = {name: found[name] for name in ("steps", "batch", "train_seconds")}
+    first = next(other for other in ROWS if other.name == row.after)
+    return [*before(first, folder, kept), last]
 
 
 def _short(result: dict) -> dict:
@@ -227,8 +236,7 @@ def _cells(kept: dict | None, column: str) -> list[str]:
         return ["", state(kept), "", f"{kept['step']:,} x {kept['batch']}", ""]
     if found is None:
         return ["", "not measured", "", "", ""]
-    parts = [kept["after"]] if "after" in kept else []
-    parts.append(result)
+    parts = [*kept.get("after", []), result]
     return [
         "yes" if found["transductive"] else "no",
         f"{100 * found['accuracy']:.2f} ± {100 * found['ci95']:.2f} %",
@@ -253,8 +261,8 @@ def plot(folder: Path) -> None:
     looks: dict[str, dict] = {}
     for file in sorted(folder.glob("*.json")):
         kept = json.loads(file.read_text())
-        first = kept.get("after", {"steps": 0, "batch": 0})
-        seen = first["steps"] * first["batch"]  # by the network that it starts with
+        # by the network that it starts with
+        seen = sum(x["steps"] * x["batch"] for x in kept.get("after", []))
         points = [
             (seen + s * kept["batch"], 100 * (1 - v)) for s, v, _ in kept["curve"] if s
         ]

@@ -1,6 +1,7 @@
 """What the builders of this room share: tracing once, examples onto the device and into [0, 1]."""
 
-from functools import partial
+from collections.abc import Callable
+from functools import wraps
 
 import jax
 import jax.numpy as jnp
@@ -10,12 +11,25 @@ from jaxmeta.checks import refusal
 from jaxmeta.core import Array, Batch, Episode, PyTree
 from jaxmeta.data.arrays import unit_range
 
-traced_once = partial(jax.jit, static_argnums=0)
-"""Of a task's `__call__`: equal static halves share one trace.
 
-A run has the same episodes in several programs, and tracing them takes longer than running
-them. By itself, in a notebook, an episode is one program, not a hundred of one operation each.
-"""
+def traced_once(call: Callable[..., Episode]) -> Callable[..., Episode]:
+    """Of a task's `__call__`: equal static halves share one trace.
+
+    A run has the same episodes in several programs, and tracing them takes longer than
+    running them. By itself, in a notebook, an episode is one program, not a hundred of one
+    operation each.
+    """
+    whole = jax.jit(call, static_argnums=0)
+
+    @wraps(call)
+    def once(self, *arguments):
+        try:
+            hash(self)
+        except TypeError:  # an array among its options, say: it equals nothing
+            return call(self, *arguments)
+        return whole(self, *arguments)
+
+    return once
 
 
 def on_device(inputs: np.ndarray) -> Array:

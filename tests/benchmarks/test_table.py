@@ -65,20 +65,21 @@ def test_a_row_is_measured_on_its_way_or_not_measured(tmp_path):
 
 
 def test_a_row_that_goes_on_says_what_came_before(tmp_path):
-    kept, later = tmp_path / "kept", next(row for row in ROWS if row.after)
-    run_folder(tmp_path, later.after, done=True)
-    run_folder(tmp_path, later.name, done=True)
+    kept = tmp_path / "kept"
+    later = next(row for row in ROWS if row.name == "maml-20w5s")  # the third of three
+    for name in ("maml-5w1s-s1", "maml-20w1s", later.name):
+        run_folder(tmp_path, name, done=True)
     command = table.command(later, "data", tmp_path)
     assert command[command.index("--warm-start") + 1] == str(tmp_path / later.after)
     found = table.keep(later, tmp_path, kept)
-    assert found["after"] == {"steps": 60, "batch": 32, "train_seconds": 7200}
+    assert found["after"] == 2 * [{"steps": 60, "batch": 32, "train_seconds": 7200}]
     text = line(table.table(kept), later.name, later.column)
-    assert "60 x 32, then 60 x 32 | 2.00 + 2.00 |" in text
+    assert "60 x 32, then 60 x 32, then 60 x 32 | 2.00 + 2.00 + 2.00 |" in text
     drawn = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("matplotlib.pyplot.close", drawn.append)
         table.plot(kept)
-    assert list(drawn[0].axes[0].lines[0].get_xdata()) == [60 * 32 + 50 * 32]
+    assert list(drawn[0].axes[0].lines[0].get_xdata()) == [2 * 60 * 32 + 50 * 32]
 
 
 def test_a_row_that_goes_on_waits_for_what_comes_before(tmp_path, capsys):
