@@ -1,4 +1,4 @@
-"""What the builders of this room share: tracing once, examples onto the device and into [0, 1]."""
+"""What the builders of this room share: one trace, examples onto the device, into [0, 1]."""
 
 from collections.abc import Callable
 from functools import wraps
