@@ -66,6 +66,11 @@ for _learner, _summary, _options in (
         "Ravi and Larochelle 2017: a learned optimiser, 5 steps",
         {"clip": 0.25, "rate": 5e-3, "steps": 2500},
     ),
+    (
+        use("online_maml", inner_rate=0.01),
+        "Sun et al. 2024: each point is foretold, then learned: ten steps of one",
+        {"clip": 10.0},
+    ),
 ):
     preset(
         f"sinusoid-{_learner.name}", _sinusoid, _summary, learner=_learner, **_options
@@ -102,6 +107,11 @@ for _name, _summary, _learner in (
         # too has little to say about the queries
         use("cnp", attention="multihead", predict_support=False),
     ),
+    (
+        "np",
+        "Garnelo et al. 2018: a latent variable, a draw of which is a curve",
+        use("np", bound="importance", train_samples=4, latent=128),
+    ),
 ):
     preset(
         f"sinusoid-{_name}",
@@ -111,6 +121,23 @@ for _name, _summary, _learner in (
         learner=_learner,
         steps=10_000,
     )
+preset(
+    "sinusoid-tnp",
+    _sinusoid,
+    "Nguyen and Grover 2022: TNP-D, a transformer over points",
+    network=use("mlp", hidden=(64, 64, 64)),
+    learner=use("tnp"),
+    steps=10_000,
+    rate=5e-4,
+)
+preset(
+    "sinusoid-conv_cnp",
+    _sinusoid,
+    "Gordon et al. 2020: convolutions over a grid of places",
+    network=use("mlp", hidden=(32, 32)),
+    learner=use("conv_cnp", filters=32),
+    steps=10_000,
+)
 
 _ambiguous = preset(
     "sine_or_line-maml",
