@@ -58,6 +58,16 @@ PAPERS = {
     "online_maml": "[Sun 2024](https://arxiv.org/abs/2407.04620), test-time training",
 }
 
+ELSEWHERE = {
+    "platipus": "A sine or a line",
+    "bmaml": "A sine or a line",
+    "logistic_regression": "Photographs of groceries",
+    "tip_adapter": "Photographs of groceries",
+    "prior_fitted_network": "Tables that a network reads",
+    "oml": "Classes one after another",
+    "anml": "Classes one after another",
+}
+"""Learner -> the section below with what was measured of it, on other tasks."""
 CURVES_ALONE = {"cnp", "np", "conv_cnp", "tnp"}
 NO_REGRESSION = {
     "logistic_regression",
@@ -107,6 +117,12 @@ def cell(result: dict) -> str:
     return taken if variant == result["learner"] else f"{variant}: {taken}"
 
 
+def elsewhere(learner: str) -> str:
+    """`[below](#a-sine-or-a-line)` where other tasks were measured, or "not measured"."""
+    title = ELSEWHERE.get(learner)
+    return f"[below](#{title.lower().replace(' ', '-')})" if title else "not measured"
+
+
 def table() -> str:
     """One row a learner; what was not run says so."""
     results = [json.loads(p.read_text()) for p in sorted(KEPT.glob("*.json"))]
@@ -130,7 +146,7 @@ def table() -> str:
         row = []
         for title, (data, _) in columns.items():
             cannot = learner in (CURVES_ALONE if data == "Omniglot" else NO_REGRESSION)
-            nothing = "-" if cannot or (learner, data) in done else "not measured"
+            nothing = "-" if cannot or (learner, data) in done else elsewhere(learner)
             row.append("<br>".join(cells.get((learner, title), [])) or nothing)
         lines.append(f"| `{learner}` | {paper} | {' | '.join(row)} |")
     return "\n".join(lines)

@@ -180,8 +180,9 @@ def state(kept: dict | None) -> str:
     if kept is None:
         return "nothing to keep yet"
     if kept["result"] is None:
-        best = max((v for _, v, _ in kept["curve"]), default=float("nan"))
-        return f"on its way, step {kept['step']}, best validation {100 * best:.1f} %"
+        best = max((v for _, v, _ in kept["curve"]), default=None)
+        said = "" if best is None else f", best validation {100 * best:.1f} %"
+        return f"on its way, step {kept['step']}{said}"
     found = kept["columns"].values()
     return ", ".join(
         f"{100 * c['accuracy']:.2f} ± {100 * c['ci95']:.2f}" for c in found

@@ -1,5 +1,6 @@
 """The table of long trainings: what is kept of a run, and what a row says."""
 
+import dataclasses
 import json
 import subprocess
 from pathlib import Path
@@ -10,6 +11,7 @@ from benchmarks import table
 from benchmarks.table_rows import COLUMNS, FULL, ROWS
 from jaxmeta.runs.making import options_of
 from jaxmeta.runs.registry import known
+from jaxmeta.runs.settings import OUTER, Settings
 
 
 def run_folder(folder, name, *, done, seed=0, accuracy=0.987):
@@ -94,7 +96,8 @@ def test_a_row_that_goes_on_waits_for_what_comes_before(tmp_path, capsys):
 def test_every_row_is_a_recipe_with_options_that_it_has(row, tmp_path):
     """Its sizes are those of its column, too."""
     assert row.column in row.columns and set(row.columns) <= set(COLUMNS)
-    options = {k: v for k, v in row.options.items() if k != "seed"}
+    settings = {field.name for field in dataclasses.fields(Settings)} - {*OUTER}
+    options = {k: v for k, v in row.options.items() if k not in settings}
     there = options_of(known()[row.recipe], options, None).options
     assert set(options) <= set(there)
     ways, shots = COLUMNS[row.column]
