@@ -16,7 +16,10 @@ FOLDS = {1: "v5e:2x2", 4: "v5e:2x2", 256: "v5e:16x16"}  # one chip is one of fou
 
 
 class Case(NamedTuple):
-    """What a row is of. `steps` is `None` where a learner takes no inner steps."""
+    """What a row is of. `steps` is `None` where a learner takes no inner steps.
+
+    `side` is of pictures, or how many numbers a row of a table has.
+    """
 
     learner: str = "maml"
     network: str = "conv4"
@@ -55,6 +58,7 @@ INNER = {
     "anil": _inner(jm.anil),
     "boil": _inner(jm.boil),
     "reptile": _inner(jm.reptile),
+    "cavia": _inner(jm.cavia, film="block3/norm", context=100),
     "proto_maml": _inner(jm.proto_maml, body=True),
     "meta_sgd": _rated(jm.meta_sgd),
     "meta_curvature": _rated(jm.meta_curvature),
@@ -62,6 +66,8 @@ INNER = {
     "imaml": _inner(jm.imaml),
     "platipus": _inner(jm.platipus),
     "bmaml": _inner(jm.bmaml, particles=3),
+    "meta_gan": _inner(jm.meta_gan),
+    "meta_transfer": _inner(jm.meta_transfer, body=True),
     "baseline_plus_plus": lambda whole, feature, steps: jm.baseline_plus_plus(
         feature, steps=steps
     ),
@@ -71,20 +77,54 @@ INNER = {
 }
 """Learners with inner steps: `(network with a head, features, steps) -> learner`."""
 
+
+def _relation(whole, feature, steps):
+    # pairs of maps, 5x5 for 28x28 pixels
+    maps = jm.models.conv4(None, flatten=False, pools=2, valid=2)
+    return jm.relation_network(maps, relation=jm.models.relation())
+
+
+def _anml(whole, feature, steps):
+    gated = jm.models.gated(feature, feature)
+    head = jm.models.linear_head(WAYS)
+    return jm.anml(jm.models.with_head(gated, head), optax.sgd(0.1))
+
+
 OTHERS = {
     "protonet": _metric(jm.protonet),
     "matching_network": _metric(jm.matching_network),
     "r2d2": _metric(jm.r2d2),
     "metaoptnet": _metric(jm.metaoptnet),
     "simple_shot": _metric(jm.simple_shot),
+    "relation_network": _relation,
     "logistic_regression": _metric(jm.logistic_regression),
     "tip_adapter": _metric(jm.tip_adapter),
     "mann": _metric(jm.mann),
     "snail": _metric(jm.snail),
     "oml": lambda whole, feature, steps: jm.oml(whole, optax.sgd(0.1)),
+    "anml": _anml,
     "online_maml": lambda whole, feature, steps: jm.online_maml(whole, optax.sgd(0.1)),
 }
 """Learners without them."""
+
+
+def _process(builder, width=None, hidden=(128, 128, 128), **more):
+    # targets are one number: a mean and a standard deviation
+    encoder, decoder = (jm.models.mlp(out, hidden=hidden) for out in (width, 2))
+    return lambda: builder(encoder, decoder, **more)
+
+
+NUMBERS = {
+    "cnp": _process(jm.cnp),
+    "attentive_cnp": _process(
+        jm.cnp, attention="multihead", keys=jm.models.mlp(None, hidden=(128, 128))
+    ),
+    "np": _process(jm.np, latent=128),
+    "conv_cnp": _process(jm.conv_cnp, 32, (32, 32), filters=32),
+    "tnp": _process(jm.tnp, 64, (64, 64, 64)),
+    "prior_fitted_network": lambda: jm.prior_fitted_network(classes=WAYS),
+}
+"""Learners of curves, and of tables of 8 columns: 50 rows to learn from, 20 asked about."""
 
 
 def queue() -> list[Case]:
@@ -98,9 +138,17 @@ def queue() -> list[Case]:
     ]
     impls = [Case(impl=impl) for impl in ("dot", "xla", "winograd")]
     rest = [Case(name) for name in INNER] + [Case(name, steps=None) for name in OTHERS]
+    rest += [
+        Case(name, "rows", 8 if name == "prior_fitted_network" else 1, None)
+        for name in NUMBERS
+    ]
     spread = [case._replace(chips=4) for case in (*nets, *rest)]
     five = [case._replace(steps=5) for case in rest if case.steps]
-    low = [case._replace(dtype="bfloat16") for case in (*nets, *rest, *five)]
+    low = [
+        case._replace(dtype="bfloat16")
+        for case in (*nets, *rest, *five)
+        if case.network != "rows"  # their networks compute in float32
+    ]
     far = [case._replace(chips=256) for case in (*nets, *rest)]
     order = (maml, half, nets, impls, rest, spread, five, low, far)
     return list(dict.fromkeys(itertools.chain(*order)))
@@ -122,22 +170,28 @@ def network(case: Case, ways: int | None) -> jm.Model:
 
 def program(case: Case, devices):
     """`(jitted outer step, its arguments)`, shapes in place of values."""
-    build = (INNER | OTHERS)[case.learner]
-    learner = build(network(case, WAYS), network(case, None), case.steps)
+    if case.network == "rows":
+        learner = NUMBERS[case.learner]()
+    else:
+        build = (INNER | OTHERS)[case.learner]
+        learner = build(network(case, WAYS), network(case, None), case.steps)
     mesh = jm.train.task_mesh(devices)
     trainer = jm.make_trainer(jm.episodic(learner, mesh=mesh), optax.adam(1e-3))
     tasks = TASKS * case.chips
-    images = (case.side, case.side, 1 if case.side == 28 else 3)
+    rows = case.network == "rows"
+    one = (case.side, case.side, 1 if case.side == 28 else 3)
+    shape = (case.side,) if rows else one
+    outputs = 1 if rows and case.side == 1 else WAYS
 
-    def batch(shots):
-        n = shots * WAYS
+    def batch(n):
         return jm.Batch(
-            jnp.zeros((tasks, n, *images)),
-            jnp.zeros((tasks, n, WAYS)).at[:, :, 0].set(1),
+            jnp.zeros((tasks, n, *shape)),
+            jnp.zeros((tasks, n, outputs)).at[:, :, 0].set(1),
         )
 
     def arguments():
-        episodes = jm.Episode(batch(SHOTS), batch(QUERIES))
+        sizes = (50, 20) if rows else (SHOTS * WAYS, QUERIES * WAYS)
+        episodes = jm.Episode(*map(batch, sizes))
         key = jax.random.key(0)
         return trainer.init(key, episodes), episodes, key
 

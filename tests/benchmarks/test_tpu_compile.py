@@ -10,6 +10,7 @@ import pytest
 
 from benchmarks import tpu_programs as programs
 from benchmarks.tpu_compile import collectives, table
+from jaxmeta.learners import LEARNERS
 
 # libtpu holds the machine's lock of chips, and prints: a process of its own
 PROGRAM = """
@@ -52,10 +53,11 @@ def test_bytes_of_several_arrays_are_added():
 def test_names_of_programs_are_different_and_all_can_be_said():
     names = [case.name for case in programs.queue()]
     assert len(set(names)) == len(names) > 100
-    assert {case.learner for case in programs.queue()} == {
-        *programs.INNER,
-        *programs.OTHERS,
-    }
+
+
+def test_every_learner_of_the_package_has_a_program():
+    variants = {"fomaml", "attentive_cnp"}  # of MAML and CNP
+    assert {case.learner for case in programs.queue()} == {*LEARNERS} | variants
 
 
 def test_a_program_that_failed_is_a_row_of_the_table():
