@@ -61,7 +61,7 @@ INNER = {
     "cavia": _inner(jm.cavia, film="block3/norm", context=100),
     "proto_maml": _inner(jm.proto_maml, body=True),
     "meta_sgd": _rated(jm.meta_sgd),
-    "meta_curvature": _rated(jm.meta_curvature),
+    "meta_curvature": _inner(jm.meta_curvature),
     "maml_plus_plus": _rated(jm.maml_plus_plus),
     "imaml": _inner(jm.imaml),
     "platipus": _inner(jm.platipus),
@@ -168,13 +168,16 @@ def network(case: Case, ways: int | None) -> jm.Model:
     )
 
 
+def learner_of(case: Case) -> jm.MetaLearner:
+    if case.network == "rows":
+        return NUMBERS[case.learner]()
+    build = (INNER | OTHERS)[case.learner]
+    return build(network(case, WAYS), network(case, None), case.steps)
+
+
 def program(case: Case, devices):
     """`(jitted outer step, its arguments)`, shapes in place of values."""
-    if case.network == "rows":
-        learner = NUMBERS[case.learner]()
-    else:
-        build = (INNER | OTHERS)[case.learner]
-        learner = build(network(case, WAYS), network(case, None), case.steps)
+    learner = learner_of(case)
     mesh = jm.train.task_mesh(devices)
     trainer = jm.make_trainer(jm.episodic(learner, mesh=mesh), optax.adam(1e-3))
     tasks = TASKS * case.chips

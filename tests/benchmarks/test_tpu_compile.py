@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+import jaxmeta as jm
 from benchmarks import tpu_programs as programs
 from benchmarks.tpu_compile import collectives, table
 from jaxmeta.learners import LEARNERS
@@ -58,6 +59,8 @@ def test_names_of_programs_are_different_and_all_can_be_said():
 def test_every_learner_of_the_package_has_a_program():
     variants = {"fomaml", "attentive_cnp"}  # of MAML and CNP
     assert {case.learner for case in programs.queue()} == {*LEARNERS} | variants
+    for case in programs.queue():
+        assert isinstance(programs.learner_of(case), jm.MetaLearner)
 
 
 def test_a_program_that_failed_is_a_row_of_the_table():
