@@ -188,8 +188,24 @@ ROWS = (
         steps=12_000,
         **_1200,
     ),
+    _row(
+        "maml_plus_plus-5w1s-1200",
+        "maml_plus_plus",
+        _PLUS,
+        after="maml-5w1s-s1",
+        steps=8000,
+        **_1200,
+    ),
     _row("maml_plus_plus-20w1s", "maml_plus_plus", _PLUS, column="20w1s", steps=5000),
-    _row("meta_sgd-20w1s", "meta_sgd", _SGD, column="20w1s", batch=16, steps=10_000),
+    _row(
+        "meta_sgd-20w1s",
+        "meta_sgd",
+        _SGD,
+        column="20w1s",
+        after="meta_sgd-5w1s-on",
+        batch=16,
+        steps=4500,
+    ),
 )
 """In the order of worth."""
 
