@@ -67,7 +67,7 @@ ELSEWHERE = {
     "oml": "Classes one after another",
     "anml": "Classes one after another",
 }
-"""Learner -> the section below with what was measured of it, on other tasks."""
+"""Learner -> the section of the page with what was measured of it, on other tasks."""
 CURVES_ALONE = {"cnp", "np", "conv_cnp", "tnp"}
 NO_REGRESSION = {
     "logistic_regression",
@@ -118,9 +118,9 @@ def cell(result: dict) -> str:
 
 
 def elsewhere(learner: str) -> str:
-    """`[below](#a-sine-or-a-line)` where other tasks were measured, or "not measured"."""
+    """The section where other tasks of a learner were measured, or "not measured"."""
     title = ELSEWHERE.get(learner)
-    return f"[below](#{title.lower().replace(' ', '-')})" if title else "not measured"
+    return f'other tasks: "{title}"' if title else "not measured"
 
 
 def table() -> str:

@@ -5,8 +5,9 @@
 Second-order MAML on Conv4-64, 28x28, 5-way 1-shot, 15 queries a class (one, with
 strides), 32 tasks. Each figure is of a fresh process, "warm" the median of three: "trace"
 (Python to StableHLO), "compile" (XLA, or reading the cache), and "start", from the first
-line of the program to the first gradient, imports included. "memory" is the most that the process held above its imports, and "step" the
-median processor seconds of five gradients after the first.
+line of the program to the first gradient, imports included. "memory" is the most that the
+process held above its imports, and "step" the median processor seconds of five gradients
+after the first.
 
 "plain" is cold, too, under XLA_FLAGS=--xla_cpu_use_fusion_emitters=false: XLA:CPU then
 writes the loops of fused operations without MLIR, as it did before.
