@@ -114,7 +114,7 @@ def _process(builder, width=None, hidden=(128, 128, 128), **more):
     return lambda: builder(encoder, decoder, **more)
 
 
-NUMBERS = {
+CURVES = {
     "cnp": _process(jm.cnp),
     "attentive_cnp": _process(
         jm.cnp, attention="multihead", keys=jm.models.mlp(None, hidden=(128, 128))
@@ -122,9 +122,10 @@ NUMBERS = {
     "np": _process(jm.np, latent=128),
     "conv_cnp": _process(jm.conv_cnp, 32, (32, 32), filters=32),
     "tnp": _process(jm.tnp, 64, (64, 64, 64)),
-    "prior_fitted_network": lambda: jm.prior_fitted_network(classes=WAYS),
 }
-"""Learners of curves, and of tables of 8 columns: 50 rows to learn from, 20 asked about."""
+TABLES = {"prior_fitted_network": lambda: jm.prior_fitted_network(classes=WAYS)}
+"""Learners of numbers: of one column and a target, and of 8 columns and a class."""
+KNOWN, ASKED = 50, 20  # rows of either
 
 
 def queue() -> list[Case]:
@@ -138,10 +139,8 @@ def queue() -> list[Case]:
     ]
     impls = [Case(impl=impl) for impl in ("dot", "xla", "winograd")]
     rest = [Case(name) for name in INNER] + [Case(name, steps=None) for name in OTHERS]
-    rest += [
-        Case(name, "rows", 8 if name == "prior_fitted_network" else 1, None)
-        for name in NUMBERS
-    ]
+    rest += [Case(name, "rows", 1, None) for name in CURVES]
+    rest += [Case(name, "rows", 8, None) for name in TABLES]
     spread = [case._replace(chips=4) for case in (*nets, *rest)]
     five = [case._replace(steps=5) for case in rest if case.steps]
     low = [
@@ -170,7 +169,7 @@ def network(case: Case, ways: int | None) -> jm.Model:
 
 def learner_of(case: Case) -> jm.MetaLearner:
     if case.network == "rows":
-        return NUMBERS[case.learner]()
+        return (CURVES | TABLES)[case.learner]()
     build = (INNER | OTHERS)[case.learner]
     return build(network(case, WAYS), network(case, None), case.steps)
 
@@ -184,7 +183,7 @@ def program(case: Case, devices):
     rows = case.network == "rows"
     one = (case.side, case.side, 1 if case.side == 28 else 3)
     shape = (case.side,) if rows else one
-    outputs = 1 if rows and case.side == 1 else WAYS
+    outputs = 1 if case.learner in CURVES else WAYS
 
     def batch(n):
         return jm.Batch(
@@ -193,7 +192,7 @@ def program(case: Case, devices):
         )
 
     def arguments():
-        sizes = (50, 20) if rows else (SHOTS * WAYS, QUERIES * WAYS)
+        sizes = (KNOWN, ASKED) if rows else (SHOTS * WAYS, QUERIES * WAYS)
         episodes = jm.Episode(*map(batch, sizes))
         key = jax.random.key(0)
         return trainer.init(key, episodes), episodes, key
